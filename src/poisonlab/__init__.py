@@ -1,0 +1,1 @@
+"""Craft poisons, train victims at scale, attack them, and judge published claims about them."""

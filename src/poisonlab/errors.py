@@ -1,0 +1,5 @@
+"""The one error that a person can cause and repair."""
+
+
+class InputError(ValueError):
+    """Bad input: one line that names the thing, the value, the allowed range and the way out."""
