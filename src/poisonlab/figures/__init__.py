@@ -1,0 +1,195 @@
+"""The catalogue of figures: what each needs, what it reproduces, and the function that draws it.
+
+Reading the catalogue imports neither matplotlib nor torch, so that the Snakefile can wire its inputs from it. A new
+figure is one function `f(inputs, options) -> (Figure, caption fields)` and one entry below.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from poisonlab.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+THESIS = "label-noise thesis, section 4.3"
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """One figure of the catalogue.
+
+    Attributes:
+        needs: artefacts among conditions, victims, robustness, lengths, buckets, extremes. Tables come as data frames,
+            `extremes` as the pair (arrays, metadata) that `storage.read_tensors` returns.
+        published: the number of the figure in its source, or "" for a figure that supports one.
+        caption: one paragraph; its {fields} are filled by the function.
+        function: "module:function", imported when the figure is drawn.
+        options: the options that it takes, each with its meaning.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    title: str
+    published: str
+    source: str
+    caption: str
+    function: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+_PROVENANCE_OPTIONS = {
+    "dataset": "for the caption",
+    "model": "for the caption: the proxy's model",
+    "recipe": "for the caption: the proxy's recipe",
+    "step_size": "for the caption: size of one path step, images in [0, 1]",
+    "scale": "for the caption: published, reduced or analogue",
+}
+_EXPERIMENT_OPTIONS = {
+    "experiments": "1 to 3 experiments, left to right; default: as they come in the tables",
+    "class_names": "names of the classes 0, 1, … for the titles; default: the numbers",
+    "step_size": _PROVENANCE_OPTIONS["step_size"],
+}
+
+# What figures read of each table; a table may have more.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "conditions": (
+        "experiment", "condition", "axis_value", "strategy", "budget", "source_class", "target_class", "dataset",
+        "model", "recipe", "n_points", "steps_low", "steps_high", "scale",
+    ),
+    "victims": ("experiment", "condition", "axis_value", "draw", "repeat", "fitted_share", "natural_accuracy"),
+    "robustness": (
+        "experiment", "condition", "axis_value", "draw", "repeat", "attack", "norm", "goal", "attack_source",
+        "attack_target", "epsilon", "steps", "adversarial_accuracy",
+    ),
+    "lengths": ("paths", "proxy_seed", "label", "target", "steps", "n_points", "reached"),
+}  # fmt: skip
+
+FIGURES: dict[str, FigureKind] = {
+    kind.name: kind
+    for kind in (
+        FigureKind(
+            name="nearest_and_farthest",
+            needs=("extremes",),
+            title="Training points nearest to and farthest from the boundary",
+            published="Fig. 4.5",
+            source=THESIS,
+            caption="Training points with the shortest (left) and the longest (right) adversarial paths to another "
+            "class, {k} of each, one row per class. The number under an image is its path length in steps. A "
+            "vermillion frame marks a label issue found by cleanlab, out of fold: {nearest_issues} of "
+            "{n_nearest} near images and {farthest_issues} of {n_farthest} far ones. {provenance}",
+            function="poisonlab.figures.paths:nearest_and_farthest",
+            options=_PROVENANCE_OPTIONS,
+        ),
+        FigureKind(
+            name="path_lengths",
+            needs=("lengths",),
+            title="Distribution of the path lengths",
+            published="Figs. 4.6a and 4.7",
+            source=THESIS,
+            caption="Number of sign-gradient steps from each training point to the decision boundary, per class "
+            "({directions}). Filled: proxy seed {first_seed}, with its median; thin lines: {others}. {points} "
+            "training points{unreached}. {provenance}",
+            function="poisonlab.figures.paths:path_lengths",
+            options={
+                "paths": "which path artefact, where the table holds several",
+                "class_names": _EXPERIMENT_OPTIONS["class_names"],
+                **_PROVENANCE_OPTIONS,
+            },
+        ),
+        FigureKind(
+            name="bucket_curve",
+            needs=("conditions", "victims", "robustness"),
+            title="Adversarial accuracy by path length of the poisons",
+            published="Figs. 4.6b and 4.8",
+            source=THESIS,
+            caption="Adversarial accuracy of victims trained on {budget} poisons from one bucket of path lengths "
+            "({directions}); {definition}. Attack: {attack}. Filled circles: mean of all victims; open "
+            "diamonds: mean of those that fitted at least {fitted} of their poisons, balanced over draws and "
+            "repeats, drawn where there are two or more, with their number below the panel; faint dots: single "
+            "victims; vertical lines and bands: 95 % intervals. Middle: share of the poisons fitted. Bottom: "
+            "training points in each bucket. n, draws × repeats: {n}. {provenance}",
+            function="poisonlab.figures.buckets:bucket_curve",
+            options={
+                **_EXPERIMENT_OPTIONS,
+                "epsilon": "which radius, where the table holds several",
+                "attack": "which attack, where none or several are targeted from the source to the target class",
+                "fitted_at_least": "least share of the poisons that victims of the second curve fitted; default 0.9",
+            },
+        ),
+        FigureKind(
+            name="natural_accuracy",
+            needs=("conditions", "victims"),
+            title="Natural accuracy by path length of the poisons",
+            published="",
+            source=f"{THESIS}, captions of Figs. 4.6 and 4.8: above 99 %",
+            caption="Natural test accuracy of every victim trained on {budget} poisons from one bucket of path lengths "
+            "({directions}), beside random poisons and none. A dot is one victim; dashed: {threshold}. Lowest "
+            "poisoned victim: {minima}. n, draws × repeats: {n}. {provenance}",
+            function="poisonlab.figures.buckets:natural_accuracy",
+            options={**_EXPERIMENT_OPTIONS, "threshold": "the accuracy of the claim; default 0.99"},
+        ),
+        FigureKind(
+            name="pipeline",
+            needs=(),
+            title="The way of the data",
+            published="",
+            source="this workflow",
+            caption="The way of the data, with the rule that makes each result. A victim is a pure function of the "
+            "dataset, a poison and a seed; the tables hold every victim.",
+            function="poisonlab.figures.pipeline:pipeline",
+        ),
+    )
+}
+
+
+def draw(kind: str, inputs: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> "tuple[Figure, str]":
+    """Draw one figure of the catalogue and write its caption.
+
+    Args:
+        kind: a name in `FIGURES`.
+        inputs: artefact name → table or (arrays, metadata), at least those that the figure needs.
+        options: see `FigureKind.options`.
+
+    Raises:
+        InputError: unknown figure or option, or an input that is missing, empty or ambiguous.
+    """
+    if kind not in FIGURES:
+        raise InputError(f"figure '{kind}' is not in the catalogue {sorted(FIGURES)}; choose one of these")
+    entry, options = FIGURES[kind], dict(options or {})
+    if unknown := sorted(set(options) - set(entry.options)):
+        raise InputError(f"figure '{kind}' has no options {unknown}, it takes {sorted(entry.options)}; remove them")
+    for artefact in entry.needs:
+        if inputs.get(artefact) is None or len(inputs[artefact]) == 0:
+            raise InputError(
+                f"figure '{kind}' needs '{artefact}', which is missing or empty; run the rule that makes it first"
+            )
+        present = list(getattr(inputs[artefact], "columns", ()))
+        if absent := [column for column in COLUMNS.get(artefact, ()) if column not in present]:
+            raise InputError(f"'{artefact}' lacks the columns {absent}, it has {present}; make it again")
+    module, function = entry.function.split(":")
+    drawer: Callable[..., tuple[Figure, dict[str, Any]]] = getattr(importlib.import_module(module), function)
+    from poisonlab.figures.style import paper
+
+    with paper():
+        figure, fields = drawer(inputs, options)
+    return figure, entry.caption.format(**fields).strip()
+
+
+def save(figure: "Figure", svg_path: str | Path, png_path: str | Path) -> None:
+    """Write `figure` as SVG and as PNG with 300 dpi; the same figure gives the same bytes.
+
+    Dates and program versions are left out of the files, and text is written as outlines.
+    """
+    from poisonlab.figures.style import DPI, paper
+    from poisonlab.storage import atomic
+
+    with paper():
+        # An SVG's own unit is 1/72 inch; without the dpi its images would be resampled to that.
+        with atomic(svg_path) as temporary:
+            figure.savefig(temporary, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
+        with atomic(png_path) as temporary:
+            figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})

@@ -1,0 +1,295 @@
+"""Figures of the victims of path buckets: adversarial and natural accuracy against the path length of the poisons."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from poisonlab.errors import InputError
+from poisonlab.figures import style
+from poisonlab.figures.captions import percent, provenance, shared_n, step_unit
+from poisonlab.figures.experiments import (
+    BucketExperiment,
+    attack_rows,
+    bucket_experiments,
+    with_adversarial_accuracy,
+)
+from poisonlab.statistics import Estimate, grid, mean_interval
+
+# Where the marks of one bucket stand, in buckets from its middle.
+_SINGLE, _ALL, _FITTED = (-0.36, -0.12), 0.0, 0.24
+_SPREAD = (-0.25, 0.25)
+_DASHED = (0, (4, 2))
+
+
+def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw adversarial accuracy against the buckets of growing path length, the thesis's Figs. 4.6b and 4.8.
+
+    One column per experiment. Above: the mean over all victims and, beside it, over those that fitted their poisons
+    (where there are two or more), with random poisons and no poison as baselines. Middle: the share of the poisons
+    that were fitted, without which a curve cannot be read. Below: the number of training points in each bucket.
+
+    Args:
+        inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
+
+    Raises:
+        InputError: a condition or a victim's attack is missing, or more than one attack or radius remains.
+    """
+    least = float(options.get("fitted_at_least", 0.9))
+    experiments, attacks, notes = [], [], []
+    for experiment in bucket_experiments(inputs, options):
+        rows = attack_rows(inputs["robustness"], experiment, options)
+        attacks.append(rows.iloc[0])
+        experiments.append(with_adversarial_accuracy(experiment, rows))
+
+    figure, panels = _panels(experiments, heights=(4.2, 1.3, 0.9), height=4.3)
+    for column, experiment in enumerate(experiments):
+        accuracy, share, points = panels[:, column]
+        fitted = [bucket[bucket["fitted_share"] >= least] for bucket in experiment.buckets]
+        estimates = [_estimate(bucket, "adversarial_accuracy") for bucket in experiment.buckets]
+        random, clean = (_estimate(group, "adversarial_accuracy") for group in (experiment.random, experiment.clean))
+        _band(accuracy, clean, style.GREY, "clean", _DASHED)
+        _band(accuracy, random, style.ORANGE, "random", "-")
+        for position, bucket in enumerate(experiment.buckets):
+            _dots(accuracy, bucket, "adversarial_accuracy", position, _SINGLE, style.BLUE)
+        _means(accuracy, estimates, _ALL, "all")
+        seconds = [_estimate(group, "adversarial_accuracy") if len(group) > 1 else None for group in fitted]
+        _means(accuracy, seconds, _FITTED, "fitted")
+        accuracy.set(ylim=(-0.03, 1.03), yticks=np.linspace(0, 1, 6))
+
+        random_share = _estimate(experiment.random, "fitted_share")
+        if random_share is not None:
+            share.axhline(random_share.value, color=style.ORANGE, linewidth=0.9, gid="random")
+        _means(share, [_estimate(bucket, "fitted_share") for bucket in experiment.buckets], _ALL, "share")
+        share.set(ylim=(-0.08, 1.08), yticks=(0, 1))
+        counts = [len(group) for group in fitted]
+        _counts(share, counts, f"n ≥ {percent(least)}" if column == 0 else "")
+
+        heights = np.nan_to_num(experiment.n_points)
+        points.bar(range(len(heights)), heights, width=0.8, color="#BBBBBB", gid="points")
+        notes.append(
+            f"{_note_n(accuracy, experiment, estimates, random, clean)}; fitted victims "
+            f"{', '.join(map(str, counts))} by bucket and "
+            f"{int((experiment.random['fitted_share'] >= least).sum())} of {len(experiment.random)} random"
+        )
+    most = max(1.0, *(np.nan_to_num(experiment.n_points).max() for experiment in experiments))
+    panels[2, 0].set(ylim=(0, 1.1 * most), yticks=(0, most), yticklabels=("0", f"{most:.0f}"))
+    _finish(figure, panels, experiments, ("adversarial accuracy", "fitted", "points"), options.get("step_size"))
+    columns = 5 if len(experiments) > 1 else 2
+    figure.legend(handles=_legend(least), loc="outside upper center", ncols=columns, columnspacing=1.4)
+    return figure, {
+        **_facts(experiments, options),
+        "definition": _definition(attacks),
+        "attack": "; ".join(dict.fromkeys(_describe(attack) for attack in attacks)),
+        "fitted": percent(least),
+        "n": " | ".join(notes),
+    }
+
+
+def natural_accuracy(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw every victim's natural accuracy by bucket, with the 99 % of the captions of the thesis's Figs. 4.6 and 4.8.
+
+    Args:
+        inputs: the tables `conditions` and `victims` of all the experiments drawn.
+
+    Raises:
+        InputError: a condition or its victims are missing, or no natural accuracy is known.
+    """
+    threshold = float(options.get("threshold", 0.99))
+    experiments = bucket_experiments(inputs, options)
+    figure, panels = _panels(experiments, heights=(1,), height=2.3)
+    minima, notes, seen = [], [], [threshold]
+    for panel, experiment in zip(panels[0], experiments, strict=True):
+        groups = [*experiment.buckets, experiment.random, experiment.clean]
+        colors = [*[style.BLUE] * len(experiment.buckets), style.ORANGE, style.GREY]
+        for position, (group, color) in enumerate(zip(groups, colors, strict=True)):
+            _dots(panel, group, "natural_accuracy", position, _SPREAD, color)
+        panel.axhline(threshold, color=style.BLACK, linewidth=0.8, linestyle=_DASHED, gid="threshold")
+        lows = np.array([group["natural_accuracy"].min() for group in groups[:-1]])  # the clean ones are not poisoned
+        if np.isnan(lows).all():
+            raise InputError(
+                f"experiment '{experiment.name}' has no natural accuracy of a poisoned victim; train them again"
+            )
+        worst = int(np.nanargmin(lows))
+        _mark_minimum(panel, groups[worst], worst, len(groups))
+        minima.append(f"{experiment.direction} {percent(lows[worst], digits=2)}")
+        seen += [value for group in groups for value in group["natural_accuracy"].dropna()]
+        *estimates, random, clean = (_estimate(group, "natural_accuracy") for group in groups)
+        notes.append(_note_n(panel, experiment, estimates, random, clean))
+    room = max(max(seen) - min(seen), 0.002)
+    panels[0, 0].set_ylim(min(seen) - 0.2 * room, max(seen) + 0.08 * room)
+    _finish(figure, panels, experiments, ("natural accuracy",), options.get("step_size"), ("random", "clean"))
+    return figure, {
+        **_facts(experiments, options),
+        "threshold": percent(threshold),
+        "minima": ", ".join(minima),
+        "n": " | ".join(notes),
+    }
+
+
+def _estimate(victims: pd.DataFrame, value: str) -> Estimate | None:
+    """Return the mean of a share over victims with its 95 % interval, or None where no victim has the value."""
+    known = victims[victims[value].notna()]
+    return mean_interval(grid(known, value), bounds=(0.0, 1.0)) if len(known) else None
+
+
+def _panels(
+    experiments: Sequence[BucketExperiment], heights: Sequence[float], height: float
+) -> tuple[Figure, np.ndarray]:
+    width = style.COLUMN if len(experiments) == 1 else style.PAGE
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.03, hspace=0.03, wspace=0.03)
+    ratios = {"height_ratios": heights}
+    shape = (len(heights), len(experiments))
+    return figure, figure.subplots(*shape, sharex="col", sharey="row", squeeze=False, gridspec_kw=ratios)
+
+
+def _means(panel: Axes, estimates: Sequence[Estimate | None], shift: float, gid: str) -> None:
+    """Draw means with their intervals; a bucket without an estimate leaves a gap. Fitted victims get open diamonds."""
+    unknown = Estimate(np.nan, np.nan, np.nan, 0, 0)
+    known = [unknown if estimate is None else estimate for estimate in estimates]
+    x = np.arange(len(known)) + shift
+    look: dict[str, Any] = {"color": style.BLUE, "marker": "o", "markersize": 3.8}
+    if gid == "fitted":
+        look = {"color": style.GREEN, "marker": "D", "markersize": 3.2, "markerfacecolor": "white", "linestyle": ""}
+    lows, highs = [estimate.low for estimate in known], [estimate.high for estimate in known]
+    panel.vlines(x, lows, highs, color=look["color"], linewidth=1.0, gid=f"{gid}-interval", zorder=3)
+    panel.plot(x, [estimate.value for estimate in known], markeredgewidth=0.9, gid=gid, zorder=4, **look)
+
+
+def _dots(panel: Axes, victims: pd.DataFrame, value: str, position: int, room: tuple[float, float], color: str) -> None:
+    """Draw one faint dot per victim."""
+    x = _dot_x(victims, position, room)
+    dots: dict[str, Any] = {"color": color, "alpha": 0.45, "markersize": 3.5, "markeredgewidth": 0}
+    panel.plot(x, victims[value], ".", gid="victims", zorder=2, **dots)
+
+
+def _dot_x(victims: pd.DataFrame, position: int, room: tuple[float, float]) -> np.ndarray:
+    """Return where victims stand within `room` around their bucket: those of one draw above each other."""
+    draws = victims["draw"].rank(method="dense").to_numpy(float) - 1
+    last = draws.max(initial=0)
+    share = draws / last if last else np.full(len(draws), 0.5)
+    return position + room[0] + (room[1] - room[0]) * share
+
+
+def _band(panel: Axes, estimate: Estimate | None, color: str, gid: str, linestyle: Any) -> None:
+    if estimate is None:
+        return
+    if np.isfinite([estimate.low, estimate.high]).all():
+        panel.axhspan(
+            estimate.low, estimate.high, color=color, alpha=0.16, linewidth=0, gid=f"{gid}-interval", zorder=0
+        )
+    panel.axhline(estimate.value, color=color, linewidth=1.1, linestyle=linestyle, gid=gid, zorder=1)
+
+
+def _counts(panel: Axes, counts: Sequence[int], head: str) -> None:
+    """Write one number per bucket above the panel, as survival curves show the number at risk."""
+    for position, count in enumerate(counts):
+        panel.text(
+            position,
+            1.12,
+            f"{count}",
+            transform=panel.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            size=style.TINY,
+            color=style.GREEN,
+            gid="count",
+        )
+    words: dict[str, Any] = {"ha": "right", "va": "bottom", "size": style.TINY, "color": style.GREEN}
+    panel.annotate(head, (0, 1.12), (-7, 0), xycoords="axes fraction", textcoords="offset points", **words)
+
+
+def _mark_minimum(panel: Axes, victims: pd.DataFrame, position: int, positions: int) -> None:
+    """Ring the lowest victim and write its accuracy below it, turned inwards at the panel's edges."""
+    row = int(np.nanargmin(victims["natural_accuracy"].to_numpy(float)))
+    x, y = _dot_x(victims, position, _SPREAD)[row], victims["natural_accuracy"].iloc[row]
+    ring: dict[str, Any] = {"markersize": 4.5, "markerfacecolor": "none", "markeredgewidth": 0.8}
+    panel.plot(x, y, "o", markeredgecolor=style.VERMILLION, gid="minimum", **ring)
+    side, nudge = ("left", -3) if position == 0 else ("right", 3) if position == positions - 1 else ("center", 0)
+    words: dict[str, Any] = {"ha": side, "va": "top", "size": style.TINY, "color": style.VERMILLION}
+    words["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.85}  # over the line of the claim
+    panel.annotate(f"{y:.4f}", (x, y), (nudge, -4), textcoords="offset points", **words)
+
+
+def _note_n(
+    panel: Axes,
+    experiment: BucketExperiment,
+    estimates: Sequence[Estimate | None],
+    random: Estimate | None,
+    clean: Estimate | None,
+) -> str:
+    """Write n into the corner above the panel, where no data can be, and return it for the caption."""
+    n = {"buckets": shared_n(estimates), "random": shared_n([random]), "clean": shared_n([clean])}
+    text = f"n: buckets {n['buckets']}\nrandom {n['random']}, clean {n['clean']}"
+    panel.set_title(text, loc="right", size=5.5, weight="normal", color=style.GREY, pad=3, linespacing=1.1)
+    return f"{experiment.direction}: {', '.join(f'{name} {count}' for name, count in n.items())}"
+
+
+def _finish(
+    figure: Figure,
+    panels: np.ndarray,
+    experiments: Sequence[BucketExperiment],
+    names: Sequence[str],
+    step_size: float | None,
+    extra: Sequence[str] = (),
+) -> None:
+    """Name the axes; bucket labels stand upright where they would run into each other."""
+    labels = [[*experiment.labels, *extra] for experiment in experiments]
+    room = (figure.get_figwidth() - 0.6) / len(experiments) / max(map(len, labels))  # inches for one label
+    crowded = 0.062 * max(len(label) for row in labels for label in row) > room
+    for column, (experiment, row) in enumerate(zip(experiments, labels, strict=True)):
+        panels[0, column].set_title(experiment.direction, pad=4)
+        panels[-1, column].set_xticks(range(len(row)), row, rotation=90 if crowded else 0)
+        panels[-1, column].set_xlim(-0.6, len(row) - 0.4)
+        for panel in panels[:-1, column]:
+            panel.tick_params(bottom=False)
+    for panel, name in zip(panels[:, 0], names, strict=True):
+        panel.set_ylabel(name)
+    figure.align_ylabels(panels[:, 0])
+    figure.supxlabel(f"path length of the bucket ({step_unit(step_size)})", size=8)
+
+
+def _legend(least: float) -> list[Line2D]:
+    diamond: dict[str, Any] = {"marker": "D", "markersize": 3.2, "markerfacecolor": "white", "linestyle": ""}
+    dot: dict[str, Any] = {"marker": ".", "markersize": 3.5, "markeredgewidth": 0, "alpha": 0.45, "linestyle": ""}
+    return [
+        Line2D([], [], color=style.BLUE, marker="o", markersize=3.8, label="all victims, mean"),
+        Line2D([], [], color=style.GREEN, markeredgewidth=0.9, label=f"≥ {percent(least)} fitted, mean", **diamond),
+        Line2D([], [], color=style.BLUE, label="one victim", **dot),
+        Line2D([], [], color=style.ORANGE, linewidth=1.1, label="random poisons"),
+        Line2D([], [], color=style.GREY, linewidth=1.1, linestyle=_DASHED, label="no poison"),
+    ]
+
+
+def _facts(experiments: Sequence[BucketExperiment], options: Mapping[str, Any]) -> dict[str, str]:
+    def listed(key: str) -> str:
+        values = [experiment.facts[key] for experiment in experiments if pd.notna(experiment.facts[key])]
+        return ", ".join(dict.fromkeys(value if isinstance(value, str) else f"{value:g}" for value in values))
+
+    scales = sorted({str(experiment.facts["scale"]) for experiment in experiments})
+    if len(scales) > 1:
+        names = [experiment.name for experiment in experiments]
+        raise InputError(f"experiments {names} mix the scales {scales}; draw those of one scale by 'experiments'")
+    known = {key: listed(key) or None for key in ("dataset", "model", "recipe")}
+    return {
+        "directions": ", ".join(experiment.direction for experiment in experiments),
+        "budget": listed("budget"),
+        "provenance": provenance({**known, "step_size": options.get("step_size"), "scale": scales[0]}),
+    }
+
+
+def _definition(attacks: Sequence[pd.Series]) -> str:
+    if all(attack["goal"] == "targeted" for attack in attacks):
+        return "the share of all test points of the source class whose attacked image is not classified as the target"
+    return "the share of all test points whose attacked image is still classified correctly"
+
+
+def _describe(attack: pd.Series) -> str:
+    norm = {"linf": "l∞", "l2": "l2"}.get(str(attack["norm"]), str(attack["norm"]))
+    steps = "" if pd.isna(attack["steps"]) else f", {attack['steps']:.0f} step{'' if attack['steps'] == 1 else 's'}"
+    return f"{attack['attack']} ({attack['goal']}, {norm}, ε = {attack['epsilon']:g}{steps})"

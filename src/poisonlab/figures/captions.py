@@ -1,0 +1,59 @@
+"""Words that several captions share: where the data come from, at which scale, and how many victims."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from poisonlab.errors import InputError
+from poisonlab.statistics import Estimate
+
+SCALES = {
+    "published": "Published scale.",
+    "reduced": "Reduced scale: fewer points, victims or epochs than published.",
+    "analogue": "Analogue: other data than the published figure's, so it shows the method and supports no verdict.",
+}
+
+
+def provenance(facts: Mapping[str, Any]) -> str:
+    """Say what is known of `dataset`, `model`, `recipe`, `step_size` and `scale`, in one or two sentences.
+
+    Raises:
+        InputError: the scale is none of `SCALES`.
+    """
+    words = {"dataset": "dataset", "model": "model", "recipe": "recipe", "step_size": "path steps of"}
+    known = [f"{word} {facts[key]}" for key, word in words.items() if facts.get(key) is not None]
+    sentences = [f"Made with {', '.join(known)}."] if known else []
+    scale = facts.get("scale")
+    if scale is not None:
+        if scale not in SCALES:
+            raise InputError(f"scale '{scale}' is none of {list(SCALES)}; repair the column or option 'scale'")
+        sentences.append(SCALES[scale])
+    return " ".join(sentences)
+
+
+def shared_n(estimates: Iterable[Estimate | None]) -> str:
+    """Give the draws × repeats of several estimates at once: "5 × 4", or "3–5 × 4" where they differ.
+
+    Victims that are missing from the grids are counted: "5 × 4, 2 missing".
+    """
+    known = [estimate for estimate in estimates if estimate is not None]
+    if not known:
+        return "0"
+    draws, repeats = [estimate.n_draws for estimate in known], [estimate.n_repeats for estimate in known]
+    missing = sum(estimate.n_missing for estimate in known)
+    size = f"{span(min(draws), max(draws))} × {span(min(repeats), max(repeats))}"
+    return f"{size}, {missing} missing" if missing else size
+
+
+def span(low: float, high: float) -> str:
+    """Write a range of whole numbers: "7–9", or "7" when both ends are equal."""
+    return f"{low:.0f}" if low == high else f"{low:.0f}–{high:.0f}"
+
+
+def percent(share: float, digits: int | None = None) -> str:
+    """Write a share as per cent: "90 %", "99.5 %", or with a fixed number of digits "98.92 %"."""
+    return f"{100 * share:.6g} %" if digits is None else f"{100 * share:.{digits}f} %"
+
+
+def step_unit(step_size: float | None) -> str:
+    """Name the unit of path lengths: "steps", or "steps of 0.01"."""
+    return "steps" if step_size is None else f"steps of {step_size}"

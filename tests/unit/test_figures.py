@@ -1,0 +1,494 @@
+"""What is drawn is what the tables say, the captions state their n, and the same figure gives the same bytes."""
+
+import importlib
+import json
+import string
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import same_color
+from matplotlib.patches import Rectangle
+
+from poisonlab.errors import InputError
+from poisonlab.figures import FIGURES, draw, save, style
+from poisonlab.statistics import grid, mean_interval
+
+# bucket → adversarial accuracy, fitted share and natural accuracy as [draws, repeats]
+ACCURACY = {
+    0.0: [[0.80, 0.70, 0.90], [0.60, 0.80, 0.70]],
+    1.0: [[0.30, 0.20, 0.50], [0.40, 0.10, 0.30]],
+    2.0: [[0.60, 0.50, 0.40], [0.70, 0.60, 0.50]],
+}
+FITTED = {
+    0.0: [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]],
+    1.0: [[1.0, 0.9, 0.5], [0.9, 0.9, 1.0]],
+    2.0: [[0.1, 0.9, 0.2], [0.3, 0.2, 0.4]],
+}
+RANDOM = [[0.40, 0.50, 0.30], [0.45, 0.35, 0.40], [0.50, 0.40, 0.30], [0.35, 0.45, 0.55]]
+CLEAN = [[0.90, 0.95, 0.85]]
+STEPS = {0.0: (1, 6), 1.0: (7, 9), 2.0: (10, 10)}
+POINTS = {0.0: 40.0, 1.0: 90.0, 2.0: 20.0}
+EXACT = {
+    "rtol": 0,
+    "atol": 1e-12,
+}  # the same float64 arithmetic on both sides; only a unit in the last place may differ
+
+
+def tables(experiment="one", source=1, target=2, epsilons=(0.1,), lowest=0.985):
+    """One experiment: its numbers are the constants above; natural accuracy is lowest at bucket 1, draw 1, repeat 2."""
+    conditions, victims, robustness = [], [], []
+
+    def add(condition, strategy, value, accuracy, fitted):
+        accuracy = np.array(accuracy)
+        low, high = STEPS.get(value, (np.nan, np.nan))
+        conditions.append(
+            {
+                "study": "label_noise", "experiment": experiment, "condition": condition, "axis_value": value,
+                "strategy": strategy, "budget": 10, "source_class": source, "target_class": target, "dataset": "digits",
+                "model": "small_cnn", "recipe": "memorise", "n_points": POINTS.get(value, np.nan), "steps_low": low,
+                "steps_high": high, "scale": "analogue",
+            }
+        )  # fmt: skip
+        for draw_, repeat in np.ndindex(accuracy.shape):
+            key = {
+                "experiment": experiment,
+                "condition": condition,
+                "axis_value": value,
+                "draw": draw_,
+                "repeat": repeat,
+            }
+            share = np.nan if fitted is None else fitted[draw_][repeat]
+            natural = lowest if (value, draw_, repeat) == (1.0, 1, 2) else 0.992 + 0.001 * repeat
+            victims.append({**key, "fitted_share": share, "natural_accuracy": natural})
+            for epsilon in epsilons:
+                targeted = {"goal": "targeted", "attack_source": source, "attack_target": target, "epsilon": epsilon}
+                attack = {"attack": "pgd", "norm": "linf", "steps": 40, **targeted}
+                value_at = accuracy[draw_, repeat] - (epsilon - 0.1)
+                robustness.append({**key, **attack, "adversarial_accuracy": value_at})
+        untargeted = {"attack": "fgsm", "norm": "linf", "goal": "untargeted", "epsilon": 0.1, "steps": 1}
+        robustness.append({**key, **untargeted, "adversarial_accuracy": 0.01})
+
+    add("clean", "none", np.nan, CLEAN, None)
+    add("random", "random", np.nan, RANDOM, np.full((4, 3), 0.95))
+    for value in (2.0, 0.0, 1.0):  # out of order: the figure has to sort
+        add("bucket", "path_bucket", value, ACCURACY[value], FITTED[value])
+    return {
+        "conditions": pd.DataFrame(conditions),
+        "victims": pd.DataFrame(victims),
+        "robustness": pd.DataFrame(robustness),
+    }
+
+
+def both(*parts):
+    return {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
+
+
+def lengths():
+    rows = [
+        # seed 0, class 0: 1, 2, 2, 2, 5 → median 2; class 1: 3, 3 and three that never arrive → median beyond the end
+        (0, 0, 1, 1, 1, True), (0, 0, 1, 2, 3, True), (0, 0, 1, 5, 1, True),
+        (0, 1, 0, 3, 2, True), (0, 1, 0, 50, 3, False),
+        # seed 1, class 0: 4, 4 → median 4; class 1: 3 → median 3
+        (1, 0, 1, 4, 2, True), (1, 1, 0, 3, 1, True),
+    ]  # fmt: skip
+    columns = ["proxy_seed", "label", "target", "steps", "n_points", "reached"]
+    return pd.DataFrame(rows, columns=columns).assign(paths="cnn")
+
+
+def extremes(classes=3, near=4, far=2):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for side, k in (("nearest", near), ("farthest", far)):
+        arrays[f"{side}_images"] = rng.integers(0, 256, (classes, k, 1, 6, 5), dtype=np.uint8)
+        arrays[f"{side}_steps"] = np.arange(classes * k).reshape(classes, k) + (0 if side == "nearest" else 100)
+        arrays[f"{side}_issue"] = np.zeros((classes, k), dtype=bool)
+    arrays["nearest_issue"][1, 2] = True
+    names = {"class_names": json.dumps(["cat", "dog", "eel"]), "target_names": json.dumps(["dog", "eel", "cat"])}
+    return arrays, names
+
+
+def inputs_of(kind):
+    known = {**tables(), "lengths": lengths(), "extremes": extremes()}
+    return {name: known[name] for name in FIGURES[kind].needs}
+
+
+def by_gid(panel, gid):
+    found = [artist for artist in panel.get_children() if artist.get_gid() == gid]
+    assert found, f"nothing with gid {gid}"
+    return found
+
+
+def interval_of(panel, gid):
+    """Lower and upper ends of the vertical lines of one curve, [buckets, 2]."""
+    return np.array([path.vertices[:, 1] for path in by_gid(panel, gid)[0].get_paths()])
+
+
+def victims_of(data, condition, value=None):
+    rows = data["robustness"]
+    rows = rows[(rows["condition"] == condition) & (rows["goal"] == "targeted")]
+    return rows if value is None else rows[rows["axis_value"] == value]
+
+
+# ---- the catalogue ------------------------------------------------------------------
+
+
+def test_reading_the_catalogue_imports_neither_matplotlib_nor_torch():
+    code = (
+        "import sys, poisonlab.figures as f; "
+        "assert f.FIGURES; print([m for m in ('matplotlib', 'torch', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_every_entry_has_a_function_that_names_its_published_figure(kind):
+    entry = FIGURES[kind]
+    module, name = entry.function.split(":")
+    docstring = getattr(importlib.import_module(module), name).__doc__
+    assert entry.name == kind
+    assert set(entry.needs) <= {"conditions", "victims", "robustness", "lengths", "buckets", "extremes"}
+    for number in ("4.5", "4.6a", "4.6b", "4.7", "4.8"):
+        assert (number in entry.published) <= (number in docstring), f"{name} does not say that it draws Fig. {number}"
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_a_caption_is_one_paragraph_with_every_field_filled(kind):
+    _, caption = draw(kind, inputs_of(kind))
+    fields = [field for _, field, _, _ in string.Formatter().parse(FIGURES[kind].caption) if field]
+    assert "\n" not in caption
+    assert "nan" not in caption.split()
+    assert not any(f"{{{field}}}" in caption for field in fields)
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_drawing_and_saving_twice_gives_the_same_bytes(kind, tmp_path):
+    written = []
+    for turn in ("first", "second"):
+        figure, _ = draw(kind, inputs_of(kind))
+        paths = tmp_path / f"{turn}.svg", tmp_path / f"{turn}.png"
+        save(figure, *paths)
+        written.append([path.read_bytes() for path in paths])
+    assert written[0] == written[1]
+    assert b"<dc:date>" not in written[0][0]
+    assert b"Matplotlib" not in written[0][0][:2000]
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_a_figure_is_as_wide_as_a_column_or_a_page(kind):
+    figure, _ = draw(kind, inputs_of(kind))
+    assert figure.get_figwidth() in (style.COLUMN, style.PAGE)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FIGURES if FIGURES[kind].needs])
+def test_a_missing_or_empty_input_is_named(kind):
+    for artefact in FIGURES[kind].needs:
+        rest = {name: value for name, value in inputs_of(kind).items() if name != artefact}
+        with pytest.raises(InputError, match=f"needs '{artefact}'"):
+            draw(kind, rest)
+        with pytest.raises(InputError, match=f"needs '{artefact}'"):
+            draw(kind, {**rest, artefact: pd.DataFrame()})
+
+
+def test_a_table_that_lacks_a_column_is_named_with_the_column():
+    data = tables()
+    with pytest.raises(InputError, match=r"'victims' lacks the columns \['fitted_share'\]"):
+        draw("bucket_curve", {**data, "victims": data["victims"].drop(columns="fitted_share")})
+
+
+def test_an_unknown_figure_and_an_unknown_option_are_named():
+    with pytest.raises(InputError, match="'bucket_curves' is not in the catalogue"):
+        draw("bucket_curves", {})
+    with pytest.raises(InputError, match="no options \\['epsilom'\\]"):
+        draw("bucket_curve", tables(), {"epsilom": 0.1})
+
+
+def test_no_text_of_a_bucket_figure_is_clipped_by_the_page():
+    figure, _ = draw("bucket_curve", both(tables(), tables("two", 4, 5), tables("three", 9, 0)))
+    figure.draw_without_rendering()
+    width, height = figure.bbox.size
+    for panel in figure.axes:
+        box = panel.get_tightbbox()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= width
+        assert box.y1 <= height
+
+
+# ---- adversarial accuracy by bucket --------------------------------------------------
+
+
+def test_the_line_of_a_bucket_curve_is_the_mean_over_all_victims_with_its_interval():
+    data = tables()
+    figure, _ = draw("bucket_curve", data)
+    panel = figure.axes[0]
+    expected = [
+        mean_interval(grid(victims_of(data, "bucket", value), "adversarial_accuracy"), bounds=(0, 1)) for value in STEPS
+    ]
+    line = by_gid(panel, "all")[0]
+    np.testing.assert_allclose(line.get_xdata(), [0, 1, 2], **EXACT)
+    np.testing.assert_allclose(line.get_ydata(), [0.75, 0.30, 0.55], **EXACT)  # by hand
+    np.testing.assert_allclose(interval_of(panel, "all-interval"), [(e.low, e.high) for e in expected], **EXACT)
+
+
+def test_every_victim_of_a_bucket_is_a_dot_left_of_its_mean():
+    panel = draw("bucket_curve", tables())[0].axes[0]
+    dots = by_gid(panel, "victims")
+    for position, value in enumerate(STEPS):
+        np.testing.assert_allclose(np.sort(dots[position].get_ydata()), np.sort(np.ravel(ACCURACY[value])), **EXACT)
+        assert (np.abs(dots[position].get_xdata() - position) < 0.5).all()
+
+
+def test_the_second_curve_has_only_victims_that_fitted_their_poisons_and_at_least_two_of_them():
+    data = tables()
+    panel, share = draw("bucket_curve", data)[0].axes[:2]
+    line = by_gid(panel, "fitted")[0]
+    five = victims_of(data, "bucket", 1.0)
+    five = five[~((five["draw"] == 0) & (five["repeat"] == 2))]  # the one that fitted half of its poisons
+    expected = mean_interval(grid(five, "adversarial_accuracy"), bounds=(0, 1))
+    np.testing.assert_allclose(line.get_ydata()[:2], [0.75, expected.value], **EXACT)
+    np.testing.assert_allclose(interval_of(panel, "fitted-interval")[1], [expected.low, expected.high], **EXACT)
+    assert np.isnan(line.get_ydata()[2])  # a single fitted victim
+    assert same_color(line.get_markerfacecolor(), "white")
+    assert (line.get_xdata() > np.arange(3)).all()
+    assert [text.get_text() for text in by_gid(share, "count")] == ["6", "5", "1"]
+
+
+def test_a_lower_bar_for_fitted_lets_more_victims_into_the_second_curve():
+    panel, share = draw("bucket_curve", tables(), {"fitted_at_least": 0.2})[0].axes[:2]
+    assert [text.get_text() for text in by_gid(share, "count")] == ["6", "6", "5"]
+    assert np.isfinite(by_gid(panel, "fitted")[0].get_ydata()).all()
+
+
+def test_the_baselines_are_the_means_of_random_and_clean_victims_with_their_intervals_as_bands():
+    data = tables()
+    panel = draw("bucket_curve", data)[0].axes[0]
+    for condition, values in (("random", RANDOM), ("clean", CLEAN)):
+        expected = mean_interval(grid(victims_of(data, condition), "adversarial_accuracy"), bounds=(0, 1))
+        assert by_gid(panel, condition)[0].get_ydata()[0] == pytest.approx(np.mean(values), abs=1e-12)
+        box = by_gid(panel, f"{condition}-interval")[0].get_window_extent().transformed(panel.transData.inverted())
+        # through pixels and back, which costs a few units in the last place of some hundred pixels
+        assert (box.y0, box.y1) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert by_gid(panel, "clean")[0].is_dashed()
+
+
+def test_the_panel_below_shows_the_share_of_fitted_poisons_and_the_last_one_the_points():
+    figure, _ = draw("bucket_curve", tables())
+    _, share, points = figure.axes
+    np.testing.assert_allclose(by_gid(share, "share")[0].get_ydata(), [1.0, 5.2 / 6, 2.1 / 6], **EXACT)
+    assert by_gid(share, "random")[0].get_ydata()[0] == pytest.approx(0.95, abs=1e-12)
+    assert [bar.get_height() for bar in points.patches] == [40, 90, 20]
+    assert [label.get_text() for label in points.get_xticklabels()] == ["1–6", "7–9", "10"]
+
+
+def test_titles_name_the_direction_and_the_caption_says_n_attack_data_and_scale():
+    data = both(tables(), tables("two", 4, 5))
+    figure, caption = draw("bucket_curve", data, {"experiments": ["two", "one"], "step_size": 0.01})
+    assert [panel.get_title(loc="left") for panel in figure.axes[:2]] == ["4 → 5", "1 → 2"]
+    assert "random 4 × 3" in figure.axes[0].get_title(loc="right")
+    for words in (
+        "4 → 5: buckets 2 × 3, random 4 × 3, clean 1 × 3; fitted victims 6, 5, 1 by bucket and 12 of 12 random",
+        "pgd (targeted, l∞, ε = 0.1, 40 steps)",
+        "10 poisons",
+        "dataset digits, model small_cnn, recipe memorise, path steps of 0.01",
+        "Analogue",
+    ):
+        assert words in caption
+
+
+def test_class_names_replace_numbers_in_the_titles():
+    figure, caption = draw("bucket_curve", tables(), {"class_names": ["plane", "car", "bird"]})
+    assert figure.axes[0].get_title(loc="left") == "car → bird"
+    assert "car → bird" in caption
+
+
+def test_epsilon_chooses_among_several_radii_and_must_when_there_are_several():
+    data = tables(epsilons=(0.1, 0.2))
+    with pytest.raises(InputError, match=r"differ in {'epsilon': \[0.1, 0.2\]}"):
+        draw("bucket_curve", data)
+    figure, caption = draw("bucket_curve", data, {"epsilon": 0.2})
+    np.testing.assert_allclose(by_gid(figure.axes[0], "all")[0].get_ydata(), [0.65, 0.20, 0.45], **EXACT)
+    assert "ε = 0.2" in caption
+    with pytest.raises(InputError, match=r"epsilon 0.3, it has \[0.1, 0.2\]"):
+        draw("bucket_curve", data, {"epsilon": 0.3})
+
+
+def test_without_a_targeted_attack_the_option_attack_decides_and_the_caption_changes_the_definition():
+    data = tables()
+    rows = data["robustness"]
+    data["robustness"] = rows[rows["goal"] == "targeted"].assign(
+        goal="untargeted", attack_source=np.nan, attack_target=np.nan
+    )
+    with pytest.raises(InputError, match="no targeted attack 1 → 2"):
+        draw("bucket_curve", data)
+    _, caption = draw("bucket_curve", data, {"attack": "pgd"})
+    assert "still classified correctly" in caption
+
+
+@pytest.mark.parametrize(
+    ("condition", "strategy"), [("clean", "none"), ("random", "random"), ("bucket", "path_bucket")]
+)
+def test_a_missing_condition_or_its_victims_are_named(condition, strategy):
+    data = tables()
+    without = {**data, "conditions": data["conditions"][data["conditions"]["condition"] != condition]}
+    with pytest.raises(InputError, match=f"strategy '{strategy}'"):
+        draw("bucket_curve", without)
+    with pytest.raises(InputError, match=f"no victims of condition '{condition}'"):
+        draw("bucket_curve", {**data, "victims": data["victims"][data["victims"]["condition"] != condition]})
+
+
+def test_a_victim_that_was_not_attacked_is_an_error_and_not_a_smaller_mean():
+    data = tables()
+    data["robustness"] = data["robustness"].drop(victims_of(data, "bucket", 1.0).index[:2])
+    with pytest.raises(InputError, match="2 of 6 victims of 'one/bucket' lack the attack 'pgd'"):
+        draw("bucket_curve", data)
+
+
+def test_an_unknown_experiment_and_mixed_scales_are_errors():
+    with pytest.raises(InputError, match=r"lack the experiments \['three'\]"):
+        draw("bucket_curve", tables(), {"experiments": ["three"]})
+    mixed = both(tables(), tables("two", 4, 5))
+    mixed["conditions"].loc[mixed["conditions"]["experiment"] == "two", "scale"] = "published"
+    with pytest.raises(InputError, match=r"mix the scales \['analogue', 'published'\]"):
+        draw("bucket_curve", mixed)
+
+
+def test_a_bucket_without_victims_or_values_leaves_a_gap():
+    data = tables()
+    gone = (data["victims"]["axis_value"] == 2.0) & (data["victims"]["condition"] == "bucket")
+    data["victims"] = data["victims"][~gone]
+    unknown = victims_of(data, "bucket", 0.0).index
+    data["robustness"].loc[unknown, "adversarial_accuracy"] = np.nan
+    line = by_gid(draw("bucket_curve", data)[0].axes[0], "all")[0]
+    np.testing.assert_allclose(line.get_ydata(), [np.nan, 0.30, np.nan], **EXACT)
+
+
+# ---- natural accuracy ----------------------------------------------------------------
+
+
+def test_natural_accuracy_marks_the_lowest_poisoned_victim_and_the_claimed_99_per_cent():
+    figure, caption = draw("natural_accuracy", tables())
+    (panel,) = figure.axes
+    assert by_gid(panel, "threshold")[0].get_ydata()[0] == 0.99
+    assert by_gid(panel, "minimum")[0].get_ydata()[0] == 0.985
+    assert "0.9850" in [text.get_text() for text in panel.texts]
+    assert sum(len(dots.get_ydata()) for dots in by_gid(panel, "victims")) == 3 * 6 + 12 + 3
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["1–6", "7–9", "10", "random", "clean"]
+    for words in ("1 → 2 98.50 %", "dashed: 99 %", "buckets 2 × 3, random 4 × 3, clean 1 × 3"):
+        assert words in caption
+
+
+def test_a_clean_victim_is_never_the_lowest_poisoned_one():
+    data = tables(lowest=0.9925)
+    data["victims"].loc[data["victims"]["condition"] == "clean", "natural_accuracy"] = 0.5
+    assert "1 → 2 99.20 %" in draw("natural_accuracy", data)[1]
+
+
+# ---- paths ---------------------------------------------------------------------------
+
+
+def test_path_lengths_draw_the_histogram_of_the_first_seed_filled_and_mark_its_median():
+    figure, caption = draw("path_lengths", {"lengths": lengths()}, {"step_size": 0.01})
+    first, second = figure.axes
+    counts, edges, _ = by_gid(first, "first")[0].get_data()
+    np.testing.assert_array_equal(counts, [0, 1, 3, 0, 0, 1])
+    np.testing.assert_array_equal(edges, np.arange(7) - 0.5)
+    np.testing.assert_array_equal(by_gid(first, "other")[0].get_data()[0], [0, 0, 0, 0, 2, 0])
+    assert by_gid(first, "median")[0].get_xdata()[0] == 2
+    assert first.get_title(loc="right") == "median 2 (2–4 over seeds)"
+    assert [panel.get_title(loc="left") for panel in (first, second)] == ["0 → 1", "1 → 0"]
+    for words in ("10 training points, of which 3 never reached", "1 other proxy seed.", "path steps of 0.01"):
+        assert words in caption
+
+
+def test_points_that_never_reached_the_boundary_stand_apart_and_count_in_the_median():
+    _, panel = draw("path_lengths", {"lengths": lengths()})[0].axes
+    (bar,) = by_gid(panel, "never")
+    assert bar.get_height() == 3
+    assert bar.get_x() > 5  # right of the longest path
+    assert panel.get_title(loc="right").startswith("median > 5")
+    assert "never" in [label.get_text() for label in panel.get_xticklabels()]
+
+
+@pytest.mark.parametrize(("classes", "layout"), [(2, (1, 2)), (10, (5, 2))])
+def test_panels_of_path_lengths_stand_in_two_columns(classes, layout):
+    rows = [(0, label, (label + 1) % classes, 3, 7, True) for label in range(classes)]
+    table = pd.DataFrame(rows, columns=["proxy_seed", "label", "target", "steps", "n_points", "reached"])
+    figure, _ = draw("path_lengths", {"lengths": table.assign(paths="cnn")})
+    assert len(figure.axes) == classes
+    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == layout
+
+
+def test_untargeted_paths_say_so_and_several_paths_need_a_choice():
+    untargeted = lengths().assign(target=-1, paths="any")
+    assert draw("path_lengths", {"lengths": untargeted})[0].axes[0].get_title(loc="left") == "0 → any other"
+    two = pd.concat([lengths(), untargeted])
+    with pytest.raises(InputError, match=r"several paths \['any', 'cnn'\]"):
+        draw("path_lengths", {"lengths": two})
+    assert draw("path_lengths", {"lengths": two}, {"paths": "cnn"})[0].axes[0].get_title(loc="left") == "0 → 1"
+    with pytest.raises(InputError, match="no points of paths 'vit'"):
+        draw("path_lengths", {"lengths": two}, {"paths": "vit"})
+
+
+def test_the_contact_sheet_shows_every_image_its_steps_and_a_frame_around_label_issues():
+    arrays, names = extremes()
+    figure, caption = draw("nearest_and_farthest", {"extremes": (arrays, names)}, {"dataset": "digits"})
+    (axes,) = figure.axes
+    assert len(axes.images) == 3 * 4 + 3 * 2
+    np.testing.assert_array_equal(axes.images[4 + 2].get_array(), arrays["nearest_images"][1, 2, 0])
+    words = [text.get_text() for text in axes.texts]
+    assert [word for word in words if "→" in word] == ["cat → dog", "dog → eel", "eel → cat"]
+    numbers = [*arrays["nearest_steps"].ravel(), *arrays["farthest_steps"].ravel()]
+    assert [word for word in words if word.isdigit()] == [str(number) for number in numbers]
+    (frame,) = (artist for artist in by_gid(axes, "issue") if isinstance(artist, Rectangle))
+    left, right, bottom, top = axes.images[4 + 2].get_extent()
+    assert (frame.get_x(), frame.get_y(), frame.get_width(), frame.get_height()) == pytest.approx(
+        (left, top, right - left, bottom - top), abs=1e-12
+    )
+    assert "1 of 12 near images and 0 of 6 far ones" in caption
+    assert "dataset digits" in caption
+
+
+def test_colour_images_keep_their_channels():
+    arrays, names = extremes()
+    for side in ("nearest", "farthest"):
+        arrays[f"{side}_images"] = np.repeat(arrays[f"{side}_images"], 3, axis=2).astype(np.float32) / 255
+    image = draw("nearest_and_farthest", {"extremes": (arrays, names)})[0].axes[0].images[0].get_array()
+    np.testing.assert_array_equal(image, np.moveaxis(arrays["nearest_images"][0, 0], 0, -1))
+
+
+def test_extremes_that_do_not_fit_together_are_errors():
+    arrays, names = extremes()
+    with pytest.raises(InputError, match=r"lack \['farthest_issue'\]"):
+        draw("nearest_and_farthest", {"extremes": ({k: v for k, v in arrays.items() if k != "farthest_issue"}, names)})
+    with pytest.raises(InputError, match="'target_names' has 0 names for 3 rows"):
+        draw("nearest_and_farthest", {"extremes": (arrays, {"class_names": names["class_names"]})})
+    flat = {**arrays, "nearest_images": np.zeros((3, 4, 16))}
+    with pytest.raises(InputError, match="image datasets only"):
+        draw("nearest_and_farthest", {"extremes": (flat, names)})
+    with pytest.raises(InputError, match="do not fit"):
+        draw("nearest_and_farthest", {"extremes": ({**arrays, "nearest_steps": np.zeros((3, 3))}, names)})
+
+
+# ---- pipeline ------------------------------------------------------------------------
+
+
+def test_the_pipeline_names_every_rule_and_no_text_leaves_its_box_or_meets_another():
+    figure, _ = draw("pipeline", {})
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    texts = [text for text in axes.texts if text.get_text()]
+    rules = {rule for text in texts for rule in text.get_text().split("\n") if "_" in rule}
+    assert rules == {
+        "fetch_data", "prepare_data", "train_proxy", "trace_paths", "cut_buckets", "craft_poison", "train_victims",
+        "evaluate_robustness", "collect_tables", "draw_figure", "judge_claims",
+    }  # fmt: skip
+    boxes = [text.get_window_extent() for text in texts]
+    page = figure.bbox
+    for i, box in enumerate(boxes):
+        assert page.x0 <= box.x0 < box.x1 <= page.x1, texts[i].get_text()
+        assert page.y0 <= box.y0 < box.y1 <= page.y1, texts[i].get_text()
+        assert not any(box.overlaps(other) for other in boxes[:i]), texts[i].get_text()
