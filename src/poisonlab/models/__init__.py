@@ -1,0 +1,58 @@
+"""The catalogue of models; readable without torch.
+
+A model is built by a callable ``(input_shape, num_classes) -> torch.nn.Module`` that returns logits [n, num_classes]. One of your own is
+named ``module:Class`` in the configuration (`docs/own_model.md`).
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from poisonlab.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+MODELS: dict[str, str] = {
+    "mlp": "poisonlab.models.networks:MLP",
+    "pooled": "poisonlab.models.networks:Pooled",
+    "strided": "poisonlab.models.networks:Strided",
+    "std": "poisonlab.models.networks:Std",
+}
+
+
+def import_path(name: str) -> str:
+    """Return ``module:attribute`` of the model `name`.
+
+    Raises:
+        InputError: the name is neither in the catalogue nor of the form ``module:Class``.
+    """
+    if ":" in name:
+        return name
+    if name not in MODELS:
+        raise InputError(f"model '{name}' does not exist; choose one of {', '.join(MODELS)} or 'module:Class' of your own")
+    return MODELS[name]
+
+
+def build(name: str, input_shape: tuple[int, ...], num_classes: int, seed: int) -> "torch.nn.Module":
+    """Build the model `name` with weights drawn from its own generator, whatever was drawn before.
+
+    Args:
+        input_shape: (channels, height, width) or (features,).
+        seed: 63-bit; the weights are a pure function of it.
+
+    Raises:
+        InputError: the model cannot be imported or built for this shape.
+    """
+    import torch
+
+    module, _, attribute = import_path(name).partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), attribute)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return factory(input_shape, num_classes)
+    except (ImportError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"model '{name}' cannot be built for inputs {input_shape} and {num_classes} classes ({error}); "
+            "it must be importable and callable as (input_shape, num_classes)"
+        ) from error

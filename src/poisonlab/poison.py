@@ -1,0 +1,142 @@
+"""A poison: edits to a training set, never a copy of it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from poisonlab import storage
+from poisonlab.datasets import Dataset
+from poisonlab.errors import InputError
+
+
+def _no_indices() -> np.ndarray:
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Poison:
+    """Edits to a training set of n points.
+
+    Attributes:
+        num_classes: number of classes afterwards; a poison may introduce a new one.
+        relabel_index: [m] int64, positions in the training set, unique.
+        relabel_label: [m] int64, their new labels, 0 … num_classes − 1.
+        replace_index: [k] int64, positions that get another image and label, unique and disjoint from `relabel_index`.
+        replace_images: [k, …] as the training images; replace_labels: [k] int64.
+        append_images: [a, …] as the training images; append_labels: [a] int64.
+    """
+
+    num_classes: int
+    relabel_index: np.ndarray = field(default_factory=_no_indices)
+    relabel_label: np.ndarray = field(default_factory=_no_indices)
+    replace_index: np.ndarray = field(default_factory=_no_indices)
+    replace_images: np.ndarray | None = None
+    replace_labels: np.ndarray = field(default_factory=_no_indices)
+    append_images: np.ndarray | None = None
+    append_labels: np.ndarray = field(default_factory=_no_indices)
+
+    @property
+    def budget(self) -> int:
+        """Number of edits."""
+        return len(self.relabel_index) + len(self.replace_index) + len(self.append_labels)
+
+    def validate(self, dataset: Dataset) -> None:
+        """Check the poison against its training set.
+
+        Raises:
+            InputError: an index is out of range or repeated, a label is illegal or equals the truth, an image leaves the box.
+        """
+        n = len(dataset.train_labels)
+        edited = np.concatenate([self.relabel_index, self.replace_index])
+        if len(edited) and (edited.min() < 0 or edited.max() >= n):
+            raise InputError(f"poison edits position {edited.max()} of '{dataset.name}', allowed are 0 … {n - 1}")
+        if len(np.unique(edited)) != len(edited):
+            raise InputError(f"poison of '{dataset.name}' edits a position twice; every index may occur once")
+        for name, index, labels, images in (
+            ("relabel", self.relabel_index, self.relabel_label, None),
+            ("replace", self.replace_index, self.replace_labels, self.replace_images),
+            ("append", self.append_labels, self.append_labels, self.append_images),
+        ):
+            if len(index) != len(labels):
+                raise InputError(f"poison has {len(index)} {name} positions and {len(labels)} labels; give one label each")
+            if len(labels) and (labels.min() < 0 or labels.max() >= self.num_classes):
+                raise InputError(f"poison label {labels.max()} is not in 0 … {self.num_classes - 1}; raise num_classes")
+            if images is not None:
+                self._validate_images(name, images, len(labels), dataset)
+            elif name != "relabel" and len(labels):
+                raise InputError(f"poison has {len(labels)} {name} labels and no images; give one image each")
+        if np.any(dataset.train_labels[self.relabel_index] == self.relabel_label):
+            raise InputError(f"poison of '{dataset.name}' relabels a point to its own label; choose another class")
+
+    @staticmethod
+    def _validate_images(name: str, images: np.ndarray, count: int, dataset: Dataset) -> None:
+        expected = (count, *dataset.train_images.shape[1:])
+        if images.shape != expected or images.dtype != dataset.train_images.dtype:
+            raise InputError(
+                f"poison {name} images are {images.shape} {images.dtype}, '{dataset.name}' needs {expected} {dataset.train_images.dtype}"
+            )
+        if images.dtype != np.uint8:
+            if not np.isfinite(images).all():
+                raise InputError(f"poison {name} images hold NaN or infinity; allowed are finite values")
+            if dataset.box and len(images) and (images.min() < dataset.box[0] or images.max() > dataset.box[1]):
+                raise InputError(
+                    f"poison {name} images span {images.min():g} … {images.max():g}, allowed is {dataset.box}; clip them to the box"
+                )
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a victim is trained on.
+
+    Attributes:
+        images: [n, …] uint8 (value / 255) or float32; labels: [n] int64; num_classes: labels are 0 … num_classes − 1.
+        poisoned: [m] positions of the poisons; their labels here are the poison's.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    num_classes: int
+    poisoned: np.ndarray
+
+
+def apply(poison: Poison, dataset: Dataset) -> TrainingSet:
+    """Return the training set of `dataset` with the edits of `poison`; images are shared unless the poison changes some."""
+    poison.validate(dataset)
+    images, labels = dataset.train_images, dataset.train_labels.copy()
+    labels[poison.relabel_index] = poison.relabel_label
+    if len(poison.replace_index):
+        images = images.copy()
+        images[poison.replace_index] = poison.replace_images
+        labels[poison.replace_index] = poison.replace_labels
+    appended = np.arange(len(labels), len(labels) + len(poison.append_labels))
+    if poison.append_images is not None:
+        images = np.concatenate([images, poison.append_images])
+        labels = np.concatenate([labels, poison.append_labels])
+    poisoned = np.concatenate([poison.relabel_index, poison.replace_index, appended]).astype(np.int64)
+    return TrainingSet(images, labels, poison.num_classes, poisoned)
+
+
+def save(poisons: Sequence[Poison], axis_values: Sequence[float | None], path: str | Path) -> None:
+    """Write the poisons of one condition and draw, one for each value of its sweep axis (one `None` without an axis)."""
+    tensors = {}
+    for position, poison in enumerate(poisons):
+        for name, array in vars(poison).items():
+            if name != "num_classes" and array is not None:
+                tensors[f"{position}.{name}"] = array
+    metadata = {"axis_values": json.dumps(list(axis_values)), "num_classes": json.dumps([p.num_classes for p in poisons])}
+    storage.write_tensors(tensors, path, metadata)
+
+
+def load(path: str | Path) -> tuple[list[Poison], list[float | None]]:
+    """Read what `save` wrote: the poisons and the axis values."""
+    tensors, metadata = storage.read_tensors(path)
+    axis_values = json.loads(metadata["axis_values"])
+    poisons = []
+    for position, num_classes in enumerate(json.loads(metadata["num_classes"])):
+        prefix = f"{position}."
+        arrays = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+        poisons.append(Poison(num_classes=num_classes, **arrays))
+    return poisons, axis_values

@@ -1,0 +1,160 @@
+"""The catalogue of poisoning strategies.
+
+A strategy is one function with a registration: ``@strategy(...)`` says what it needs, which parameters and which sweep axis it has, and
+where it comes from. The catalogue imports no torch, so that the Snakefile can wire inputs and resources from it; a strategy that needs
+torch imports it inside its function. `tests/contract` picks every registered strategy up by itself.
+
+A strategy of your own lives in any importable module; name it ``module:function`` in the configuration (`docs/own_strategy.md`).
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from poisonlab.datasets import Dataset
+from poisonlab.errors import InputError
+from poisonlab.poison import Poison
+from poisonlab.seeds import seed
+
+
+@dataclass(frozen=True)
+class Flip:
+    """What an attacker may do: relabel `budget` points of class `source` to class `target`."""
+
+    source: int
+    target: int
+    budget: int
+
+    def pool(self, dataset: Dataset) -> np.ndarray:
+        """Positions of the training points of the source class, [pool] int64."""
+        return np.flatnonzero(dataset.train_labels == self.source)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything a strategy gets to see. The test set is hidden unless the strategy declares that it leaks."""
+
+    dataset: Dataset
+    flip: Flip
+    needs: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    axis_value: float | None
+    generator: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A registered strategy.
+
+    Attributes:
+        craft: the function, Request → Poison.
+        needs: artefacts that the pipeline hands it: "buckets" (columns index, steps, bucket).
+        parameters: name → default value; anything else in the configuration is an error.
+        axis: name of its sweep axis, if it has one.
+        deterministic: the same poison for every draw.
+        resources: what a job of it asks for beyond the defaults, e.g. {"gpu": 1}.
+        source: document, section, equation.
+    """
+
+    name: str
+    craft: Callable[[Request], Poison]
+    needs: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    axis: str | None
+    deterministic: bool
+    resources: Mapping[str, int]
+    source: str
+
+    @property
+    def module(self) -> str:
+        """Name of the module that the strategy's code lives in."""
+        return self.craft.__module__
+
+
+_CATALOGUE: dict[str, Strategy] = {}
+
+
+def strategy(
+    name: str,
+    *,
+    source: str,
+    needs: tuple[str, ...] = (),
+    parameters: Mapping[str, Any] | None = None,
+    axis: str | None = None,
+    deterministic: bool = False,
+    resources: Mapping[str, int] | None = None,
+) -> Callable[[Callable[[Request], Poison]], Callable[[Request], Poison]]:
+    """Register a function as the strategy `name`; see `Strategy` for the arguments."""
+
+    def register(craft: Callable[[Request], Poison]) -> Callable[[Request], Poison]:
+        entry = Strategy(name, craft, needs, parameters or {}, axis, deterministic, resources or {}, source)
+        craft.strategy = entry  # type: ignore[attr-defined]
+        if craft.__module__.startswith(f"{__name__}."):
+            _CATALOGUE[name] = entry
+        return craft
+
+    return register
+
+
+def catalogue() -> dict[str, Strategy]:
+    """Every strategy of the package by name."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return dict(sorted(_CATALOGUE.items()))
+
+
+def find(name: str) -> Strategy:
+    """Return the strategy `name`, or the one of your own that ``module:function`` names.
+
+    Raises:
+        InputError: there is no such strategy, or the function is not registered with ``@strategy``.
+    """
+    if ":" not in name:
+        known = catalogue()
+        if name not in known:
+            raise InputError(f"strategy '{name}' does not exist; choose one of {', '.join(known)} or 'module:function' of your own")
+        return known[name]
+    module, _, function = name.partition(":")
+    try:
+        entry = getattr(importlib.import_module(module), function).strategy
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"strategy '{name}' cannot be loaded ({error}); put {module}.py on PYTHONPATH and register {function} with @strategy"
+        ) from error
+    return entry
+
+
+def choose(pool: np.ndarray, budget: int, generator: np.random.Generator, what: str) -> np.ndarray:
+    """Draw `budget` different positions from `pool`, sorted.
+
+    Raises:
+        InputError: the budget exceeds the pool; `what` names the pool.
+    """
+    if budget > len(pool):
+        raise InputError(f"poison budget {budget} exceeds the {len(pool)} points of {what}; lower flip.budget to at most {len(pool)}")
+    return np.sort(generator.choice(pool, size=budget, replace=False))
+
+
+def craft(dataset: Dataset, settings: Mapping[str, Any], needs: Mapping[str, Any], draw: int) -> list[Poison]:
+    """Craft and validate the poisons of one condition and draw, one for each value of its sweep axis.
+
+    Args:
+        settings: name, parameters, axis_values and flip (source, target, budget) of the condition.
+        needs: the artefacts that the strategy declares, by name.
+
+    Raises:
+        InputError: the strategy refuses, or its poison is not a legal one.
+    """
+    entry, poisons = find(settings["name"]), []
+    for axis_value in settings["axis_values"]:
+        # Every value of the axis starts from the same generator: a value's poison does not depend on which others are asked for.
+        generator = np.random.default_rng(seed("poison", draw=draw))
+        request = Request(dataset, Flip(**settings["flip"]), needs, settings["parameters"], axis_value, generator)
+        poison = entry.craft(request)
+        poison.validate(dataset)
+        poisons.append(poison)
+    return poisons

@@ -1,0 +1,58 @@
+"""The clean proxy: the model that an attacker trains to plan with."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from poisonlab.datasets import Dataset
+from poisonlab.poison import Poison, apply
+from poisonlab.seeds import seed
+from poisonlab.victims import engine
+from poisonlab.victims.recipe import Recipe
+
+
+def train_proxy(
+    dataset: Dataset,
+    model: str,
+    recipe: Mapping[str, Any],
+    proxy_seed: int,
+    precision: str = "float32",
+    device: str = "auto",
+    progress: Callable[[str], None] = lambda line: None,
+) -> engine.Victim:
+    """Train the clean proxy number `proxy_seed`. Its seed is not a victim's: the attacker does not know the victim's initialisation."""
+    clean = apply(Poison(dataset.num_classes), dataset)
+    job = engine.VictimJob("proxy", clean, seed("proxy", proxy_seed=proxy_seed))
+    where = engine.resolve_device(device)
+    return next(engine.train([job], model, Recipe(**recipe), precision, where, progress))[1]
+
+
+def out_of_fold_probabilities(
+    dataset: Dataset,
+    model: str,
+    recipe: Mapping[str, Any],
+    folds: int,
+    precision: str = "float32",
+    device: str = "auto",
+    progress: Callable[[str], None] = lambda line: None,
+) -> np.ndarray:
+    """Class probabilities [n, classes] of every training point by a model that was not trained on it."""
+    import torch
+
+    where = engine.resolve_device(device)
+    fold_of = np.random.default_rng(seed("folds")).permutation(len(dataset.train_labels)) % folds
+    probabilities = np.empty((len(fold_of), dataset.num_classes))
+    for fold in range(folds):
+        kept, held = fold_of != fold, fold_of == fold
+        training_set = engine.TrainingSet(
+            dataset.train_images[kept], dataset.train_labels[kept], dataset.num_classes, np.empty(0, dtype=np.int64)
+        )
+        job = engine.VictimJob(f"fold {fold + 1} of {folds}", training_set, seed("fold", fold=fold))
+        ((_, trained),) = engine.train([job], model, Recipe(**recipe), precision, where, progress)
+        network = engine.rebuild(model, dataset.input_shape, dataset.num_classes, trained.parameters, where)
+        images = torch.from_numpy(dataset.train_images[held]).to(where)
+        with torch.no_grad():
+            batches = [network(engine.to_float(batch)).softmax(1) for batch in images.split(engine.INFERENCE_BATCH)]
+        probabilities[held] = torch.cat(batches).double().cpu().numpy()
+    return probabilities
