@@ -1,0 +1,70 @@
+"""The way of the data, from a data set to figures, scorecard and report. Start with `make reproduce`; README.md says more."""
+
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT / "src"))
+
+from poisonlab.code_version import code_version
+from poisonlab.plan import Plan
+from poisonlab.errors import InputError
+
+
+configfile: str(ROOT / "config.yaml")
+
+
+# What is archived are runs of the published configuration.
+if config.get("source") == "archive":
+
+    configfile: str(ROOT / "config" / "published.yaml")
+
+
+report: "workflow/report/workflow.rst"
+
+
+# Used only where containers are switched on.
+container: "docker://python:3.11-slim"
+
+
+try:
+    plan = Plan(config, ROOT)
+except InputError as error:
+    raise WorkflowError(str(error))
+
+
+wildcard_constraints:
+    study="[a-z_0-9]+",
+    dataset="[A-Za-z][A-Za-z0-9_]*",
+    paths="[A-Za-z][A-Za-z0-9_]*",
+    experiment="[A-Za-z][A-Za-z0-9_]*",
+    condition="[A-Za-z][A-Za-z0-9_]*",
+    figure="[A-Za-z][A-Za-z0-9_]*",
+    model=r"[A-Za-z0-9_.:]+",
+    recipe="[A-Za-z][A-Za-z0-9_]*",
+    proxy_seed=r"\d+",
+    draw=r"\d+",
+    first=r"\d+",
+    last=r"\d+",
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/proxy.smk"
+include: "workflow/rules/paths.smk"
+include: "workflow/rules/poison.smk"
+include: "workflow/rules/victims.smk"
+include: "workflow/rules/robustness.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.tables.input,
+        rules.figures.input,
+        rules.scorecard.output,

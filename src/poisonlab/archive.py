@@ -1,0 +1,102 @@
+"""The archive: small tables of long runs, merged batch by batch, so that a run can be continued elsewhere."""
+
+import datetime
+import gzip
+import importlib.metadata
+import io
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from poisonlab import storage
+from poisonlab.errors import InputError
+from poisonlab.tables import KEYS
+
+PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "cleanlab", "snakemake")
+
+
+def merge(old: pd.DataFrame | None, new: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """Rows of both tables, one for each key: the new row where both have one. Sorted by key."""
+    both = new if old is None else pd.concat([old, new], ignore_index=True)
+    return both.drop_duplicates(key, keep="last").sort_values(key, kind="stable", ignore_index=True)
+
+
+def _write_gzip(frame: pd.DataFrame, path: Path) -> None:
+    buffer = io.StringIO()
+    frame.to_csv(buffer, index=False)
+    # No time stamp and no name in the header: the same table gives the same bytes.
+    content = gzip.compress(buffer.getvalue().encode(), mtime=0)
+    with storage.atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "commit": commit.stdout.strip() or None,
+        "device": settings["device"],
+        "processor": platform.machine(),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "configuration": settings,
+    }
+
+
+def _add_provenance(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Append this batch's provenance; a batch that repeats the last one but for its date adds nothing."""
+    path = folder / "provenance.json"
+    batches = json.loads(path.read_text()) if path.is_file() else []
+    entry = _provenance(settings)
+    if not batches or {**batches[-1], "date": None} != {**entry, "date": None}:
+        batches.append(entry)
+    with storage.atomic(path) as temporary:
+        temporary.write_text(json.dumps(batches, indent=1, sort_keys=True) + "\n")
+
+
+def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:
+    """Merge an experiment's tables into `folder` (`*.csv.gz`) by their keys and note where the batch comes from.
+
+    The numbers of draws and repeats in `conditions` are counted anew from all archived victims.
+
+    Args:
+        tables: folder of conditions.parquet, victims.parquet and robustness.parquet.
+        settings: what the batch was run with.
+
+    Raises:
+        InputError: the archive holds victims of another data set, model, recipe, precision or budget under the same names.
+    """
+    merged: dict[str, pd.DataFrame] = {}
+    for name, key in KEYS.items():
+        archived = folder / f"{name}.csv.gz"
+        old = storage.read_table(archived, key) if archived.is_file() else None
+        merged[name] = merge(old, storage.read_table(tables / f"{name}.parquet", key), key)
+    conditions, victims = merged["conditions"], merged["victims"]
+    for column in ("dataset", "model", "recipe", "precision", "scale"):
+        if conditions[column].nunique() > 1:
+            raise InputError(
+                f"archive '{folder}' would mix {column} {sorted(conditions[column].unique())}; archive under another experiment name"
+            )
+    counts = victims.groupby(["condition", "axis_value"], dropna=False)[["draw", "repeat"]].nunique().reset_index()
+    conditions = conditions.drop(columns=["n_draws", "n_repeats"]).merge(
+        counts.rename(columns={"draw": "n_draws", "repeat": "n_repeats"}), on=["condition", "axis_value"], how="left"
+    )
+    merged["conditions"] = conditions[storage.read_table(tables / "conditions.parquet").columns]
+    for name, frame in merged.items():
+        _write_gzip(frame, folder / f"{name}.csv.gz")
+    _add_provenance(folder, settings)
+
+
+def archive_survey(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:
+    """Put the path lengths, label issues and extreme images of a survey into `folder`, in place of older ones."""
+    for name in ("lengths", "issues"):
+        _write_gzip(storage.read_table(tables / f"{name}.parquet"), folder / f"{name}.csv.gz")
+    with storage.atomic(folder / "extremes.safetensors") as temporary:
+        shutil.copyfile(tables / "extremes.safetensors", temporary)
+    _add_provenance(folder, settings)

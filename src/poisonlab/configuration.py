@@ -1,0 +1,143 @@
+"""The configuration, checked before anything runs. Imports no torch."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from poisonlab import datasets, figures, models, strategies
+from poisonlab.errors import InputError
+
+STUDIES = ("label_noise",)
+Config = dict[str, Any]
+
+
+def _with_defaults(schema_path: Path) -> Any:
+    """A validator that also fills in the schema's defaults (the recipe of jsonschema's own documentation)."""
+    schema = yaml.safe_load(schema_path.read_text())
+    base = jsonschema.Draft202012Validator
+    check_properties = base.VALIDATORS["properties"]
+
+    def fill(validator: Any, properties: Any, instance: Any, parent: Any) -> Any:
+        if isinstance(instance, dict):
+            for key, subschema in properties.items():
+                if "default" in subschema:
+                    instance.setdefault(key, json.loads(json.dumps(subschema["default"])))
+        yield from check_properties(validator, properties, instance, parent)
+
+    return jsonschema.validators.extend(base, {"properties": fill})(schema)
+
+
+def _one_line(error: jsonschema.ValidationError) -> str:
+    """Say which key is wrong, what it holds, what is allowed, and what to do."""
+    key = ".".join(str(part) for part in error.absolute_path) or "the top level"
+    rule, limit, value = error.validator, error.validator_value, error.instance
+    if rule == "additionalProperties":
+        unknown = sorted(set(value) - set(error.schema.get("properties", {})))
+        return f"unknown key {unknown} in {key}; allowed are {sorted(error.schema['properties'])}; remove or correct it"
+    if rule == "required":
+        missing = sorted(set(limit) - set(value))
+        return f"{key} lacks {missing}; add it"
+    allowed = {"enum": "one of", "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below",
+               "type": "of type", "minItems": "a list of at least", "pattern": "a name like"}.get(str(rule), str(rule))  # fmt: skip
+    return f"{key} is {value!r}, allowed is {allowed} {limit}; change it"
+
+
+def check(config: Config, schema_path: Path) -> Config:
+    """Return the configuration with every default filled in.
+
+    Raises:
+        InputError: the first thing that is not allowed: by the schema, or because a name, class, budget, strategy or file does not exist.
+    """
+    config = json.loads(json.dumps(config))
+    errors = sorted(_with_defaults(schema_path).iter_errors(config), key=lambda error: list(map(str, error.absolute_path)))
+    if errors:
+        raise InputError(f"configuration: {_one_line(errors[0])}")
+    _check_names(config)
+    return config
+
+
+def _entry(config: Config, section: str, name: str, where: str) -> dict[str, Any]:
+    entries = config[section]
+    if name not in entries:
+        raise InputError(f"{where} names '{name}', which is not in {section} ({', '.join(entries)}); add or correct it")
+    return entries[name]
+
+
+def _check_names(config: Config) -> None:
+    for name, specification in config["datasets"].items():
+        datasets.validate_specification(name, specification)
+    mirror = config["mirror"]
+    if mirror is not None and not Path(mirror).expanduser().is_dir():
+        raise InputError(f"mirror '{mirror}' is not a folder; correct it or set mirror: null")
+    for name, entry in config["paths"].items():
+        _check_model(config, entry, f"paths.{name}")
+    for name, entry in config["attacks"].items():
+        if entry["restarts"] > 1 and not entry["random_start"]:
+            raise InputError(f"attacks.{name} has {entry['restarts']} restarts from the same point; set random_start: true or restarts: 1")
+    for study in STUDIES:
+        section = config.get(study, {"experiments": {}, "run": [], "figures": {}})
+        for name, entry in section["experiments"].items():
+            _check_experiment(config, f"{study}.experiments.{name}", entry)
+        for name in section["run"]:
+            if name not in section["experiments"]:
+                raise InputError(f"{study}.run names '{name}', which is not in {study}.experiments ({', '.join(section['experiments'])})")
+        for name, entry in section["figures"].items():
+            _check_figure(config, study, name, entry)
+
+
+def _check_model(config: Config, entry: Mapping[str, Any], where: str) -> None:
+    _entry(config, "datasets", entry["dataset"], f"{where}.dataset")
+    _entry(config, "recipes", entry["recipe"], f"{where}.recipe")
+    models.import_path(entry["model"])
+
+
+def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> None:
+    _check_model(config, entry, where)
+    for attack in [*entry["attacks"], *(a for c in entry["conditions"].values() for a in c["attacks"])]:
+        _entry(config, "attacks", attack, f"{where}.attacks")
+    flip, specification = entry["flip"], config["datasets"][entry["dataset"]]
+    names, counts = datasets.class_names(specification), datasets.class_counts(specification)
+    if flip["source"] == flip["target"]:
+        raise InputError(f"{where}.flip relabels class {flip['source']} to itself; choose another target")
+    for key in ("source", "target"):
+        if names is not None and flip[key] >= len(names):
+            raise InputError(f"{where}.flip.{key}: class {flip[key]} is not in '{entry['dataset']}' (0 … {len(names) - 1}); choose one of these")
+    if counts is not None and flip["budget"] > counts[flip["source"]]:
+        raise InputError(
+            f"poison budget {flip['budget']} exceeds the {counts[flip['source']]} images of class {flip['source']} in "
+            f"'{entry['dataset']}'; lower {where}.flip.budget"
+        )
+    for name, condition in entry["conditions"].items():
+        strategy = strategies.find(condition["strategy"])
+        if unknown := sorted(set(condition["parameters"]) - set(strategy.parameters)):
+            raise InputError(
+                f"{where}.conditions.{name}: strategy '{strategy.name}' has no parameters {unknown}, it takes {sorted(strategy.parameters)}"
+            )
+        if "buckets" in strategy.needs and "buckets" not in entry:
+            raise InputError(f"{where}.conditions.{name}: strategy '{strategy.name}' needs buckets; add {where}.buckets")
+    if "buckets" in entry:
+        paths = _entry(config, "paths", entry["buckets"]["paths"], f"{where}.buckets.paths")
+        if paths["dataset"] != entry["dataset"]:
+            raise InputError(
+                f"{where}.buckets.paths are of data set '{paths['dataset']}', the experiment's is '{entry['dataset']}'; choose paths of the same"
+            )
+        if paths["goal"] == "next" and names is not None and flip["target"] != (flip["source"] + 1) % len(names):
+            raise InputError(
+                f"{where}.buckets.paths lead to the next class, the flip {flip['source']} → {flip['target']} does not; use goal: untargeted"
+            )
+
+
+def _check_figure(config: Config, study: str, name: str, entry: Mapping[str, Any]) -> None:
+    where = f"{study}.figures.{name}"
+    if entry["kind"] not in figures.FIGURES:
+        raise InputError(f"{where}.kind '{entry['kind']}' does not exist; choose one of {', '.join(figures.FIGURES)}")
+    section = config[study]
+    for experiment in entry["experiments"]:
+        if experiment not in section["experiments"]:
+            raise InputError(f"{where}.experiments names '{experiment}', which is not in {study}.experiments ({', '.join(section['experiments'])})")
+    if entry["paths"]:
+        _entry(config, "paths", entry["paths"], f"{where}.paths")

@@ -1,0 +1,88 @@
+"""What every job of the pipeline does around its one function: a log, one thread, no orphans, errors in one line."""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from poisonlab.errors import InputError
+
+# One thread a job: two OpenMP threads collapse as soon as anything else runs, and one thread makes results independent of `--cores`.
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_variable] = "1"
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+def _workflow_process() -> int | None:
+    """Process id of the nearest ancestor that is not a shell: Snakemake, or the cluster's job step."""
+    pid = os.getppid()
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        while pid > 1:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+            name, rest = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()
+            if name not in ("sh", "bash", "dash"):
+                return pid
+            pid = int(rest[1])
+    return None
+
+
+def die_with_parent() -> None:
+    """End this process when Snakemake is killed, so that a killed run leaves no job behind that still writes.
+
+    The kernel's own death signal reports the direct parent, which may be a shell that survives; a thread therefore waits on a process
+    descriptor of Snakemake itself. Does nothing where the kernel has none (Linux before 5.3, other systems).
+    """
+    parent = _workflow_process()
+    if parent is None or not hasattr(os, "pidfd_open"):
+        return
+    try:
+        descriptor = os.pidfd_open(parent)
+    except OSError:
+        return
+
+    def wait() -> None:
+        import select
+
+        select.select([descriptor], [], [])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@contextlib.contextmanager
+def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
+    """Run a job's body: yields a function that writes a progress line (at most one every few seconds) to the job's log.
+
+    An `InputError` ends the job with its one line on the terminal and in the log; any other error also puts its traceback into the log.
+    """
+    die_with_parent()
+    last = 0.0
+    with open(snakemake.log[0], "w", buffering=1) as log:
+        # Warnings and messages of libraries belong to the job's log, not between Snakemake's lines.
+        stderr, sys.stderr = sys.stderr, log
+        stdout, sys.stdout = sys.stdout, log
+
+        def progress(line: str) -> None:
+            nonlocal last
+            if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                print(f"{time.strftime('%H:%M:%S')} {line}", file=log)
+
+        try:
+            yield progress
+        except InputError as error:
+            print(error, file=log)
+            print(f"{snakemake.rule}: {error}", file=stderr)
+            raise SystemExit(1) from None
+        except Exception as error:
+            traceback.print_exc(file=log)
+            print(f"{snakemake.rule}: {type(error).__name__}: {error} (traceback in {snakemake.log[0]})", file=stderr)
+            raise SystemExit(1) from None
+        finally:
+            sys.stderr, sys.stdout = stderr, stdout

@@ -1,0 +1,36 @@
+def version(script, *modules):
+    """Version of the code behind an adapter: its file and everything that it imports from the package."""
+    return code_version(ROOT / "workflow" / "scripts" / f"{script}.py", *modules)
+
+
+rule fetch_data:
+    output:
+        directory("results/raw/{source}"),
+    log:
+        "results/logs/fetch_data/{source}.log",
+    params:
+        mirror=plan.config["mirror"],
+    retries: 2
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    script:
+        "../scripts/fetch_data.py"
+
+
+rule prepare_data:
+    input:
+        lambda w: plan.data_inputs(w.dataset),
+    output:
+        "results/data/{dataset}.safetensors",
+    log:
+        "results/logs/prepare_data/{dataset}.log",
+    params:
+        specification=lambda w: plan.config["datasets"][w.dataset],
+        files=lambda w: plan.user_files(w.dataset),
+        version=version("prepare_data"),
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/prepare_data.py"

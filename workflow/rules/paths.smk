@@ -1,0 +1,85 @@
+rule trace_paths:
+    input:
+        data=lambda w: plan.data_file(plan.config["paths"][w.paths]["dataset"]),
+        proxy=lambda w: plan.proxy_file(w.paths, int(w.proxy_seed)),
+    output:
+        "results/paths/{paths}/proxy-{proxy_seed}.parquet",
+    log:
+        "results/logs/trace_paths/{paths}-{proxy_seed}.log",
+    benchmark:
+        "results/benchmarks/trace_paths/{paths}-{proxy_seed}.jsonl"
+    params:
+        settings=lambda w: plan.path_settings(w.paths),
+        device=plan.config["device"],
+        version=lambda w: version("trace_paths", *plan.model_modules(plan.config["paths"][w.paths]["model"])),
+    threads: 1
+    resources:
+        gpu=plan.gpu,
+        mem_mb=4000,
+        runtime=120,
+    script:
+        "../scripts/trace_paths.py"
+
+
+rule cut_buckets:
+    input:
+        paths=lambda w: f"results/paths/{plan.experiment(w.study, w.experiment)['buckets']['paths']}/proxy-0.parquet",
+    output:
+        "results/buckets/{study}/{experiment}.parquet",
+    log:
+        "results/logs/cut_buckets/{study}-{experiment}.log",
+    params:
+        settings=lambda w: plan.bucket_settings(w.study, w.experiment),
+        version=version("cut_buckets"),
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../scripts/cut_buckets.py"
+
+
+rule find_label_issues:
+    input:
+        data=lambda w: plan.data_file(plan.config["paths"][w.paths]["dataset"]),
+    output:
+        "results/label_issues/{paths}.parquet",
+    log:
+        "results/logs/find_label_issues/{paths}.log",
+    benchmark:
+        "results/benchmarks/find_label_issues/{paths}.jsonl"
+    params:
+        model=lambda w: plan.config["paths"][w.paths]["model"],
+        recipe=lambda w: plan.recipe(plan.config["paths"][w.paths]["recipe"]),
+        precision=plan.config["precision"],
+        device=plan.config["device"],
+        version=lambda w: version("find_label_issues", *plan.model_modules(plan.config["paths"][w.paths]["model"])),
+    threads: 1
+    resources:
+        gpu=plan.gpu,
+        mem_mb=6000,
+        runtime=240,
+    script:
+        "../scripts/find_label_issues.py"
+
+
+rule summarise_paths:
+    input:
+        data=lambda w: plan.data_file(plan.config["paths"][w.paths]["dataset"]),
+        paths=lambda w: plan.path_files(w.paths),
+        issues="results/label_issues/{paths}.parquet",
+    output:
+        lengths="results/tables/paths/{paths}/lengths.parquet",
+        lengths_csv="results/tables/paths/{paths}/lengths.csv",
+        issues="results/tables/paths/{paths}/issues.parquet",
+        issues_csv="results/tables/paths/{paths}/issues.csv",
+        extremes="results/tables/paths/{paths}/extremes.safetensors",
+    log:
+        "results/logs/summarise_paths/{paths}.log",
+    params:
+        settings=lambda w: plan.config["paths"][w.paths],
+        version=version("summarise_paths"),
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    script:
+        "../scripts/summarise_paths.py"

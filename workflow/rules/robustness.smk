@@ -1,0 +1,22 @@
+rule evaluate_robustness:
+    input:
+        data=lambda w: plan.data_file(plan.experiment(w.study, w.experiment)["dataset"]),
+        poison="results/poisons/{study}/{experiment}/{condition}/draw-{draw}.safetensors",
+        victims="results/victims/{study}/{experiment}/{condition}/draw-{draw}_repeats-{first}-{last}.safetensors",
+    output:
+        "results/robustness/{study}/{experiment}/{condition}/draw-{draw}_repeats-{first}-{last}.parquet",
+    log:
+        "results/logs/evaluate_robustness/{study}/{experiment}/{condition}/draw-{draw}_repeats-{first}-{last}.log",
+    benchmark:
+        "results/benchmarks/evaluate_robustness/{study}/{experiment}/{condition}/draw-{draw}_repeats-{first}-{last}.jsonl"
+    params:
+        settings=lambda w: plan.evaluation_settings(w.study, w.experiment, w.condition),
+        device=plan.config["device"],
+        version=lambda w: version("evaluate_robustness", *plan.model_modules(plan.experiment(w.study, w.experiment)["model"])),
+    threads: 1
+    resources:
+        gpu=plan.gpu,
+        mem_mb=4000,
+        runtime=240,
+    script:
+        "../scripts/evaluate_robustness.py"

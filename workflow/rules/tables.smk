@@ -1,0 +1,61 @@
+rule collect_tables:
+    input:
+        victims=lambda w: plan.chunk_files(w.study, w.experiment, "victims"),
+        robustness=lambda w: plan.chunk_files(w.study, w.experiment, "robustness"),
+        buckets=lambda w: plan.bucket_files(w.study, w.experiment),
+    output:
+        conditions="results/tables/{study}/{experiment}/conditions.parquet",
+        conditions_csv="results/tables/{study}/{experiment}/conditions.csv",
+        victims="results/tables/{study}/{experiment}/victims.parquet",
+        victims_csv="results/tables/{study}/{experiment}/victims.csv",
+        robustness="results/tables/{study}/{experiment}/robustness.parquet",
+        robustness_csv="results/tables/{study}/{experiment}/robustness.csv",
+    log:
+        "results/logs/collect_tables/{study}-{experiment}.log",
+    params:
+        settings=lambda w: plan.collect_settings(w.study, w.experiment),
+        version=version("collect_tables"),
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    script:
+        "../scripts/collect_tables.py"
+
+
+rule tables:
+    input:
+        [f"results/tables/{study}/{name}/robustness.parquet" for study, name in plan.experiments],
+        [f"results/tables/paths/{name}/lengths.parquet" for name in plan.surveys],
+
+
+rule archive:
+    input:
+        rules.tables.input,
+    log:
+        "results/logs/archive.log",
+    params:
+        archive=str(ROOT / "archive"),
+        experiments=plan.experiments,
+        surveys=plan.surveys,
+        config=plan.config,
+    script:
+        "../scripts/archive.py"
+
+
+rule scorecard:
+    input:
+        [file for files in plan.claim_inputs().values() for file in files.values()],
+        claims=str(ROOT / "config" / "claims.yaml"),
+    output:
+        markdown=f"{plan.documents}/scorecard.md",
+        csv=f"{plan.documents}/scorecard.csv",
+    log:
+        f"results/logs/scorecard-{plan.config['source']}.log",
+    params:
+        inputs=plan.claim_inputs(),
+        version=version("judge_claims"),
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    script:
+        "../scripts/judge_claims.py"

@@ -1,0 +1,14 @@
+from poisonlab.jobs import job
+
+with job(snakemake):
+    from poisonlab.storage import read_table, write_table
+    from poisonlab.tables import concatenate, conditions_table
+
+    wildcards, settings, output = snakemake.wildcards, snakemake.params.settings, snakemake.output
+    victims = concatenate([read_table(file) for file in snakemake.input.victims], "victims")
+    robustness = concatenate([read_table(file) for file in snakemake.input.robustness], "robustness")
+    buckets = read_table(snakemake.input.buckets[0]) if snakemake.input.buckets else None
+    conditions = conditions_table(wildcards.study, wildcards.experiment, settings, victims, buckets)
+    write_table(conditions, output.conditions, csv=True)
+    write_table(victims, output.victims, csv=True)
+    write_table(robustness, output.robustness, csv=True)

@@ -1,0 +1,15 @@
+from poisonlab.jobs import job
+
+with job(snakemake) as progress:
+    from poisonlab.datasets import Dataset
+    from poisonlab.robustness import evaluate_chunk
+    from poisonlab.storage import write_table
+    from poisonlab.victims.chunk import load_chunk
+
+    wildcards, settings = snakemake.wildcards, snakemake.params.settings
+    columns = {"study": wildcards.study, "experiment": wildcards.experiment, "condition": wildcards.condition}
+    columns |= {"draw": int(wildcards.draw), **settings["columns"]}
+    repeats = range(int(wildcards.first), int(wildcards.last) + 1)
+    victims = load_chunk(snakemake.input.victims, snakemake.input.poison, columns, repeats)
+    rows = evaluate_chunk(victims, Dataset.load(snakemake.input.data), settings, snakemake.params.device, progress)
+    write_table(rows, snakemake.output[0])

@@ -1,0 +1,11 @@
+from poisonlab.jobs import job
+
+with job(snakemake) as progress:
+    from poisonlab.datasets import Dataset
+    from poisonlab.label_issues import find_label_issues
+    from poisonlab.storage import write_table
+
+    params = snakemake.params
+    dataset = Dataset.load(snakemake.input.data)
+    issues = find_label_issues(dataset, params.model, params.recipe, params.precision, params.device, progress)
+    write_table(issues, snakemake.output[0])
