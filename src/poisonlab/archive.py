@@ -37,7 +37,9 @@ def _write_gzip(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "commit": commit.stdout.strip() or None,
@@ -79,9 +81,9 @@ def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) 
         merged[name] = merge(old, storage.read_table(tables / f"{name}.parquet", key), key)
     conditions, victims = merged["conditions"], merged["victims"]
     for column in ("dataset", "model", "recipe", "precision", "scale"):
-        if conditions[column].nunique() > 1:
+        if len(set(conditions[column])) > 1:
             raise InputError(
-                f"archive '{folder}' would mix {column} {sorted(conditions[column].unique())}; archive under another experiment name"
+                f"archive '{folder}' would mix {column} {sorted(set(conditions[column]))}; archive under another experiment name"
             )
     counts = victims.groupby(["condition", "axis_value"], dropna=False)[["draw", "repeat"]].nunique().reset_index()
     conditions = conditions.drop(columns=["n_draws", "n_repeats"]).merge(

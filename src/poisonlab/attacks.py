@@ -43,7 +43,9 @@ class Attack:
         if self.steps < 1 or self.restarts < 1:
             raise InputError(f"attack has {self.steps} steps and {self.restarts} restarts; both must be at least 1")
         if self.restarts > 1 and not self.random_start:
-            raise InputError(f"attack has {self.restarts} restarts from the same point; set random_start: true or restarts: 1")
+            raise InputError(
+                f"attack has {self.restarts} restarts from the same point; set random_start: true or restarts: 1"
+            )
 
     @property
     def relative_step(self) -> float:
@@ -300,5 +302,7 @@ def path_lengths(
         return moved if box is None else moved.clamp(*box)
 
     aims = labels if targets is None else targets
-    steps, reached, _ = _run_active_set(model, images, aims, labels, targets is not None, advance, max_steps, places, progress)
+    steps, reached, _ = _run_active_set(
+        model, images, aims, labels, targets is not None, advance, max_steps, places, progress
+    )
     return steps, reached

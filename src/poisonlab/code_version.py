@@ -1,7 +1,7 @@
 """The version of a stage's code: a hash over the modules that it imports.
 
-It travels in the `params:` of every rule, so that an edit of a figure retrains nothing, an edit of PGD re-evaluates and retrains nothing, and
-an edit of an engine retrains. Comments, docstrings and layout do not count.
+It travels in the `params:` of every rule, so that an edit of a figure retrains nothing, an edit of PGD re-evaluates and
+retrains nothing, and an edit of an engine retrains. Comments, docstrings and layout do not count.
 """
 
 import ast
@@ -17,7 +17,12 @@ def _strip_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body
-            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+            if (
+                body
+                and isinstance(body[0], ast.Expr)
+                and isinstance(body[0].value, ast.Constant)
+                and isinstance(body[0].value.value, str)
+            ):
                 node.body = body[1:]
     return tree
 

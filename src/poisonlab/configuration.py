@@ -53,7 +53,9 @@ def check(config: Config, schema_path: Path) -> Config:
         InputError: the first thing that is not allowed: by the schema, or because a name, class, budget, strategy or file does not exist.
     """
     config = json.loads(json.dumps(config))
-    errors = sorted(_with_defaults(schema_path).iter_errors(config), key=lambda error: list(map(str, error.absolute_path)))
+    errors = sorted(
+        _with_defaults(schema_path).iter_errors(config), key=lambda error: list(map(str, error.absolute_path))
+    )
     if errors:
         raise InputError(f"configuration: {_one_line(errors[0])}")
     _check_names(config)
@@ -77,14 +79,18 @@ def _check_names(config: Config) -> None:
         _check_model(config, entry, f"paths.{name}")
     for name, entry in config["attacks"].items():
         if entry["restarts"] > 1 and not entry["random_start"]:
-            raise InputError(f"attacks.{name} has {entry['restarts']} restarts from the same point; set random_start: true or restarts: 1")
+            raise InputError(
+                f"attacks.{name} has {entry['restarts']} restarts from the same point; set random_start: true or restarts: 1"
+            )
     for study in STUDIES:
         section = config.get(study, {"experiments": {}, "run": [], "figures": {}})
         for name, entry in section["experiments"].items():
             _check_experiment(config, f"{study}.experiments.{name}", entry)
         for name in section["run"]:
             if name not in section["experiments"]:
-                raise InputError(f"{study}.run names '{name}', which is not in {study}.experiments ({', '.join(section['experiments'])})")
+                raise InputError(
+                    f"{study}.run names '{name}', which is not in {study}.experiments ({', '.join(section['experiments'])})"
+                )
         for name, entry in section["figures"].items():
             _check_figure(config, study, name, entry)
 
@@ -105,7 +111,9 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
         raise InputError(f"{where}.flip relabels class {flip['source']} to itself; choose another target")
     for key in ("source", "target"):
         if names is not None and flip[key] >= len(names):
-            raise InputError(f"{where}.flip.{key}: class {flip[key]} is not in '{entry['dataset']}' (0 … {len(names) - 1}); choose one of these")
+            raise InputError(
+                f"{where}.flip.{key}: class {flip[key]} is not in '{entry['dataset']}' (0 … {len(names) - 1}); choose one of these"
+            )
     if counts is not None and flip["budget"] > counts[flip["source"]]:
         raise InputError(
             f"poison budget {flip['budget']} exceeds the {counts[flip['source']]} images of class {flip['source']} in "
@@ -118,12 +126,15 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
                 f"{where}.conditions.{name}: strategy '{strategy.name}' has no parameters {unknown}, it takes {sorted(strategy.parameters)}"
             )
         if "buckets" in strategy.needs and "buckets" not in entry:
-            raise InputError(f"{where}.conditions.{name}: strategy '{strategy.name}' needs buckets; add {where}.buckets")
+            raise InputError(
+                f"{where}.conditions.{name}: strategy '{strategy.name}' needs buckets; add {where}.buckets"
+            )
     if "buckets" in entry:
         paths = _entry(config, "paths", entry["buckets"]["paths"], f"{where}.buckets.paths")
         if paths["dataset"] != entry["dataset"]:
             raise InputError(
-                f"{where}.buckets.paths are of data set '{paths['dataset']}', the experiment's is '{entry['dataset']}'; choose paths of the same"
+                f"{where}.buckets.paths are of data set '{paths['dataset']}', the experiment's is '{entry['dataset']}'; "
+                "choose paths of the same"
             )
         if paths["goal"] == "next" and names is not None and flip["target"] != (flip["source"] + 1) % len(names):
             raise InputError(
@@ -138,6 +149,8 @@ def _check_figure(config: Config, study: str, name: str, entry: Mapping[str, Any
     section = config[study]
     for experiment in entry["experiments"]:
         if experiment not in section["experiments"]:
-            raise InputError(f"{where}.experiments names '{experiment}', which is not in {study}.experiments ({', '.join(section['experiments'])})")
+            raise InputError(
+                f"{where}.experiments names '{experiment}', which is not in {study}.experiments ({', '.join(section['experiments'])})"
+            )
     if entry["paths"]:
         _entry(config, "paths", entry["paths"], f"{where}.paths")

@@ -118,7 +118,9 @@ def issues_by_distance(name: str, traced: Mapping[int, pd.DataFrame], issues: pd
     """
     rows = []
     for proxy_seed, frame in traced.items():
-        merged = frame.merge(issues, on="index", validate="one_to_one").sort_values(["label", "steps", "index"], kind="stable")
+        merged = frame.merge(issues, on="index", validate="one_to_one").sort_values(
+            ["label", "steps", "index"], kind="stable"
+        )
         for label, points in merged.groupby("label"):
             count = min(among, len(points))
             flags = points["issue"].to_numpy()
@@ -137,7 +139,9 @@ def issues_by_distance(name: str, traced: Mapping[int, pd.DataFrame], issues: pd
     return pd.DataFrame(rows)
 
 
-def extremes(dataset: Dataset, traced: pd.DataFrame, issues: pd.DataFrame, count: int) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+def extremes(
+    dataset: Dataset, traced: pd.DataFrame, issues: pd.DataFrame, count: int
+) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     """Images nearest to and farthest from the boundary, per class (thesis, Figure 4.5).
 
     Returns:
@@ -146,7 +150,9 @@ def extremes(dataset: Dataset, traced: pd.DataFrame, issues: pd.DataFrame, count
     """
     import json
 
-    merged = traced.merge(issues, on="index", validate="one_to_one").sort_values(["label", "steps", "index"], kind="stable")
+    merged = traced.merge(issues, on="index", validate="one_to_one").sort_values(
+        ["label", "steps", "index"], kind="stable"
+    )
     arrays: dict[str, list[np.ndarray]] = {}
     for _, points in merged.groupby("label"):
         for side, chosen in (("nearest", points.iloc[:count]), ("farthest", points.iloc[: -count - 1 : -1])):

@@ -101,7 +101,9 @@ class Plan:
 
     def path_files(self, paths: str) -> list[str]:
         """Files of the traced paths, one for each proxy."""
-        return [f"results/paths/{paths}/proxy-{seed}.parquet" for seed in range(self.config["paths"][paths]["proxy_seeds"])]
+        return [
+            f"results/paths/{paths}/proxy-{seed}.parquet" for seed in range(self.config["paths"][paths]["proxy_seeds"])
+        ]
 
     def path_settings(self, paths: str) -> dict[str, Any]:
         """What tracing depends on."""
@@ -117,11 +119,18 @@ class Plan:
         entry = self.experiment(study, experiment)
         buckets = entry["buckets"]
         minimum = buckets["minimum"] or 2 * entry["flip"]["budget"]
-        return {"source_class": entry["flip"]["source"], "count": buckets["count"], "scheme": buckets["scheme"], "minimum": minimum}
+        return {
+            "source_class": entry["flip"]["source"],
+            "count": buckets["count"],
+            "scheme": buckets["scheme"],
+            "minimum": minimum,
+        }
 
     def bucket_files(self, study: str, experiment: str) -> list[str]:
         """File of an experiment's buckets, if it has any."""
-        return [f"results/buckets/{study}/{experiment}.parquet"] if "buckets" in self.experiment(study, experiment) else []
+        return (
+            [f"results/buckets/{study}/{experiment}.parquet"] if "buckets" in self.experiment(study, experiment) else []
+        )
 
     def model_modules(self, model: str) -> list[str]:
         """Modules whose code a model depends on."""
@@ -164,7 +173,11 @@ class Plan:
         size = entry["repeats_per_job"]
         if self.strategy(study, experiment, condition).deterministic:
             draws = 1
-        return [Chunk(draw, first, min(first + size, repeats) - 1) for draw in range(draws) for first in range(0, repeats, size)]
+        return [
+            Chunk(draw, first, min(first + size, repeats) - 1)
+            for draw in range(draws)
+            for first in range(0, repeats, size)
+        ]
 
     def chunk_files(self, study: str, experiment: str, folder: str) -> list[str]:
         """Files of all of an experiment's chunks under results/`folder`."""
@@ -180,7 +193,12 @@ class Plan:
         chosen = [*entry["attacks"], *self.condition(study, experiment, condition)["attacks"]]
         return {
             "attacks": {name: self.config["attacks"][name] for name in dict.fromkeys(chosen)},
-            "columns": {"dataset": entry["dataset"], "model": entry["model"], "recipe": entry["recipe"], "precision": self.config["precision"]},
+            "columns": {
+                "dataset": entry["dataset"],
+                "model": entry["model"],
+                "recipe": entry["recipe"],
+                "precision": self.config["precision"],
+            },
             "source": entry["flip"]["source"],
             "target": entry["flip"]["target"],
         }
@@ -211,10 +229,14 @@ class Plan:
 
         From the archive those that are there: a claim whose experiment is not archived counts as not run.
         """
-        inputs = {f"{study}/{name}": {t: self._table(study, name, t) for t in TABLES} for study, name in self.experiments}
+        inputs = {
+            f"{study}/{name}": {t: self._table(study, name, t) for t in TABLES} for study, name in self.experiments
+        }
         inputs |= {f"paths/{name}": {t: self._table("paths", name, t) for t in SURVEY_TABLES} for name in self.surveys}
         if self.config["source"] == "archive":
-            inputs = {key: files for key, files in inputs.items() if all(Path(file).is_file() for file in files.values())}
+            inputs = {
+                key: files for key, files in inputs.items() if all(Path(file).is_file() for file in files.values())
+            }
         return inputs
 
     def figure_kind(self, study: str, figure: str) -> FigureKind:
@@ -259,7 +281,11 @@ class Plan:
         entry = self.figures[study, figure]
         data = {self.experiment(study, name)["dataset"] for name in entry["experiments"]}
         data |= {self.config["paths"][entry["paths"]]["dataset"]} if entry["paths"] else set()
-        return {"figure": figure, "shows": self.figure_kind(study, figure).title, "data": ", ".join(sorted(data)) or "—"}
+        return {
+            "figure": figure,
+            "shows": self.figure_kind(study, figure).title,
+            "data": ", ".join(sorted(data)) or "—",
+        }
 
     def keep(self, path: str, temporary: Callable[[str], Any]) -> Any:
         """Mark a file as temporary unless victims are kept."""

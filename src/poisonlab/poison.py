@@ -61,7 +61,9 @@ class Poison:
             ("append", self.append_labels, self.append_labels, self.append_images),
         ):
             if len(index) != len(labels):
-                raise InputError(f"poison has {len(index)} {name} positions and {len(labels)} labels; give one label each")
+                raise InputError(
+                    f"poison has {len(index)} {name} positions and {len(labels)} labels; give one label each"
+                )
             if len(labels) and (labels.min() < 0 or labels.max() >= self.num_classes):
                 raise InputError(f"poison label {labels.max()} is not in 0 … {self.num_classes - 1}; raise num_classes")
             if images is not None:
@@ -126,7 +128,10 @@ def save(poisons: Sequence[Poison], axis_values: Sequence[float | None], path: s
         for name, array in vars(poison).items():
             if name != "num_classes" and array is not None:
                 tensors[f"{position}.{name}"] = array
-    metadata = {"axis_values": json.dumps(list(axis_values)), "num_classes": json.dumps([p.num_classes for p in poisons])}
+    metadata = {
+        "axis_values": json.dumps(list(axis_values)),
+        "num_classes": json.dumps([p.num_classes for p in poisons]),
+    }
     storage.write_tensors(tensors, path, metadata)
 
 

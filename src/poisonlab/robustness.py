@@ -20,7 +20,13 @@ COLUMNS = (
 
 
 def evaluate(
-    model: nn.Module, dataset: Dataset, name: str, settings: Mapping[str, Any], source: int, target: int, device: torch.device
+    model: nn.Module,
+    dataset: Dataset,
+    name: str,
+    settings: Mapping[str, Any],
+    source: int,
+    target: int,
+    device: torch.device,
 ) -> list[Row]:
     """Attack the test points and return one row per radius (and per pair of classes).
 

@@ -42,11 +42,15 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.unlink(name)
 
 
-def write_table(frame: pd.DataFrame, path: str | Path, metadata: Mapping[str, object] | None = None, csv: bool = False) -> None:
+def write_table(
+    frame: pd.DataFrame, path: str | Path, metadata: Mapping[str, object] | None = None, csv: bool = False
+) -> None:
     """Write `frame` as parquet with `metadata` in its schema; with `csv`, a `.csv` of the same name beside it."""
     path = Path(path)
     table = pa.Table.from_pandas(frame.reset_index(drop=True), preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"poisonlab": json.dumps(metadata or {}).encode()})
+    table = table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), b"poisonlab": json.dumps(metadata or {}).encode()}
+    )
     with atomic(path) as temporary:
         pyarrow.parquet.write_table(table, temporary)
     if csv:
@@ -66,7 +70,9 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         raise InputError(f"table '{path}' cannot be read ({error}); delete it and run again") from error
     missing = [name for name in columns if name not in frame.columns]
     if missing:
-        raise InputError(f"table '{path}' lacks the columns {missing}, it has {list(frame.columns)}; delete it and run again")
+        raise InputError(
+            f"table '{path}' lacks the columns {missing}, it has {list(frame.columns)}; delete it and run again"
+        )
     return frame
 
 
@@ -75,7 +81,9 @@ def read_table_metadata(path: str | Path) -> dict:
     return json.loads((pyarrow.parquet.read_schema(path).metadata or {}).get(b"poisonlab", b"{}"))
 
 
-def write_tensors(tensors: dict[str, np.ndarray], path: str | Path, metadata: Mapping[str, object] | None = None) -> None:
+def write_tensors(
+    tensors: dict[str, np.ndarray], path: str | Path, metadata: Mapping[str, object] | None = None
+) -> None:
     """Write named arrays and string metadata as one safetensors file; the same content gives the same bytes."""
     with atomic(path) as temporary:
         arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}

@@ -57,7 +57,11 @@ def conditions_table(
             }
             if buckets is not None and axis_names[name] == "bucket":
                 steps = buckets.loc[buckets["bucket"] == value, "steps"]
-                row |= {"n_points": float(len(steps)), "steps_low": float(steps.min()), "steps_high": float(steps.max())}
+                row |= {
+                    "n_points": float(len(steps)),
+                    "steps_low": float(steps.min()),
+                    "steps_high": float(steps.max()),
+                }
             rows.append(row)
     return pd.DataFrame(rows)
 

@@ -8,12 +8,12 @@ rule fetch_data:
         directory("results/raw/{source}"),
     log:
         "results/logs/fetch_data/{source}.log",
-    params:
-        mirror=plan.config["mirror"],
     retries: 2
     resources:
         mem_mb=1000,
         runtime=60,
+    params:
+        mirror=plan.config["mirror"],
     script:
         "../scripts/fetch_data.py"
 
@@ -25,12 +25,12 @@ rule prepare_data:
         "results/data/{dataset}.safetensors",
     log:
         "results/logs/prepare_data/{dataset}.log",
+    resources:
+        mem_mb=4000,
+        runtime=30,
     params:
         specification=lambda w: plan.config["datasets"][w.dataset],
         files=lambda w: plan.user_files(w.dataset),
         version=version("prepare_data"),
-    resources:
-        mem_mb=4000,
-        runtime=30,
     script:
         "../scripts/prepare_data.py"

@@ -5,7 +5,8 @@ rule draw_figure:
         svg=report(
             f"{plan.documents}/figures/{{study}}/{{figure}}.svg",
             category="{study}",
-            subcategory=lambda w: plan.figure_kind(w.study, w.figure).published or "support",
+            subcategory=lambda w: plan.figure_kind(w.study, w.figure).published
+            or "support",
             labels=lambda w: plan.figure_labels(w.study, w.figure),
             caption="../report/figure.rst",
         ),
@@ -13,12 +14,15 @@ rule draw_figure:
         caption=f"{plan.documents}/figures/{{study}}/{{figure}}.txt",
     log:
         f"results/logs/draw_figure/{{study}}-{{figure}}-{plan.config['source']}.log",
-    params:
-        figure=lambda w: plan.figure_settings(w.study, w.figure),
-        version=lambda w: version("draw_figure", plan.figure_kind(w.study, w.figure).function.partition(":")[0]),
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        figure=lambda w: plan.figure_settings(w.study, w.figure),
+        version=lambda w: version(
+            "draw_figure",
+            plan.figure_kind(w.study, w.figure).function.partition(":")[0],
+        ),
     script:
         "../scripts/draw_figure.py"
 

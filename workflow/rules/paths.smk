@@ -8,15 +8,17 @@ rule trace_paths:
         "results/logs/trace_paths/{paths}-{proxy_seed}.log",
     benchmark:
         "results/benchmarks/trace_paths/{paths}-{proxy_seed}.jsonl"
-    params:
-        settings=lambda w: plan.path_settings(w.paths),
-        device=plan.config["device"],
-        version=lambda w: version("trace_paths", *plan.model_modules(plan.config["paths"][w.paths]["model"])),
     threads: 1
     resources:
         gpu=plan.gpu,
         mem_mb=4000,
         runtime=120,
+    params:
+        settings=lambda w: plan.path_settings(w.paths),
+        device=plan.config["device"],
+        version=lambda w: version(
+            "trace_paths", *plan.model_modules(plan.config["paths"][w.paths]["model"])
+        ),
     script:
         "../scripts/trace_paths.py"
 
@@ -28,12 +30,12 @@ rule cut_buckets:
         "results/buckets/{study}/{experiment}.parquet",
     log:
         "results/logs/cut_buckets/{study}-{experiment}.log",
-    params:
-        settings=lambda w: plan.bucket_settings(w.study, w.experiment),
-        version=version("cut_buckets"),
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        settings=lambda w: plan.bucket_settings(w.study, w.experiment),
+        version=version("cut_buckets"),
     script:
         "../scripts/cut_buckets.py"
 
@@ -47,17 +49,20 @@ rule find_label_issues:
         "results/logs/find_label_issues/{paths}.log",
     benchmark:
         "results/benchmarks/find_label_issues/{paths}.jsonl"
-    params:
-        model=lambda w: plan.config["paths"][w.paths]["model"],
-        recipe=lambda w: plan.recipe(plan.config["paths"][w.paths]["recipe"]),
-        precision=plan.config["precision"],
-        device=plan.config["device"],
-        version=lambda w: version("find_label_issues", *plan.model_modules(plan.config["paths"][w.paths]["model"])),
     threads: 1
     resources:
         gpu=plan.gpu,
         mem_mb=6000,
         runtime=240,
+    params:
+        model=lambda w: plan.config["paths"][w.paths]["model"],
+        recipe=lambda w: plan.recipe(plan.config["paths"][w.paths]["recipe"]),
+        precision=plan.config["precision"],
+        device=plan.config["device"],
+        version=lambda w: version(
+            "find_label_issues",
+            *plan.model_modules(plan.config["paths"][w.paths]["model"]),
+        ),
     script:
         "../scripts/find_label_issues.py"
 
@@ -75,11 +80,11 @@ rule summarise_paths:
         extremes="results/tables/paths/{paths}/extremes.safetensors",
     log:
         "results/logs/summarise_paths/{paths}.log",
-    params:
-        settings=lambda w: plan.config["paths"][w.paths],
-        version=version("summarise_paths"),
     resources:
         mem_mb=4000,
         runtime=10,
+    params:
+        settings=lambda w: plan.config["paths"][w.paths],
+        version=version("summarise_paths"),
     script:
         "../scripts/summarise_paths.py"

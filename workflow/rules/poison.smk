@@ -6,13 +6,19 @@ rule craft_poison:
         "results/poisons/{study}/{experiment}/{condition}/draw-{draw}.safetensors",
     log:
         "results/logs/craft_poison/{study}/{experiment}/{condition}/draw-{draw}.log",
-    params:
-        strategy=lambda w: plan.strategy_settings(w.study, w.experiment, w.condition),
-        version=lambda w: version("craft_poison", plan.strategy(w.study, w.experiment, w.condition).module),
     threads: 1
     resources:
         gpu=lambda w: plan.resource(w.study, w.experiment, w.condition, "gpu", 0),
-        mem_mb=lambda w: plan.resource(w.study, w.experiment, w.condition, "mem_mb", 2000),
-        runtime=lambda w: plan.resource(w.study, w.experiment, w.condition, "runtime", 30),
+        mem_mb=lambda w: plan.resource(
+            w.study, w.experiment, w.condition, "mem_mb", 2000
+        ),
+        runtime=lambda w: plan.resource(
+            w.study, w.experiment, w.condition, "runtime", 30
+        ),
+    params:
+        strategy=lambda w: plan.strategy_settings(w.study, w.experiment, w.condition),
+        version=lambda w: version(
+            "craft_poison", plan.strategy(w.study, w.experiment, w.condition).module
+        ),
     script:
         "../scripts/craft_poison.py"

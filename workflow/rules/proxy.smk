@@ -7,15 +7,15 @@ rule train_proxy:
         "results/logs/train_proxy/{dataset}/{model}-{recipe}-{proxy_seed}.log",
     benchmark:
         "results/benchmarks/train_proxy/{dataset}/{model}-{recipe}-{proxy_seed}.jsonl"
-    params:
-        recipe=lambda w: plan.recipe(w.recipe),
-        precision=plan.config["precision"],
-        device=plan.config["device"],
-        version=lambda w: version("train_proxy", *plan.model_modules(w.model)),
     threads: 1
     resources:
         gpu=plan.gpu,
         mem_mb=4000,
         runtime=120,
+    params:
+        recipe=lambda w: plan.recipe(w.recipe),
+        precision=plan.config["precision"],
+        device=plan.config["device"],
+        version=lambda w: version("train_proxy", *plan.model_modules(w.model)),
     script:
         "../scripts/train_proxy.py"

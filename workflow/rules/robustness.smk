@@ -9,14 +9,17 @@ rule evaluate_robustness:
         "results/logs/evaluate_robustness/{study}/{experiment}/{condition}/draw-{draw}_repeats-{first}-{last}.log",
     benchmark:
         "results/benchmarks/evaluate_robustness/{study}/{experiment}/{condition}/draw-{draw}_repeats-{first}-{last}.jsonl"
-    params:
-        settings=lambda w: plan.evaluation_settings(w.study, w.experiment, w.condition),
-        device=plan.config["device"],
-        version=lambda w: version("evaluate_robustness", *plan.model_modules(plan.experiment(w.study, w.experiment)["model"])),
     threads: 1
     resources:
         gpu=plan.gpu,
         mem_mb=4000,
         runtime=240,
+    params:
+        settings=lambda w: plan.evaluation_settings(w.study, w.experiment, w.condition),
+        device=plan.config["device"],
+        version=lambda w: version(
+            "evaluate_robustness",
+            *plan.model_modules(plan.experiment(w.study, w.experiment)["model"]),
+        ),
     script:
         "../scripts/evaluate_robustness.py"

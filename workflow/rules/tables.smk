@@ -12,19 +12,22 @@ rule collect_tables:
         robustness_csv="results/tables/{study}/{experiment}/robustness.csv",
     log:
         "results/logs/collect_tables/{study}-{experiment}.log",
-    params:
-        settings=lambda w: plan.collect_settings(w.study, w.experiment),
-        version=version("collect_tables"),
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        settings=lambda w: plan.collect_settings(w.study, w.experiment),
+        version=version("collect_tables"),
     script:
         "../scripts/collect_tables.py"
 
 
 rule tables:
     input:
-        [f"results/tables/{study}/{name}/robustness.parquet" for study, name in plan.experiments],
+        [
+            f"results/tables/{study}/{name}/robustness.parquet"
+            for study, name in plan.experiments
+        ],
         [f"results/tables/paths/{name}/lengths.parquet" for name in plan.surveys],
 
 
@@ -51,11 +54,11 @@ rule scorecard:
         csv=f"{plan.documents}/scorecard.csv",
     log:
         f"results/logs/scorecard-{plan.config['source']}.log",
-    params:
-        inputs=plan.claim_inputs(),
-        version=version("judge_claims"),
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        inputs=plan.claim_inputs(),
+        version=version("judge_claims"),
     script:
         "../scripts/judge_claims.py"

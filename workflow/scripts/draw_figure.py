@@ -8,7 +8,9 @@ with job(snakemake):
 
     settings, output = snakemake.params.figure, snakemake.output
     inputs = {
-        artefact: read_tensors(files[0]) if artefact == "extremes" else pd.concat(map(read_table, files), ignore_index=True)
+        artefact: read_tensors(files[0])
+        if artefact == "extremes"
+        else pd.concat(map(read_table, files), ignore_index=True)
         for artefact, files in settings["files"].items()
     }
     figure, caption = figures.draw(settings["kind"], inputs, settings["options"])

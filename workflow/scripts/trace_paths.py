@@ -8,5 +8,7 @@ with job(snakemake) as progress:
     settings = dict(snakemake.params.settings)
     parameters, _ = read_tensors(snakemake.input.proxy)
     dataset = Dataset.load(snakemake.input.data)
-    traced = trace(dataset, settings.pop("model"), parameters, **settings, device=snakemake.params.device, progress=progress)
+    traced = trace(
+        dataset, settings.pop("model"), parameters, **settings, device=snakemake.params.device, progress=progress
+    )
     write_table(traced, snakemake.output[0], settings)

@@ -15,4 +15,6 @@ with job(snakemake) as progress:
         params.device,
         progress,
     )
-    write_tensors(proxy.parameters, snakemake.output[0], {"epochs": proxy.epochs, "train_accuracy": proxy.train_accuracy})
+    write_tensors(
+        proxy.parameters, snakemake.output[0], {"epochs": proxy.epochs, "train_accuracy": proxy.train_accuracy}
+    )

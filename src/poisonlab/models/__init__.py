@@ -29,7 +29,9 @@ def import_path(name: str) -> str:
     if ":" in name:
         return name
     if name not in MODELS:
-        raise InputError(f"model '{name}' does not exist; choose one of {', '.join(MODELS)} or 'module:Class' of your own")
+        raise InputError(
+            f"model '{name}' does not exist; choose one of {', '.join(MODELS)} or 'module:Class' of your own"
+        )
     return MODELS[name]
 
 

@@ -4,9 +4,9 @@ ReLU stands after pooling: the values are the same (both are monotone), on a qua
 order height, width, channels, which costs nothing in the channels_last layout that the trainer uses.
 """
 
+import itertools
 import math
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +17,7 @@ class MLP(nn.Module):
     def __init__(self, input_shape: tuple[int, ...], num_classes: int, hidden: tuple[int, ...] = (64, 64)) -> None:
         super().__init__()
         widths = [math.prod(input_shape), *hidden, num_classes]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map inputs [n, …] to logits [n, num_classes]."""
@@ -30,7 +30,9 @@ class MLP(nn.Module):
 class _TwoConvolutions(nn.Module):
     """Two convolutions and two linear layers; what differs between the variants are the shapes."""
 
-    def __init__(self, first: nn.Conv2d, second: nn.Conv2d, pools: tuple[int, int], side: tuple[int, int], hidden: int, out: int) -> None:
+    def __init__(
+        self, first: nn.Conv2d, second: nn.Conv2d, pools: tuple[int, int], side: tuple[int, int], hidden: int, out: int
+    ) -> None:
         super().__init__()
         self.first, self.second, self.pools = first, second, pools
         if min(side) < 1:

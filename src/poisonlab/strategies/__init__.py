@@ -116,7 +116,9 @@ def find(name: str) -> Strategy:
     if ":" not in name:
         known = catalogue()
         if name not in known:
-            raise InputError(f"strategy '{name}' does not exist; choose one of {', '.join(known)} or 'module:function' of your own")
+            raise InputError(
+                f"strategy '{name}' does not exist; choose one of {', '.join(known)} or 'module:function' of your own"
+            )
         return known[name]
     module, _, function = name.partition(":")
     try:
@@ -135,7 +137,9 @@ def choose(pool: np.ndarray, budget: int, generator: np.random.Generator, what: 
         InputError: the budget exceeds the pool; `what` names the pool.
     """
     if budget > len(pool):
-        raise InputError(f"poison budget {budget} exceeds the {len(pool)} points of {what}; lower flip.budget to at most {len(pool)}")
+        raise InputError(
+            f"poison budget {budget} exceeds the {len(pool)} points of {what}; lower flip.budget to at most {len(pool)}"
+        )
     return np.sort(generator.choice(pool, size=budget, replace=False))
 
 

@@ -15,7 +15,14 @@ def path_bucket(request: Request) -> Poison:
     """
     flip, dataset, buckets = request.flip, request.dataset, request.needs["buckets"]
     if request.axis_value not in set(buckets["bucket"]):
-        raise InputError(f"bucket {request.axis_value} does not exist, allowed are 0 … {buckets['bucket'].max()}; change buckets.count")
+        raise InputError(
+            f"bucket {request.axis_value} does not exist, allowed are 0 … {buckets['bucket'].max()}; change buckets.count"
+        )
     pool = buckets.loc[buckets["bucket"] == request.axis_value, "index"].to_numpy()
-    index = choose(pool, flip.budget, request.generator, f"bucket {request.axis_value:g} of class {flip.source} in '{dataset.name}'")
+    index = choose(
+        pool,
+        flip.budget,
+        request.generator,
+        f"bucket {request.axis_value:g} of class {flip.source} in '{dataset.name}'",
+    )
     return Poison(dataset.num_classes, relabel_index=index, relabel_label=np.full(len(index), flip.target))

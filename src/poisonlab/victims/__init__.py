@@ -1,1 +1,1 @@
-"""Victims: a victim is a pure function of (initialisation seed, training set with its poison, order seed, recipe, precision, device class)."""
+"""A victim is a pure function of its training set with the poison, its seed, its recipe, precision and device class."""

@@ -86,7 +86,13 @@ def train_chunk(
     output = Path(output)
     poisons_of_axis, axis_values = poisons.load(poison_file)
     training_sets = [poisons.apply(poison, dataset) for poison in poisons_of_axis]
-    settings = {"model": model, "recipe": dict(recipe), "precision": precision, "device": where.type, "code": code_version}
+    settings = {
+        "model": model,
+        "recipe": dict(recipe),
+        "precision": precision,
+        "device": where.type,
+        "code": code_version,
+    }
     identities = [identity(training_set, dataset.digest, settings) for training_set in training_sets]
     keys = [(position, repeat) for position in range(len(axis_values)) for repeat in repeats]
     stem = output.name.partition("_repeats-")[0]
@@ -121,19 +127,29 @@ def train_chunk(
     for position, repeat in keys:
         scalars = victims[victim_key(position, repeat)][1]
         rows.append(
-            {**columns, "axis_value": axis_values[position], "repeat": repeat, **{name: scalars[name] for name in SCALARS}}
+            {
+                **columns,
+                "axis_value": axis_values[position],
+                "repeat": repeat,
+                **{name: scalars[name] for name in SCALARS},
+            }
             | {"memorised": scalars["train_accuracy"] == 1.0}
         )
     return pd.DataFrame(rows)
 
 
-def load_chunk(path: str | Path, poison_file: str | Path, columns: Row, repeats: Sequence[int]) -> list[tuple[Row, int, dict[str, np.ndarray]]]:
+def load_chunk(
+    path: str | Path, poison_file: str | Path, columns: Row, repeats: Sequence[int]
+) -> list[tuple[Row, int, dict[str, np.ndarray]]]:
     """Read a chunk back: for every victim its identifying columns, its number of classes and its parameters."""
     tensors, _ = storage.read_tensors(path)
     poisons_of_axis, axis_values = poisons.load(poison_file)
     return [
-        ({**columns, "axis_value": axis_values[position], "repeat": repeat}, poison.num_classes, _parameters(tensors, victim_key(position, repeat)))
+        (
+            {**columns, "axis_value": axis_values[position], "repeat": repeat},
+            poison.num_classes,
+            _parameters(tensors, victim_key(position, repeat)),
+        )
         for position, poison in enumerate(poisons_of_axis)
         for repeat in repeats
     ]
-

@@ -20,7 +20,9 @@ from poisonlab.victims.order import epoch_order
 from poisonlab.victims.recipe import Recipe
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-INFERENCE_BATCH = 1000  # images per forward pass without gradients: divides the usual test sets, a few MB of activations
+INFERENCE_BATCH = (
+    1000  # images per forward pass without gradients: divides the usual test sets, a few MB of activations
+)
 # The exact check for "every point is fitted" costs a third of an epoch, so it waits until the epoch's running count of wrong answers,
 # which comes for free, is at most this share of the training set.
 CHECK_BELOW = 0.002
@@ -117,7 +119,13 @@ def train(
 
 
 def _train_one(
-    job: VictimJob, images: Tensor, name: str, recipe: Recipe, compute: torch.dtype, device: torch.device, progress: Progress
+    job: VictimJob,
+    images: Tensor,
+    name: str,
+    recipe: Recipe,
+    compute: torch.dtype,
+    device: torch.device,
+    progress: Progress,
 ) -> Victim:
     labels = torch.from_numpy(job.training_set.labels).to(device)
     poisoned = torch.from_numpy(job.training_set.poisoned).to(device)

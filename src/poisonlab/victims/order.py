@@ -10,7 +10,9 @@ def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
     SplitMix64 (Steele, Lea & Flood, 2014).
     """
     with np.errstate(over="ignore"):
-        state = np.arange(1, n + 1, dtype=np.uint64) + (np.uint64(seed) + np.uint64(epoch) * np.uint64(0xD1B54A32D192ED03))
+        state = np.arange(1, n + 1, dtype=np.uint64) + (
+            np.uint64(seed) + np.uint64(epoch) * np.uint64(0xD1B54A32D192ED03)
+        )
         state *= np.uint64(0x9E3779B97F4A7C15)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,0 +1,51 @@
+# make reproduce   set up, run the default configuration, write figures, tables, scorecard and report
+# make test        set up, run the tests
+# make published   the published data sets, budgets and repeats (hours to days; stop and start it as you like)
+# make archive     merge the tables of the published run into archive/
+# make documents   draw the figures and judge the claims of docs/ from archive/, without training
+
+CORES ?= all
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+RUN = $(BIN)/python -m poisonlab.run --cores $(CORES)
+PUBLISHED := --configfile config/published.yaml
+
+.PHONY: reproduce published archive documents test lint requirements clean
+
+reproduce: $(VENV)/ready
+	$(RUN) $(ARGS)
+	$(BIN)/snakemake --quiet all --report results/report.html
+
+published: $(VENV)/ready
+	$(RUN) $(PUBLISHED) $(ARGS)
+
+archive: $(VENV)/ready
+	$(RUN) archive $(PUBLISHED) $(ARGS)
+
+documents: $(VENV)/ready
+	$(RUN) figures scorecard --config source=archive $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/mypy
+	$(BIN)/snakemake --quiet all --lint
+
+# uv takes the standard wheels and checks every hash.
+$(VENV)/ready: requirements.txt pyproject.toml
+	python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
+	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.txt
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
+	touch $@
+
+requirements:
+	$(BIN)/uv pip compile --quiet --generate-hashes pyproject.toml --extra test -o requirements.txt
+
+clean:
+	rm -rf results/[a-z]* .snakemake
