@@ -71,12 +71,15 @@ class Verdicts:
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
     """Put the model into evaluation mode without parameter gradients for a while."""
-    training, wanted = model.training, [p.requires_grad for p in model.parameters()]
+    # Part by part: a model may hold parts that are frozen in evaluation mode while the rest trains.
+    modes = [(part, part.training) for part in model.modules()]
+    wanted = [p.requires_grad for p in model.parameters()]
     model.eval().requires_grad_(False)
     try:
         yield
     finally:
-        model.train(training)
+        for part, training in modes:
+            part.training = training
         for parameter, requires_grad in zip(model.parameters(), wanted, strict=True):
             parameter.requires_grad_(requires_grad)
 
@@ -179,6 +182,11 @@ def _run_active_set(
     return steps, fooled, correct
 
 
+def _check_radii(epsilons: list[float]) -> None:
+    if any(epsilon < 0 for epsilon in epsilons):
+        raise InputError(f"epsilon {min(epsilons)} is negative; give radii ≥ 0 in the unit of the images")
+
+
 def attack(
     model: nn.Module,
     images: Tensor,
@@ -202,8 +210,7 @@ def attack(
     Raises:
         InputError: a radius is negative.
     """
-    if any(epsilon < 0 for epsilon in epsilons):
-        raise InputError(f"epsilon {min(epsilons)} is negative; give radii ≥ 0 in the unit of the images")
+    _check_radii(epsilons)
     n = len(images)
     position = torch.arange(n, device=images.device).repeat(len(epsilons))
     radius = torch.tensor(epsilons, device=images.device, dtype=images.dtype).repeat_interleave(n)
@@ -254,7 +261,12 @@ def perturb(
     box: Box = (0.0, 1.0),
     seed: int = 0,
 ) -> Tensor:
-    """Return the last iterate of FGSM or PGD for every image [n, …]; thesis, Algorithm 1 as printed."""
+    """Return the last iterate of FGSM or PGD for every image [n, …]; thesis, Algorithm 1 as printed.
+
+    Raises:
+        InputError: the radius is negative.
+    """
+    _check_radii([epsilon])
     radius = torch.full((len(images),), epsilon, dtype=images.dtype, device=images.device)
     aims = labels if targets is None else targets
     points = images.clone()

@@ -47,12 +47,20 @@ class Poison:
         """Check the poison against its training set.
 
         Raises:
-            InputError: an index is out of range or repeated, a label is illegal or equals the truth, an image leaves the box.
+            InputError: an index is out of range or repeated, a label is illegal or equals the truth, an image leaves the box, or
+                there are fewer classes than before.
         """
+        if self.num_classes < dataset.num_classes:
+            raise InputError(
+                f"poison leaves {self.num_classes} classes, '{dataset.name}' has {dataset.num_classes}; a poison may only add classes"
+            )
         n = len(dataset.train_labels)
         edited = np.concatenate([self.relabel_index, self.replace_index])
-        if len(edited) and (edited.min() < 0 or edited.max() >= n):
-            raise InputError(f"poison edits position {edited.max()} of '{dataset.name}', allowed are 0 … {n - 1}")
+        outside = edited[(edited < 0) | (edited >= n)]
+        if len(outside):
+            raise InputError(
+                f"poison edits position {outside[0]} of '{dataset.name}', allowed are 0 … {n - 1}; choose one of these"
+            )
         if len(np.unique(edited)) != len(edited):
             raise InputError(f"poison of '{dataset.name}' edits a position twice; every index may occur once")
         for name, index, labels, images in (
@@ -64,8 +72,11 @@ class Poison:
                 raise InputError(
                     f"poison has {len(index)} {name} positions and {len(labels)} labels; give one label each"
                 )
-            if len(labels) and (labels.min() < 0 or labels.max() >= self.num_classes):
-                raise InputError(f"poison label {labels.max()} is not in 0 … {self.num_classes - 1}; raise num_classes")
+            illegal = labels[(labels < 0) | (labels >= self.num_classes)]
+            if len(illegal):
+                raise InputError(
+                    f"poison label {illegal[0]} is not in 0 … {self.num_classes - 1}; choose one of these or raise num_classes"
+                )
             if images is not None:
                 self._validate_images(name, images, len(labels), dataset)
             elif name != "relabel" and len(labels):

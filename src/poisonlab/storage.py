@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,12 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         InputError: the file is damaged or lacks one of `columns`.
     """
     try:
-        frame = pd.read_csv(path) if str(path).endswith((".csv", ".csv.gz")) else pd.read_parquet(path)
-    except (OSError, ValueError, EOFError) as error:
+        if str(path).endswith((".csv", ".csv.gz")):
+            # Only an empty field is missing: a condition may be called "None" or "NA".
+            frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        else:
+            frame = pd.read_parquet(path)
+    except (OSError, ValueError, EOFError, zlib.error) as error:
         raise InputError(f"table '{path}' cannot be read ({error}); delete it and run again") from error
     missing = [name for name in columns if name not in frame.columns]
     if missing:
@@ -86,7 +91,8 @@ def write_tensors(
 ) -> None:
     """Write named arrays and string metadata as one safetensors file; the same content gives the same bytes."""
     with atomic(path) as temporary:
-        arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        # Not ascontiguousarray, which makes a scalar a vector of one.
+        arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
         # One entry only: safetensors writes several in random order.
         facts = {"poisonlab": json.dumps(metadata or {}, sort_keys=True)}
         temporary.write_bytes(safetensors.numpy.save(arrays, facts))

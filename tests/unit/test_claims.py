@@ -1,0 +1,428 @@
+"""Verdicts on tables whose truth is known: decided by the tables, by fitted victims, and by draws that did not choose."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy import stats
+
+from poisonlab import claims as module
+from poisonlab.claims import COLUMNS, VERDICTS, Claim, Part, Place, judge, load_claims, write_scorecard
+from poisonlab.errors import InputError
+from poisonlab.storage import read_table
+
+REGISTERED = Path(__file__).resolve().parents[2] / "config" / "claims.yaml"
+FALLING = [0.9, 0.75, 0.6, 0.45, 0.3, 0.15]
+VALLEY = [0.8, 0.6, 0.3, 0.2, 0.55, 0.75]
+POINTS = [200, 900, 2000, 2500, 300, 100]  # buckets 3 and 2 hold over half of the 6000
+SMALL = 0.02  # standard deviation of the rest where the verdict is meant to be clear
+
+
+def experiment(
+    buckets=VALLEY,
+    *,
+    draws=6,
+    repeats=4,
+    random=0.5,
+    clean=0.9,
+    clean_next=0.01,
+    sd=SMALL,
+    seed=1,
+    pair=(4, 5),
+    dataset="mnist",
+    scale="published",
+    epsilon=0.1,
+    points=POINTS,
+    natural=0.995,
+):
+    """Tables of an experiment with these means, a repeat effect common to all conditions, and independent rest."""
+    generator = np.random.default_rng(seed)
+    repeat_effect = generator.normal(0, 0.05, repeats)
+    planned = [("clean", "none", np.nan, clean, 1), ("random", "random", np.nan, random, 6)]
+    planned += [("bucket", "path_bucket", float(k), mean, draws) for k, mean in enumerate(buckets)]
+    conditions, victims, robustness = [], [], []
+    for name, strategy, value, mean, n_draws in planned:
+        key = {"study": "label_noise", "experiment": "one", "condition": name, "axis_value": value}
+        conditions.append(
+            {
+                **key, "strategy": strategy, "source_class": pair[0], "target_class": pair[1], "dataset": dataset,
+                "scale": scale, "n_points": points[int(value)] if strategy == "path_bucket" else np.nan,
+            }
+        )  # fmt: skip
+        rest = generator.normal(0, sd, (n_draws, repeats))
+        for draw, repeat in np.ndindex(n_draws, repeats):
+            victim = {**key, "draw": draw, "repeat": repeat}
+            victims.append(
+                {**victim, "fitted_share": np.nan if strategy == "none" else 1.0, "natural_accuracy": natural}
+            )
+            attacks = [("pgd", pair, mean + repeat_effect[repeat] + rest[draw, repeat])]
+            if strategy == "none":
+                attacks.append(("pgd_next", (1, 2), clean_next + 0.001 * repeat))
+            robustness += [
+                {
+                    **victim, "attack": attack, "goal": "targeted", "attack_source": float(classes[0]),
+                    "attack_target": float(classes[1]), "epsilon": radius, "adversarial_accuracy": accuracy,
+                }
+                # at another radius everything is the other way round
+                for attack, classes, accuracy in attacks
+                for radius, accuracy in ((epsilon, accuracy), (0.25, 1 - accuracy))
+            ]  # fmt: skip
+    frames = (pd.DataFrame(rows) for rows in (conditions, victims, robustness))
+    return dict(zip(("conditions", "victims", "robustness"), frames, strict=True))
+
+
+def survey(medians=(7, 9, 12), proxies=3, longest=10, nearest=12, points=20000, among=100):
+    """Path lengths of the classes 1, 4 and 9, and label issues: 60 in each class, `nearest` of them near the boundary."""
+    lengths = [
+        {"paths": "mnist", "proxy_seed": seed, "label": label, "steps": steps, "reached": True, "n_points": n}
+        for seed in range(proxies)
+        for label, median in zip((1, 4, 9), medians, strict=True)
+        for steps, n in (
+            (median + (seed == 2), points - 2),
+            (1, 1),
+            (longest if label == 1 else median + 8, 1),
+        )
+    ]
+    issues = [
+        {"proxy_seed": seed, "label": label, "n_points": points, "n_among": among, "nearest": nearest, "all": 60}
+        for seed in range(proxies)
+        for label in (1, 4, 9)
+    ]
+    return {"lengths": pd.DataFrame(lengths), "issues": pd.DataFrame(issues)}
+
+
+def one(kind, tables, *, minimum=None, parts=1, dataset="mnist", **options):
+    """The row of a claim of this kind on the tables; `parts` − 1 further parts have not run."""
+    place = Place(("paths/mnist",)) if "lengths" in tables else Place(("label_noise/one",), dataset, 0.1)
+    family = [
+        Part(str(k), place if k == 0 else dataclasses.replace(place, tables=("no/where",)), None) for k in range(parts)
+    ]
+    claim = Claim(1, "label_noise", "", "it is so", "yes", "share", kind, options, minimum or {}, tuple(family))
+    return judge([claim], {place.tables[0]: tables}).iloc[0]
+
+
+def unfit(tables, chosen):
+    """The tables with victims chosen by a condition on their rows fitting half of their poisons."""
+    victims = tables["victims"].copy()
+    victims.loc[chosen(victims), "fitted_share"] = 0.5
+    return {**tables, "victims": victims}
+
+
+# --------------------------------------------------------------------------------------------------------- registration
+
+
+def test_the_registered_claims_are_those_of_the_path_study_with_one_row_for_each_part():
+    frame = judge(load_claims(REGISTERED), {})
+    assert list(frame.columns) == COLUMNS
+    assert frame.groupby("claim").size().to_dict() == {6: 2, 7: 2, 8: 3, 9: 3, 10: 1, 11: 2, 12: 6, 42: 1}
+    assert set(frame["verdict"]) == {"not run"}
+
+
+def test_registered_sizes_can_reach_a_verdict_on_a_clear_case():
+    # tables of exactly the registered size, with effects as clear as they come
+    registered = {part.name: part for claim in load_claims(REGISTERED) for part in claim.parts}
+    tables = {}
+    for name, part in registered.items():
+        for key in part.judged_on.tables:
+            if key.startswith("paths/"):
+                tables[key] = survey()
+            else:
+                binary = part.judged_on.dataset == "mnist01"
+                pair = tuple(int(digit) for digit in key[-4:].split("to"))
+                means = FALLING if binary else VALLEY
+                tables[key] = experiment(means, draws=6, pair=pair, dataset=part.judged_on.dataset, seed=len(name))
+    frame = judge(load_claims(REGISTERED), tables)
+    assert frame[["statement", "verdict"]].loc[frame["verdict"] != "reproduced"].empty
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content["claims"][0].pop("estimand"), r"lacks \['estimand'\]"),
+        (lambda content: content["claims"][0].update(kind="hope"), r"kind 'hope', allowed are \['best_bucket"),
+        (lambda content: content["claims"][0].update(parts=["7→8"]), r"parts \['7→8'\], allowed are the places"),
+        (lambda content: content["claims"][0].update(options={"abovee": 1}), r"options lacks \['above'\]"),
+        (lambda content: content["claims"][0].update(minimum={"path_bucket": [3]}), r"allowed is \[draws, repeats\]"),
+        (lambda content: content["claims"][0].update(verdict="reproduced"), r"unknown key \['verdict'\]"),
+        (lambda content: content["claims"][0].update(parts=["paths"]), "cannot be judged by"),
+        (lambda content: content["claims"].append(content["claims"][0]), "twice"),
+        (lambda content: content["places"]["0→1"]["judged_on"].pop("epsilon"), "allowed is a radius above 0"),
+    ],
+)
+def test_a_claim_that_is_not_fully_registered_is_refused_in_one_line(tmp_path, change, message):
+    content = yaml.safe_load(REGISTERED.read_text())
+    change(content)
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=message) as caught:
+        load_claims(tmp_path / "claims.yaml")
+    assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------------ verdicts by kind
+
+
+@pytest.mark.parametrize(
+    ("buckets", "sd", "verdict"),
+    [(FALLING, SMALL, "reproduced"), (FALLING[::-1], SMALL, "refuted"), ([0.5] * 6, SMALL, "refuted")],
+)
+def test_a_fall_along_the_buckets_is_reproduced_and_a_rise_or_a_flat_line_refutes_it(buckets, sd, verdict):
+    row = one("fall_along_buckets", experiment(buckets, sd=sd), margin=0.05)
+    assert row["verdict"] == verdict
+    # the line through equally spaced means falls by exactly what lies between its ends; the rest averages out over 24
+    assert row["measured"] == pytest.approx(buckets[0] - buckets[-1], abs=4 * SMALL / np.sqrt(24) * 2)
+
+
+def test_an_interior_minimum_is_reproduced_refuted_by_a_minimum_at_the_end_and_open_between():
+    options = {"among": "interior", "margin": 0.05}
+    assert one("lowest_bucket", experiment(VALLEY), **options)["verdict"] == "reproduced"
+    assert one("lowest_bucket", experiment(FALLING), **options)["verdict"] == "refuted"
+    assert one("lowest_bucket", experiment([0.2, 0.5, 0.5, 0.5, 0.5, 0.2]), **options)["verdict"] == "refuted"
+    # equal to the last bucket: neither is lower
+    assert one("lowest_bucket", experiment([0.8, 0.6, 0.4, 0.3, 0.3, 0.3]), **options)["verdict"] == "inconclusive"
+
+
+def test_the_minimum_lies_where_most_points_are_or_elsewhere():
+    options = {"among": "most_points", "margin": 0.05}
+    row = one("lowest_bucket", experiment(VALLEY), **options)
+    assert (row["verdict"], "holds 2500 of 6000 points" in row["test"]) == ("reproduced", True)
+    assert one("lowest_bucket", experiment(FALLING), **options)["verdict"] == "refuted"
+
+
+def test_the_nearest_bucket_hurts_less_more_or_no_differently():
+    kind = "nearest_bucket_against_random"
+    assert one(kind, experiment(VALLEY, random=0.5), margin=0.05)["verdict"] == "reproduced"
+    assert one(kind, experiment(VALLEY, random=0.95), margin=0.05)["verdict"] == "refuted"
+    assert one(kind, experiment(VALLEY, random=0.81), margin=0.05)["verdict"] == "refuted"  # nothing that counts
+
+
+def test_the_best_bucket_matches_random_within_the_margin():
+    kind = "best_bucket_against_random"
+    assert one(kind, experiment(VALLEY, random=0.5), margin=0.05)["verdict"] == "reproduced"
+    assert one(kind, experiment(VALLEY, random=0.2), margin=0.05)["verdict"] == "reproduced"  # equal is matching
+    assert one(kind, experiment(VALLEY, random=0.05), margin=0.05)["verdict"] == "refuted"
+
+
+def test_clean_accuracy_is_that_of_the_attack_and_the_classes_that_the_claim_names():
+    options = {"attack": "pgd_next", "source": 1, "target": 2, "below": 0.05}
+    row = one("clean_accuracy", experiment(clean=0.9, clean_next=0.01), **options)
+    assert (row["verdict"], row["n"]) == ("reproduced", "1 × 4")
+    assert row["measured"] == pytest.approx(0.0115, abs=1e-12)  # mean of 0.010 … 0.013; rounding of doubles only
+    assert one("clean_accuracy", experiment(clean_next=0.3), **options)["verdict"] == "refuted"
+    row = one("clean_accuracy", experiment(), **{**options, "target": 3})
+    assert (row["verdict"], "1→3" in row["test"]) == ("not run", True)
+
+
+def test_one_victim_at_the_bound_refutes_a_claim_about_every_victim():
+    tables = experiment()
+    assert one("lowest_natural_accuracy", tables, above=0.99)["verdict"] == "reproduced"
+    bucket = tables["victims"].index[tables["victims"]["condition"] == "bucket"]
+    tables["victims"].loc[bucket[7], "natural_accuracy"] = 0.99
+    row = one("lowest_natural_accuracy", tables, above=0.99)
+    assert (row["verdict"], row["measured"]) == ("refuted", 0.99)
+
+
+def test_a_claim_about_several_experiments_is_not_reproduced_before_all_have_run_but_can_be_refuted():
+    claim = next(claim for claim in load_claims(REGISTERED) if claim.id == 6)
+    claim = dataclasses.replace(claim, parts=claim.parts[1:])
+    row = judge([claim], {"label_noise/mnist_4to5": experiment()}).iloc[0]
+    assert (row["verdict"], "label_noise/mnist_9to0" in row["test"]) == ("inconclusive", True)
+    assert judge([claim], {"label_noise/mnist_4to5": experiment(natural=0.98)}).iloc[0]["verdict"] == "refuted"
+
+
+def test_path_lengths_are_judged_over_proxies():
+    def medians(*values):
+        return one("ordered_medians", survey(values), classes=[1, 4, 9])["verdict"]
+
+    assert medians(7, 9, 12) == "reproduced"
+    assert medians(9, 7, 12) == "refuted"
+    assert medians(7, 7, 12) == "refuted"
+    row = one("ordered_medians", survey((7, 9, 12), proxies=1), classes=[1, 4, 9])
+    assert (row["verdict"], "proxies" in row["test"]) == ("inconclusive", True)
+
+
+def test_paths_within_a_number_of_steps_are_a_statement_about_every_point_on_every_proxy():
+    options = {"class": 1, "steps": 10}
+    assert one("paths_at_most", survey(longest=10), **options)["verdict"] == "reproduced"
+    row = one("paths_at_most", survey(longest=11), **options)
+    assert (row["verdict"], row["measured"]) == ("refuted", pytest.approx(1 - 1 / 20000, abs=1e-12))
+    unreached = survey()
+    unreached["lengths"].loc[0, "reached"] = False
+    assert one("paths_at_most", unreached, **options)["verdict"] == "inconclusive"  # the proxies disagree
+
+
+def test_label_issues_near_the_boundary_are_tested_exactly_against_random_points():
+    row = one("issues_near_boundary", survey(nearest=12), margin=0.01)
+    assert (row["verdict"], row["measured"]) == ("reproduced", pytest.approx(0.12 - 60 / 20000, abs=1e-12))
+    assert one("issues_near_boundary", survey(nearest=0), margin=0.01)["verdict"] == "refuted"
+    # one class: the reference is Fisher's one-sided exact test of the 2 × 2 table
+    tables = survey(nearest=2)
+    tables["issues"] = tables["issues"][tables["issues"]["label"] == 1]
+    p = stats.fisher_exact([[2, 98], [58, 19842]], alternative="greater").pvalue
+    assert f"p = {p:.3f}" in one("issues_near_boundary", tables, margin=0.01)["test"]
+
+
+# ----------------------------------------------------------------------------------------------------- what all share
+
+
+def test_an_open_case_names_draws_and_repeats_that_would_decide_it():
+    row = one("nearest_bucket_against_random", experiment(VALLEY, random=0.78, sd=0.4), margin=0.05)
+    assert row["verdict"] == "inconclusive"
+    assert "a verdict needs about" in row["test"]
+    # a difference of about 0.02 under a standard deviation of 0.4 needs more than the 6 × 4 that are there
+    repeats = int(row["test"].split("× ")[-2].split()[0])
+    assert repeats > 4
+
+
+def test_too_few_draws_for_the_corrected_level_are_open_and_name_more_draws():
+    # the odd draw of 3 is a single one: whatever it shows is about that very draw
+    row = one("lowest_bucket", experiment(VALLEY, draws=3), parts=3, among="interior", margin=0.05)
+    assert row["verdict"] == "inconclusive"
+    assert "about 6 × 4" in row["test"]  # 3 odd draws against 6: 84 arrangements, 3/84 < 0.05; 5 draws give 3/21
+
+
+def test_p_is_corrected_over_all_registered_parts_even_those_that_have_not_run():
+    # 5 draws, 2 of them judged: the smallest p is 1/21, which is below 0.05 alone but not as one of three
+    tables = experiment(VALLEY, draws=5)
+    verdicts = [one("lowest_bucket", tables, parts=parts, among="interior", margin=0.05)["verdict"] for parts in (1, 3)]
+    assert verdicts == ["reproduced", "inconclusive"]
+
+
+def test_a_smaller_run_than_registered_or_a_reduced_one_gives_no_verdict():
+    kind, options = "fall_along_buckets", {"margin": 0.05}
+    row = one(kind, experiment(FALLING, draws=4), minimum={"path_bucket": [5, 4]}, **options)
+    assert (row["verdict"], "4 × 4" in row["test"]) == ("inconclusive", True)
+    assert one(kind, experiment(FALLING, scale="reduced"), **options)["verdict"] == "inconclusive"
+    row = one("ordered_medians", survey(points=900), minimum={"proxies": 3, "points": 60000}, classes=[1, 4, 9])
+    assert (row["verdict"], "2700 points" in row["test"]) == ("inconclusive", True)
+
+
+def test_another_data_set_gives_an_analogue_and_never_a_verdict():
+    assert one("fall_along_buckets", experiment(FALLING, dataset="digits"), margin=0.05)["verdict"] == "analogue"
+    stand_ins = {
+        f"label_noise/digits01_{name}": experiment(
+            FALLING, dataset="digits01", scale="analogue", pair=pair, epsilon=0.2
+        )
+        for name, pair in {"0to1": (0, 1), "1to0": (1, 0)}.items()
+    }
+    frame = judge(load_claims(REGISTERED), {**stand_ins, "paths/digits": survey()})
+    assert frame.groupby("claim")["verdict"].agg(set)[[7, 10, 42]].tolist() == [{"analogue"}] * 3
+    assert set(frame["verdict"]) == {"analogue", "not run"}
+
+
+def test_the_real_run_goes_before_its_analogue():
+    claim = next(claim for claim in load_claims(REGISTERED) if claim.id == 7)
+    tables = {
+        "label_noise/mnist01_0to1": experiment(FALLING, dataset="mnist01", pair=(0, 1)),
+        "label_noise/digits01_0to1": experiment(FALLING[::-1], dataset="digits01", pair=(0, 1), epsilon=0.2),
+        "label_noise/digits01_1to0": experiment(FALLING[::-1], dataset="digits01", pair=(1, 0), epsilon=0.2),
+    }
+    assert judge([claim], tables)["verdict"].tolist() == ["reproduced", "analogue"]
+
+
+def test_victims_that_did_not_fit_their_poisons_do_not_count():
+    # the victims of repeat 0 did not fit and show a rise; the others show a fall
+    tables = experiment(FALLING)
+    spoiled = (tables["robustness"]["condition"] == "bucket") & (tables["robustness"]["repeat"] == 0)
+    tables["robustness"].loc[spoiled, "adversarial_accuracy"] = tables["robustness"].loc[spoiled, "axis_value"]
+    row = one("fall_along_buckets", tables, margin=0.05)
+    assert row["verdict"] == "inconclusive"
+    tables = unfit(tables, lambda victims: (victims["condition"] == "bucket") & (victims["repeat"] == 0))
+    row = one("fall_along_buckets", tables, margin=0.05)
+    assert (row["verdict"], row["n"]) == ("reproduced", "6 × 3")
+
+
+def test_a_condition_that_mostly_did_not_fit_gives_no_verdict():
+    tables = unfit(experiment(FALLING), lambda victims: (victims["axis_value"] == 2) & (victims["draw"] > 1))
+    row = one("fall_along_buckets", tables, margin=0.05)
+    assert row["verdict"] == "inconclusive"
+    assert "bucket 2: 8 of 24" in row["test"]
+    nobody = unfit(experiment(FALLING), lambda victims: victims["condition"] == "bucket")
+    for kind in ("fall_along_buckets", "nearest_bucket_against_random", "best_bucket_against_random"):
+        assert one(kind, nobody, margin=0.05)["verdict"] in ("inconclusive", "not run")
+
+
+def test_conditions_without_an_axis_find_their_victims_whatever_an_empty_axis_value_is():
+    tables = experiment(VALLEY)
+    expected = one("nearest_bucket_against_random", tables, margin=0.05)
+    for name in ("conditions", "robustness"):
+        values = tables[name]["axis_value"]
+        tables[name] = tables[name].assign(axis_value=values.astype(object).where(values.notna(), None))
+    pd.testing.assert_series_equal(one("nearest_bucket_against_random", tables, margin=0.05), expected)
+    assert expected["n"] == "6+6 × 4"  # no victim was lost, none met the victims of another condition
+
+
+def test_two_values_for_one_victim_are_refused():
+    tables = experiment()
+    tables["robustness"] = pd.concat([tables["robustness"], tables["robustness"]])
+    with pytest.raises(InputError, match="more than one value"):
+        one("fall_along_buckets", tables, margin=0.05)
+
+
+class Grids:
+    """An experiment that holds nothing but grids: buckets without any difference, and random points like them."""
+
+    name = "noise"
+
+    def __init__(self, generator, buckets=8, draws=6, repeats=4, sd=0.1):
+        self.buckets = [generator.normal(0.5, sd, (draws, repeats)) for _ in range(buckets)]
+        self.random = [generator.normal(0.5, sd, (6, repeats))]
+
+    def grids(self, strategy):
+        return self.buckets if strategy == "path_bucket" else self.random
+
+    def conditions(self, strategy):
+        return pd.DataFrame({"n_points": [1.0] * len(self.buckets)})
+
+
+def test_the_bucket_is_chosen_on_other_draws_than_it_is_judged_on():
+    generator = np.random.default_rng(5)
+    honest, biased = [], []
+    for _ in range(200):
+        noise = Grids(generator)
+        data = module.Data([noise], {}, [], 1)
+        honest.append(module.best_bucket_against_random(data, {"margin": 0.05}).value)
+        # even draws that are the odd ones again: what is chosen is then chosen on what it is judged on
+        noise.buckets = [np.repeat(matrix[1::2], 2, axis=0) for matrix in noise.buckets]
+        biased.append(module.best_bucket_against_random(data, {"margin": 0.05}).value)
+    # one difference: 3 judged and 6 random draws × 4 repeats; 4 standard errors of the mean of 200
+    error = 4 * 0.1 * np.sqrt(1 / 12 + 1 / 24) / np.sqrt(200)
+    assert abs(np.mean(honest)) < error
+    # the lowest of 8 normal means of 12 lies 1.42 of their standard deviations below (order statistics)
+    assert np.mean(biased) == pytest.approx(-1.42 * 0.1 / np.sqrt(12), abs=error)
+
+
+def test_noise_alone_is_seldom_taken_for_an_interior_minimum():
+    generator = np.random.default_rng(6)
+    found = 0
+    for _ in range(120):
+        evidence = module.lowest_bucket(
+            module.Data([Grids(generator)], {}, [], 1), {"among": "interior", "margin": 0.05}
+        )
+        found += any(side.holds and side.p <= 0.05 for side in (evidence.supports, evidence.opposes))
+    # each side has a level of 5 % at most, and several differences must agree: 12 of 120 is its sum
+    assert found <= 12
+
+
+# ------------------------------------------------------------------------------------------------------------ scorecard
+
+
+def test_the_scorecard_holds_every_row_its_estimand_and_what_verdicts_mean(tmp_path):
+    tables = {"label_noise/mnist_4to5": experiment(), "paths/mnist": survey()}
+    tables["label_noise/mnist_4to5"] = unfit(
+        tables["label_noise/mnist_4to5"], lambda victims: (victims["axis_value"] == 5) & (victims["draw"] == 0)
+    )
+    frame = judge(load_claims(REGISTERED), tables)
+    write_scorecard(frame, tmp_path / "scorecard.md", tmp_path / "scorecard.csv")
+    back = read_table(tmp_path / "scorecard.csv", COLUMNS)
+    assert list(back.columns) == COLUMNS
+    # the csv holds the shortest text that reads back to the same double
+    pd.testing.assert_frame_equal(back, frame.replace({"n": {"": np.nan}}), check_dtype=False, check_exact=True)
+    text = (tmp_path / "scorecard.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and line.endswith("** |")]
+    assert len(rows) == len(frame)
+    assert all(meaning in text for meaning in VERDICTS.values())
+    assert all(claim.estimand in text for claim in load_claims(REGISTERED))
+    assert "140 of 144 victims fitted at least 90 % of their poisons and count; all victims would give" in text
