@@ -10,7 +10,6 @@ min_version("9.27")
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
-from poisonlab.code_version import code_version
 from poisonlab.plan import Plan
 from poisonlab.errors import InputError
 

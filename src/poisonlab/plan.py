@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from poisonlab import datasets, models, strategies
+from poisonlab.code_version import code_version
 from poisonlab.configuration import Config, check
 from poisonlab.figures import FIGURES, FigureKind
 
@@ -34,6 +35,10 @@ class Plan:
     def __init__(self, config: Config, root: Path) -> None:
         self.root = root
         self.config = check(config, root / "workflow" / "schemas" / "config.schema.yaml")
+
+    def version(self, script: str, *modules: str) -> str:
+        """Version of the code behind an adapter: its file and everything that it imports from the package."""
+        return code_version(self.root / "workflow" / "scripts" / f"{script}.py", *modules)
 
     # ----------------------------------------------------------------------------------------------------- what is asked for
 

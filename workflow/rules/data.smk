@@ -1,8 +1,3 @@
-def version(script, *modules):
-    """Version of the code behind an adapter: its file and everything that it imports from the package."""
-    return code_version(ROOT / "workflow" / "scripts" / f"{script}.py", *modules)
-
-
 rule fetch_data:
     output:
         directory("results/raw/{source}"),
@@ -31,6 +26,6 @@ rule prepare_data:
     params:
         specification=lambda w: plan.config["datasets"][w.dataset],
         files=lambda w: plan.user_files(w.dataset),
-        version=version("prepare_data"),
+        version=plan.version("prepare_data"),
     script:
         "../scripts/prepare_data.py"

@@ -19,7 +19,7 @@ rule draw_figure:
         runtime=10,
     params:
         figure=lambda w: plan.figure_settings(w.study, w.figure),
-        version=lambda w: version(
+        version=lambda w: plan.version(
             "draw_figure",
             plan.figure_kind(w.study, w.figure).function.partition(":")[0],
         ),

@@ -16,7 +16,7 @@ rule trace_paths:
     params:
         settings=lambda w: plan.path_settings(w.paths),
         device=plan.config["device"],
-        version=lambda w: version(
+        version=lambda w: plan.version(
             "trace_paths", *plan.model_modules(plan.config["paths"][w.paths]["model"])
         ),
     script:
@@ -35,7 +35,7 @@ rule cut_buckets:
         runtime=10,
     params:
         settings=lambda w: plan.bucket_settings(w.study, w.experiment),
-        version=version("cut_buckets"),
+        version=plan.version("cut_buckets"),
     script:
         "../scripts/cut_buckets.py"
 
@@ -59,7 +59,7 @@ rule find_label_issues:
         recipe=lambda w: plan.recipe(plan.config["paths"][w.paths]["recipe"]),
         precision=plan.config["precision"],
         device=plan.config["device"],
-        version=lambda w: version(
+        version=lambda w: plan.version(
             "find_label_issues",
             *plan.model_modules(plan.config["paths"][w.paths]["model"]),
         ),
@@ -85,6 +85,6 @@ rule summarise_paths:
         runtime=10,
     params:
         settings=lambda w: plan.config["paths"][w.paths],
-        version=version("summarise_paths"),
+        version=plan.version("summarise_paths"),
     script:
         "../scripts/summarise_paths.py"

@@ -17,7 +17,7 @@ rule craft_poison:
         ),
     params:
         strategy=lambda w: plan.strategy_settings(w.study, w.experiment, w.condition),
-        version=lambda w: version(
+        version=lambda w: plan.version(
             "craft_poison", plan.strategy(w.study, w.experiment, w.condition).module
         ),
     script:

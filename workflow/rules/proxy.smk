@@ -16,6 +16,6 @@ rule train_proxy:
         recipe=lambda w: plan.recipe(w.recipe),
         precision=plan.config["precision"],
         device=plan.config["device"],
-        version=lambda w: version("train_proxy", *plan.model_modules(w.model)),
+        version=lambda w: plan.version("train_proxy", *plan.model_modules(w.model)),
     script:
         "../scripts/train_proxy.py"

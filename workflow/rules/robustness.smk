@@ -17,7 +17,7 @@ rule evaluate_robustness:
     params:
         settings=lambda w: plan.evaluation_settings(w.study, w.experiment, w.condition),
         device=plan.config["device"],
-        version=lambda w: version(
+        version=lambda w: plan.version(
             "evaluate_robustness",
             *plan.model_modules(plan.experiment(w.study, w.experiment)["model"]),
         ),

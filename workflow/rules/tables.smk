@@ -17,7 +17,7 @@ rule collect_tables:
         runtime=10,
     params:
         settings=lambda w: plan.collect_settings(w.study, w.experiment),
-        version=version("collect_tables"),
+        version=plan.version("collect_tables"),
     script:
         "../scripts/collect_tables.py"
 
@@ -51,7 +51,16 @@ rule scorecard:
         claims=str(ROOT / "config" / "claims.yaml"),
     output:
         markdown=f"{plan.documents}/scorecard.md",
-        csv=f"{plan.documents}/scorecard.csv",
+        csv=report(
+            f"{plan.documents}/scorecard.csv",
+            category="scorecard",
+            labels={
+                "figure": "scorecard",
+                "shows": "Published claims, judged",
+                "data": plan.config["source"],
+            },
+            caption="../report/scorecard.rst",
+        ),
     log:
         f"results/logs/scorecard-{plan.config['source']}.log",
     resources:
@@ -59,6 +68,6 @@ rule scorecard:
         runtime=10,
     params:
         inputs=plan.claim_inputs(),
-        version=version("judge_claims"),
+        version=plan.version("judge_claims"),
     script:
         "../scripts/judge_claims.py"

@@ -22,7 +22,7 @@ rule train_victims:
         recipe=lambda w: plan.recipe(plan.experiment(w.study, w.experiment)["recipe"]),
         precision=plan.config["precision"],
         device=plan.config["device"],
-        version=lambda w: version(
+        version=lambda w: plan.version(
             "train_victims",
             *plan.model_modules(plan.experiment(w.study, w.experiment)["model"]),
         ),
