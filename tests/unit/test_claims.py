@@ -9,8 +9,8 @@ import pytest
 import yaml
 from scipy import stats
 
-from poisonlab import claims as module
-from poisonlab.claims import COLUMNS, VERDICTS, Claim, Part, Place, judge, load_claims, write_scorecard
+from poisonlab.claims import COLUMNS, VERDICTS, Claim, Part, Place, judge, kinds, load_claims, write_scorecard
+from poisonlab.claims.evidence import Data
 from poisonlab.errors import InputError
 from poisonlab.storage import read_table
 
@@ -382,11 +382,11 @@ def test_the_bucket_is_chosen_on_other_draws_than_it_is_judged_on():
     honest, biased = [], []
     for _ in range(200):
         noise = Grids(generator)
-        data = module.Data([noise], {}, [], 1)
-        honest.append(module.best_bucket_against_random(data, {"margin": 0.05}).value)
+        data = Data([noise], {}, [], 1)
+        honest.append(kinds.best_bucket_against_random(data, {"margin": 0.05}).value)
         # even draws that are the odd ones again: what is chosen is then chosen on what it is judged on
         noise.buckets = [np.repeat(matrix[1::2], 2, axis=0) for matrix in noise.buckets]
-        biased.append(module.best_bucket_against_random(data, {"margin": 0.05}).value)
+        biased.append(kinds.best_bucket_against_random(data, {"margin": 0.05}).value)
     # one difference: 3 judged and 6 random draws × 4 repeats; 4 standard errors of the mean of 200
     error = 4 * 0.1 * np.sqrt(1 / 12 + 1 / 24) / np.sqrt(200)
     assert abs(np.mean(honest)) < error
@@ -398,8 +398,8 @@ def test_noise_alone_is_seldom_taken_for_an_interior_minimum():
     generator = np.random.default_rng(6)
     found = 0
     for _ in range(120):
-        evidence = module.lowest_bucket(
-            module.Data([Grids(generator)], {}, [], 1), {"among": "interior", "margin": 0.05}
+        evidence = kinds.lowest_bucket(
+            Data([Grids(generator)], {}, [], 1), {"among": "interior", "margin": 0.05}
         )
         found += any(side.holds and side.p <= 0.05 for side in (evidence.supports, evidence.opposes))
     # each side has a level of 5 % at most, and several differences must agree: 12 of 120 is its sum

@@ -1,0 +1,304 @@
+"""Kinds of claims: each is one function that turns tables into evidence, and one entry of `KINDS`."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from poisonlab.claims.evidence import (
+    CONFIDENCE,
+    Data,
+    Evidence,
+    NotRun,
+    Side,
+    describe_design,
+    enough,
+    filled_mean,
+    plan_size,
+)
+from poisonlab.errors import InputError
+from poisonlab.statistics import Estimate, Tested, mean_interval, needed_repeats, paired_difference, trend
+
+
+def lowest_natural_accuracy(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """Every victim of a bucket keeps its natural accuracy: a statement about each victim, without a test."""
+    values = np.concatenate(
+        [matrix.ravel() for one in data.experiments for matrix in one.grids("path_bucket", "natural_accuracy")]
+    )
+    lowest = float(np.nanmin(values)) if np.isfinite(values).any() else math.nan
+    return Evidence(
+        lowest,
+        math.nan,
+        math.nan,
+        f"{np.isfinite(values).sum()} victims",
+        "minimum over victims",
+        Side(lowest > options["above"] and not data.missing),
+        Side(lowest <= options["above"]),
+        f"the victims of {', '.join(data.missing)}" if data.missing else "victims that fit their poisons",
+    )
+
+
+def fall_along_buckets(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The fall over the whole axis, along the least-squares line, is above 0."""
+    grids = data.experiment.grids("path_bucket")
+    if sum(np.isfinite(matrix).any() for matrix in grids) < 2:
+        raise NotRun(f"{data.experiment.name} has fewer than 2 buckets with fitted victims")
+    positions = [
+        -bucket / (len(grids) - 1) for bucket in range(len(grids))
+    ]  # slope per whole axis, positive where accuracy falls
+    fall = trend(grids, positions, CONFIDENCE, "greater")
+    high = trend(grids, positions, data.wide).high
+    # growing draws and repeats by a factor shrinks the variance at least by it
+    target = max(abs(fall.value), options["margin"] / 2)
+    factor = ((fall.high - fall.low) / 2 / target) ** 2
+    grown = factor if math.isfinite(factor) and factor > 1 else 1 + 1 / max(fall.n_repeats, 1)
+    return Evidence(
+        fall.value,
+        fall.low,
+        fall.high,
+        fall.n.replace("+".join(map(str, fall.draws)), "+".join(map(str, dict.fromkeys(fall.draws)))),
+        f"trend over {len(grids)} buckets, rows permuted",
+        Side(fall.low > 0 and enough(fall), fall.p),
+        Side(high < options["margin"] and not fall.low > 0 and enough(fall)),
+        describe_design([max(math.ceil(max(fall.draws) * grown), 2)], max(math.ceil(fall.n_repeats * grown), 2)),
+    )
+
+
+def lowest_bucket(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The lowest bucket is one of a registered set: interior ones, or the largest that hold over half of the points.
+
+    The lowest bucket of the set is chosen among the set only, on its even draws, and judged on its odd ones against all
+    draws of each bucket outside, which had no part in the choice. The opposite is tested the same way. All draws share
+    the repeats, so a choice that only these victims-to-be favour survives the split; the interval counts new repeats.
+    """
+    experiment = data.experiment
+    grids = experiment.grids("path_bucket")
+    sizes = experiment.conditions("path_bucket")["n_points"].to_numpy(float)
+    everyone = range(len(grids))
+    if options["among"] == "interior":
+        inside = set(everyone[1:-1])
+    elif options["among"] == "most_points":
+        largest = np.argsort(-sizes, kind="stable")
+        before = np.concatenate([[0], np.cumsum(sizes[largest])[:-1]])
+        inside = {int(bucket) for bucket in largest[before <= sizes.sum() / 2]}
+    else:
+        raise InputError(f"option among is '{options['among']}', allowed are interior and most_points; change it")
+    outside = set(everyone) - inside
+    if not inside or not outside:
+        raise NotRun(f"{experiment.name} has {len(grids)} buckets, too few to be {options['among']} or not")
+
+    def below(own: Iterable[int], others: Iterable[int]) -> tuple[int, int, Tested, Side]:
+        chosen = min(sorted(own), key=lambda bucket: filled_mean(grids[bucket][0::2]))
+        tests = {
+            other: paired_difference(grids[other], grids[chosen][1::2], CONFIDENCE, "greater")
+            for other in sorted(others)
+        }
+        weakest = min(tests, key=lambda other: -math.inf if math.isnan(tests[other].low) else tests[other].low)
+        holds = all(test.low > 0 and enough(test) for test in tests.values())
+        return chosen, weakest, tests[weakest], Side(holds, float(np.max([test.p for test in tests.values()])))
+
+    supported, opposed = below(inside, outside), below(outside, inside)
+    chosen, other, shown, _ = opposed if opposed[3].holds and not supported[3].holds else supported
+    held = f", holds {sizes[chosen]:.0f} of {sizes.sum():.0f} points" if options["among"] == "most_points" else ""
+    target = max(abs(shown.value), options["margin"])
+    return Evidence(
+        shown.value,
+        shown.low,
+        shown.high,
+        shown.n,
+        f"bucket {other} − bucket {chosen} (lowest {'of the set' if chosen in inside else 'outside'} on even draws{held}), "
+        "rows permuted, largest p of all such differences",
+        supported[3],
+        opposed[3],
+        plan_size((grids[other], grids[chosen][1::2]), (len(grids[other]), len(grids[chosen])), target, data),
+    )
+
+
+def nearest_bucket_against_random(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The first bucket has a higher adversarial accuracy than random points."""
+    near, random = data.experiment.grids("path_bucket", first=True)[0], data.experiment.grids("random")[0]
+    shown = paired_difference(near, random, CONFIDENCE, "greater")
+    high = paired_difference(near, random, data.wide).high
+    return Evidence(
+        shown.value,
+        shown.low,
+        shown.high,
+        shown.n,
+        "first bucket − random, rows permuted",
+        Side(shown.low > 0 and enough(shown), shown.p),
+        Side(high < options["margin"] and not shown.low > 0 and enough(shown)),
+        plan_size((near, random), (len(near), len(random)), max(abs(shown.value), options["margin"] / 2), data),
+    )
+
+
+def best_bucket_against_random(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The best bucket is at most the margin above random points (non-inferiority)."""
+    grids, random = data.experiment.grids("path_bucket"), data.experiment.grids("random")[0]
+    margin = options["margin"]
+    best = min(range(len(grids)), key=lambda bucket: filled_mean(grids[bucket][0::2]))
+    judged = grids[best][1::2]
+    shown, wide = paired_difference(judged, random, CONFIDENCE), paired_difference(judged, random, data.wide)
+    return Evidence(
+        shown.value,
+        shown.low,
+        shown.high,
+        shown.n,
+        f"bucket {best} (lowest on even draws) − random, {100 * data.wide:.3g} % interval against {margin:+g}",
+        Side(wide.high < margin and enough(shown)),
+        Side(wide.low > margin and enough(shown)),
+        plan_size(
+            (judged, random),
+            (len(grids[best]), len(random)),
+            max(abs(shown.value - margin), margin / 2),
+            data,
+            permuted=False,
+        ),
+    )
+
+
+def clean_accuracy(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The adversarial accuracy without poisons is below a bound."""
+    pair = (options["source"], options["target"])
+    matrix = data.experiment.grids("none", attack=options["attack"], pair=pair)[0]
+    shown, wide = mean_interval(matrix, CONFIDENCE, (0, 1)), mean_interval(matrix, data.wide, (0, 1))
+    below = options["below"]
+    return Evidence(
+        shown.value,
+        shown.low,
+        shown.high,
+        shown.n,
+        f"t interval over repeats against {below:g}",
+        Side(wide.high < below),
+        Side(wide.low > below),
+        _more(matrix, max(abs(shown.value - below), below / 2), "× repeats"),
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- kinds: surveys
+
+
+def _more(matrix: np.ndarray, target: float, unit: str) -> str:
+    """The smallest number of columns (repeats or proxies) at which the interval of a [1, n] grid has this half-width."""
+    try:
+        columns = needed_repeats(matrix, target, CONFIDENCE)[1]
+    except InputError:
+        columns = 0
+    columns = max(columns, matrix.shape[1] + 1, 2)
+    return f"about 1 × {columns} (draws × repeats)" if unit == "× repeats" else f"about {columns} {unit}"
+
+
+def _over_proxies(values: Sequence[float], bounds: tuple[float, float] | None = None) -> Estimate:
+    return mean_interval(np.array([values], dtype=float), CONFIDENCE, bounds)
+
+
+def _by_proxy(table: pd.DataFrame, label: int) -> list[pd.DataFrame]:
+    """Rows of a class in `lengths`, one table for each proxy."""
+    rows = table[table["label"] == label]
+    if rows.empty:
+        raise NotRun(f"the survey has no points of class {label}")
+    return [one for _, one in rows.groupby("proxy_seed")]
+
+
+def ordered_medians(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The median path lengths of the classes grow in the order given. A path that does not arrive counts as its last step."""
+    medians = np.array(
+        [
+            [np.median(np.repeat(one["steps"], one["n_points"])) for one in _by_proxy(data.survey["lengths"], label)]
+            for label in options["classes"]
+        ]
+    )  # [classes, proxies]
+    gaps = np.diff(medians, axis=0)
+    estimates = [_over_proxies(gap) for gap in gaps]
+    smallest = int(np.argmin([estimate.value for estimate in estimates]))
+    shown = estimates[smallest]
+    names = ", ".join(f"class {k} {m:.3g}" for k, m in zip(options["classes"], medians.mean(axis=1), strict=True))
+    return Evidence(
+        shown.value,
+        shown.low,
+        shown.high,
+        f"{medians.shape[1]} proxies",
+        f"t intervals over proxies of both gaps; medians: {names}",
+        Side(all(estimate.low > 0 for estimate in estimates)),
+        Side(any(estimate.high <= 0 for estimate in estimates)),
+        _more(gaps[[smallest]], max(abs(shown.value), 0.5), "proxies"),
+    )
+
+
+def paths_at_most(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """Every path of a class arrives within a number of steps: a statement about each point, on each proxy."""
+    shares, longest = [], 0
+    for one in _by_proxy(data.survey["lengths"], options["class"]):
+        arrived = one["reached"].astype(bool) & (one["steps"] <= options["steps"])
+        shares.append(float(one.loc[arrived, "n_points"].sum() / one["n_points"].sum()))
+        longest = max(longest, int(one["steps"].max()))
+    shown = _over_proxies(shares, (0, 1))
+    return Evidence(
+        shown.value,
+        shown.low,
+        shown.high,
+        f"{len(shares)} proxies",
+        f"all points on every proxy; longest path {longest} steps",
+        Side(min(shares) == 1),
+        Side(max(shares) < 1),
+        "proxies that agree",
+    )
+
+
+def issues_near_boundary(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The points nearest to the boundary hold more label issues than as many random points of the same classes.
+
+    Whether the points could be random ones is tested exactly: the count is then a sum of independent hypergeometric
+    counts, one for each class (the exact form of the Mantel–Haenszel test). It must be so on every proxy.
+    """
+    differences, p_values, rates = [], [], []
+    for _, one in data.survey["issues"].groupby("proxy_seed"):
+        among = one["n_among"].sum()
+        expected = (one["n_among"] * one["all"] / one["n_points"]).sum()
+        rates.append((one["nearest"].sum() / among, expected / among))
+        differences.append((one["nearest"].sum() - expected) / among)
+        counts = zip(one["n_points"].astype(int), one["all"].astype(int), one["n_among"].astype(int), strict=True)
+        chances = [stats.hypergeom.pmf(np.arange(size + 1), total, issues, size) for total, issues, size in counts]
+        p_values.append(float(min(reduce(np.convolve, chances)[int(one["nearest"].sum()) :].sum(), 1.0)))
+    shown, (near, expected_rate) = _over_proxies(differences), np.mean(rates, axis=0)
+    return Evidence(
+        shown.value,
+        shown.low,
+        shown.high,
+        f"{len(differences)} proxies × {among} points",
+        f"rate {near:.4f} against {expected_rate:.4f}, exact stratified test, largest p of the proxies",
+        Side(shown.low > 0, max(p_values)),
+        Side(shown.high < options["margin"] and not shown.low > 0),
+        _more(np.array([differences]), max(abs(shown.value), options["margin"] / 2), "proxies"),
+    )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a claim is judged: the function, its options and the sizes that must be registered, with their types."""
+
+    function: Callable[[Data, Mapping[str, Any]], Evidence]
+    options: Mapping[str, Any]
+    minimum: Mapping[str, Any]
+    survey: bool = False
+
+
+_NUMBER = (int, float)
+KINDS = {
+    kind.function.__name__: kind
+    for kind in (
+        Kind(lowest_natural_accuracy, {"above": _NUMBER}, {"path_bucket": list}),
+        Kind(fall_along_buckets, {"margin": _NUMBER}, {"path_bucket": list}),
+        Kind(lowest_bucket, {"among": str, "margin": _NUMBER}, {"path_bucket": list}),
+        Kind(nearest_bucket_against_random, {"margin": _NUMBER}, {"path_bucket": list, "random": list}),
+        Kind(best_bucket_against_random, {"margin": _NUMBER}, {"path_bucket": list, "random": list}),
+        Kind(clean_accuracy, {"attack": str, "source": int, "target": int, "below": _NUMBER}, {"none": list}),
+        Kind(ordered_medians, {"classes": list}, {"proxies": int, "points": int}, survey=True),
+        Kind(paths_at_most, {"class": int, "steps": int}, {"proxies": int, "points": int}, survey=True),
+        Kind(issues_near_boundary, {"margin": _NUMBER}, {"proxies": int, "points": int, "among": int}, survey=True),
+    )
+}
