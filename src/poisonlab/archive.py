@@ -4,6 +4,7 @@ import datetime
 import gzip
 import importlib.metadata
 import io
+import itertools
 import json
 import platform
 import shutil
@@ -19,6 +20,10 @@ from poisonlab.errors import InputError
 from poisonlab.tables import KEYS
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "cleanlab", "snakemake")
+
+# What all victims of an experiment, and of a condition, have in common.
+SAME_IN_EXPERIMENT = ("dataset", "model", "recipe", "precision", "scale", "source_class", "target_class")
+SAME_IN_CONDITION = ("strategy", "parameters", "budget")
 
 
 def merge(old: pd.DataFrame | None, new: pd.DataFrame, key: list[str]) -> pd.DataFrame:
@@ -62,6 +67,20 @@ def _add_provenance(folder: Path, settings: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(batches, indent=1, sort_keys=True) + "\n")
 
 
+def _refuse_mixtures(conditions: pd.DataFrame, folder: Path) -> None:
+    """Check the old and the new rows together: once they are merged by their key, a new description hides the old one."""
+    for columns, groups in (
+        (SAME_IN_EXPERIMENT, [conditions]),
+        (SAME_IN_CONDITION, [group for _, group in conditions.groupby("condition")]),
+    ):
+        for column, group in itertools.product(columns, groups):
+            found = sorted(set(group[column]))
+            if len(found) > 1:
+                raise InputError(
+                    f"archive '{folder}' would mix {column} {found}; archive under another experiment name"
+                )
+
+
 def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:
     """Merge an experiment's tables into `folder` (`*.csv.gz`) by their keys and note where the batch comes from.
 
@@ -72,19 +91,18 @@ def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) 
         settings: what the batch was run with.
 
     Raises:
-        InputError: the archive holds victims of another data set, model, recipe, precision or budget under the same names.
+        InputError: the archive holds victims of something else under the same names: of another data set, model, recipe, precision,
+            scale or pair of classes, or of another strategy, parameters or budget in a condition.
     """
     merged: dict[str, pd.DataFrame] = {}
     for name, key in KEYS.items():
         archived = folder / f"{name}.csv.gz"
         old = storage.read_table(archived, key) if archived.is_file() else None
-        merged[name] = merge(old, storage.read_table(tables / f"{name}.parquet", key), key)
+        new = storage.read_table(tables / f"{name}.parquet", key)
+        if name == "conditions":
+            _refuse_mixtures(new if old is None else pd.concat([old, new]), folder)
+        merged[name] = merge(old, new, key)
     conditions, victims = merged["conditions"], merged["victims"]
-    for column in ("dataset", "model", "recipe", "precision", "scale"):
-        if len(set(conditions[column])) > 1:
-            raise InputError(
-                f"archive '{folder}' would mix {column} {sorted(set(conditions[column]))}; archive under another experiment name"
-            )
     counts = victims.groupby(["condition", "axis_value"], dropna=False)[["draw", "repeat"]].nunique().reset_index()
     conditions = conditions.drop(columns=["n_draws", "n_repeats"]).merge(
         counts.rename(columns={"draw": "n_draws", "repeat": "n_repeats"}), on=["condition", "axis_value"], how="left"

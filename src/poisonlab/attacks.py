@@ -1,23 +1,14 @@
-"""FGSM, PGD and adversarial paths on one active-set engine.
-
-Parameters are frozen, the gradient is taken with respect to the input only, one forward pass gives both the verdict and the gradient, and
-points leave as soon as their verdict is known: their places go to the points that still wait.
-"""
+"""FGSM and PGD on the active-set engine."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from poisonlab import active_set
+from poisonlab.active_set import ACTIVE_POINTS, Box
 from poisonlab.errors import InputError
-
-Advance = Callable[[Tensor, Tensor, Tensor], Tensor]
-Box = tuple[float, float] | None
-ACTIVE_POINTS = 512  # places of the active set: a few MB of activations for the small nets, enough to fill a core
 
 
 @dataclass(frozen=True)
@@ -68,28 +59,6 @@ class Verdicts:
     correct: Tensor
 
 
-@contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode without parameter gradients for a while."""
-    # Part by part: a model may hold parts that are frozen in evaluation mode while the rest trains.
-    modes = [(part, part.training) for part in model.modules()]
-    wanted = [p.requires_grad for p in model.parameters()]
-    model.eval().requires_grad_(False)
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
-        for parameter, requires_grad in zip(model.parameters(), wanted, strict=True):
-            parameter.requires_grad_(requires_grad)
-
-
-def _loss_gradient(logits: Tensor, inputs: Tensor, aims: Tensor, targeted: bool) -> Tensor:
-    """Gradient of the quantity that the attack increases: the loss of the label, or minus the loss of the target."""
-    loss = F.cross_entropy(logits, aims, reduction="sum")
-    return torch.autograd.grad(-loss if targeted else loss, inputs)[0]
-
-
 def _ascend(points: Tensor, gradient: Tensor, length: Tensor, norm: str) -> Tensor:
     """One step of the given length [n]: along the sign (linf) or the direction (l2) of the gradient."""
     if norm == "linf":
@@ -123,63 +92,6 @@ def _random_offsets(shape: torch.Size, norm: str, generator: torch.Generator) ->
     directions = torch.randn(shape, generator=generator)
     radii = torch.rand(shape[0], generator=generator) ** (1 / math.prod(shape[1:]))
     return directions * _expand(radii / directions.flatten(1).norm(dim=1), directions)
-
-
-def _run_active_set(
-    model: nn.Module,
-    starts: Callable[[Tensor], Tensor],
-    aims: Tensor,
-    labels: Tensor,
-    targeted: bool,
-    advance: Advance,
-    max_steps: int,
-    places: int,
-    progress: Callable[[str], None] = lambda line: None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Move points until the model is fooled or the steps are used up.
-
-    Args:
-        starts: positions of points [k] → their starting images [k, …].
-        aims: [n] the target (targeted) or the label (untargeted) of each point; labels: [n] true labels.
-        advance: (images, gradient, positions) → the next images.
-        places: points that are worked on at a time.
-        progress: gets a line per round.
-
-    Returns:
-        steps [n] taken; fooled [n] bool; correct [n] bool, of the last iterate.
-    """
-    n, device = len(aims), aims.device
-    steps = torch.zeros(n, dtype=torch.long, device=device)
-    fooled = torch.zeros(n, dtype=torch.bool, device=device)
-    correct = torch.zeros(n, dtype=torch.bool, device=device)
-    active = torch.arange(min(places, n), device=device)
-    waiting = len(active)
-    images = starts(active)
-    with _frozen(model):
-        while len(active):
-            images.requires_grad_(True)
-            logits = model(images)
-            predicted = logits.detach().argmax(1)
-            hit = (predicted == aims[active]) == targeted
-            stays = ~hit & (steps[active] < max_steps)
-            progress(f"{waiting - int(stays.sum())} of {n} points done")
-            leaving = active[~stays]
-            fooled[leaving] = hit[~stays]
-            correct[leaving] = (predicted == labels[active])[~stays]
-            if stays.any():
-                gradient = _loss_gradient(logits, images, aims[active], targeted)
-            images = images.detach()
-            if not stays.all():
-                images, active = images[stays], active[stays]
-                gradient = gradient[stays] if len(active) else images
-            if len(active):
-                images = advance(images, gradient, active)
-                steps[active] += 1
-            if waiting < n and len(active) < places:
-                new = torch.arange(waiting, min(waiting + places - len(active), n), device=device)
-                waiting += len(new)
-                images, active = torch.cat([images, starts(new)]), torch.cat([active, new])
-    return steps, fooled, correct
 
 
 def _check_radii(epsilons: list[float]) -> None:
@@ -242,7 +154,7 @@ def attack(
         def advance_left(points: Tensor, gradient: Tensor, where: Tensor, left: Tensor = left) -> Tensor:
             return advance(points, gradient, left[where])
 
-        _, hit, right = _run_active_set(
+        _, hit, right = active_set.run(
             model, starts, aims[left], all_labels[left], targets is not None, advance_left, settings.steps, places
         )
         fooled[left] = hit
@@ -273,48 +185,10 @@ def perturb(
     if settings.random_start:
         offsets = _random_offsets(images.shape, settings.norm, torch.Generator().manual_seed(seed)).to(images)
         points = _project(points + offsets * epsilon, images, radius, settings.norm, box)
-    with _frozen(model):
+    with active_set.frozen(model):
         for _ in range(settings.steps):
             points.requires_grad_(True)
-            gradient = _loss_gradient(model(points), points, aims, targets is not None)
+            gradient = active_set.loss_gradient(model(points), points, aims, targets is not None)
             moved = _ascend(points.detach(), gradient, radius * settings.relative_step, settings.norm)
             points = _project(moved, images, radius, settings.norm, box)
     return points
-
-
-def path_lengths(
-    model: nn.Module,
-    images: Callable[[Tensor], Tensor],
-    labels: Tensor,
-    step_size: float,
-    max_steps: int,
-    *,
-    targets: Tensor | None = None,
-    box: Box = None,
-    places: int = ACTIVE_POINTS,
-    progress: Callable[[str], None] = lambda line: None,
-) -> tuple[Tensor, Tensor]:
-    """Length of each point's adversarial path: sign-gradient steps until the model's output is the target (thesis, Algorithm 2).
-
-    The listing is called gradient *ascent*; it *descends* the loss towards the target, without projection and without a clip to the pixel
-    box. That is what `box=None` does; a box clips every iterate. Untargeted, the path ends at any other class than the label.
-
-    Args:
-        images: positions [k] → images [k, …]; a function, so that a large training set need not exist as float.
-        labels: [n]; targets: [n], or None for untargeted paths.
-        step_size: l∞ length of a step, in the unit of the images; max_steps: where to give up.
-
-    Returns:
-        steps [n], `max_steps` where the boundary was not reached; reached [n] bool.
-    """
-    length = torch.tensor([step_size], device=labels.device)
-
-    def advance(points: Tensor, gradient: Tensor, where: Tensor) -> Tensor:
-        moved = _ascend(points, gradient, length.to(points).expand(len(points)), "linf")
-        return moved if box is None else moved.clamp(*box)
-
-    aims = labels if targets is None else targets
-    steps, reached, _ = _run_active_set(
-        model, images, aims, labels, targets is not None, advance, max_steps, places, progress
-    )
-    return steps, reached

@@ -27,12 +27,13 @@ def _strip_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def _module_file(name: str) -> Path | None:
-    """File of a module of this package, None for any other module."""
-    if name.split(".")[0] != _PACKAGE.name:
-        return None
-    path = _PACKAGE.joinpath(*name.split(".")[1:])
-    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+def _module_files(name: str) -> list[Path]:
+    """Files that an import of a module executes: its own and those of the packages above it; none for a module of others."""
+    first, *rest = name.split(".")
+    if first != _PACKAGE.name:
+        return []
+    paths = [_PACKAGE.joinpath(*rest[:depth]) for depth in range(len(rest) + 1)]
+    return [file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
 
 
 @cache
@@ -46,7 +47,7 @@ def _read(file: Path) -> tuple[str, tuple[Path, ...]]:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        imported.update(path for name in names if (path := _module_file(name)))
+        imported.update(path for name in names for path in _module_files(name))
     code = hashlib.sha256(ast.dump(_strip_docstrings(tree)).encode()).hexdigest()
     return code, tuple(sorted(imported))
 
@@ -62,8 +63,8 @@ def code_version(*entries: str | Path) -> str:
     for entry in entries:
         if isinstance(entry, Path) or str(entry).endswith(".py"):
             files.append(Path(entry))
-        elif found := _module_file(entry):
-            files.append(found)
+        elif found := _module_files(entry):
+            files.extend(found)
         else:
             spec = importlib.util.find_spec(entry)
             if spec and spec.origin and spec.origin.endswith(".py"):

@@ -1,5 +1,6 @@
 """The configuration, checked before anything runs. Imports no torch."""
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from poisonlab import datasets, figures, models, strategies
 from poisonlab.errors import InputError
 
 STUDIES = ("label_noise",)
+NEEDS = ("buckets",)  # what a strategy may need: see `Plan.strategy_inputs`
 Config = dict[str, Any]
 
 
@@ -98,7 +100,16 @@ def _check_names(config: Config) -> None:
 def _check_model(config: Config, entry: Mapping[str, Any], where: str) -> None:
     _entry(config, "datasets", entry["dataset"], f"{where}.dataset")
     _entry(config, "recipes", entry["recipe"], f"{where}.recipe")
-    models.import_path(entry["model"])
+    module = models.import_path(entry["model"]).partition(":")[0]
+    try:
+        # Only looked for: importing a model would import torch.
+        found = importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        found = False
+    if not found:
+        raise InputError(
+            f"{where}.model '{entry['model']}': there is no module '{module}'; put {module}.py into the working directory or on PYTHONPATH"
+        )
 
 
 def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> None:
@@ -124,6 +135,19 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
         if unknown := sorted(set(condition["parameters"]) - set(strategy.parameters)):
             raise InputError(
                 f"{where}.conditions.{name}: strategy '{strategy.name}' has no parameters {unknown}, it takes {sorted(strategy.parameters)}"
+            )
+        if unknown := sorted(set(strategy.needs) - set(NEEDS)):
+            raise InputError(
+                f"{where}.conditions.{name}: strategy '{strategy.name}' needs {unknown}, which the pipeline does not make; "
+                f"allowed are {sorted(NEEDS)}"
+            )
+        if condition["values"] and strategy.axis is None:
+            raise InputError(
+                f"{where}.conditions.{name}.values: strategy '{strategy.name}' has no sweep axis; remove them"
+            )
+        if strategy.axis not in (None, "bucket") and not condition["values"]:
+            raise InputError(
+                f"{where}.conditions.{name} gives no values of the sweep axis '{strategy.axis}' of strategy '{strategy.name}'; add values"
             )
         if "buckets" in strategy.needs and "buckets" not in entry:
             raise InputError(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from poisonlab.datasets import Dataset
+from poisonlab.datasets.dataset import Dataset
 from poisonlab.victims.proxy import out_of_fold_probabilities
 
 FOLDS = 4  # three quarters of the data train each model; more folds cost more and change little on thousands of points

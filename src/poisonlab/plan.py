@@ -85,7 +85,7 @@ class Plan:
         specification = self.config["datasets"][dataset]
         if datasets.SOURCES[specification["source"]].kind == "torchvision":
             return [f"results/raw/{specification['source']}"]
-        return [specification["path"]] if specification["source"] == "npz" else []
+        return [str(Path(specification["path"]).expanduser())] if specification["source"] == "npz" else []
 
     def user_files(self, dataset: str) -> list[tuple[str, int]]:
         """Names and sizes of the files of an image folder: a change of the folder prepares the data set again."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from poisonlab import storage
-from poisonlab.datasets import Dataset
+from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from poisonlab.attacks import Attack, attack
-from poisonlab.datasets import Dataset
+from poisonlab.datasets.dataset import Dataset
 from poisonlab.victims.engine import rebuild, resolve_device, to_float
 
 Row = dict[str, Any]

@@ -25,7 +25,7 @@ def conditions_table(
         settings: `experiment` is its configuration, `axis_names` and `axis_values` are the sweep axis of each condition ("" and [None]
             without one), `precision` that of the training.
         victims: the experiment's victims table, for the numbers of draws and repeats.
-        buckets: the table of `paths.cut_buckets`, if the experiment has one.
+        buckets: the table of `buckets.cut_buckets`, if the experiment has one.
     """
     entry, axis_names, axis_values = settings["experiment"], settings["axis_names"], settings["axis_values"]
     flip = entry["flip"]

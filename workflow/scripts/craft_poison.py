@@ -2,7 +2,7 @@ from poisonlab.jobs import job
 
 with job(snakemake):
     from poisonlab import poison, strategies
-    from poisonlab.datasets import Dataset
+    from poisonlab.datasets.dataset import Dataset
     from poisonlab.storage import read_table
 
     settings, dataset = snakemake.params.strategy, Dataset.load(snakemake.input.data)

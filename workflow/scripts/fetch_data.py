@@ -3,7 +3,7 @@ from pathlib import Path
 from poisonlab.jobs import job
 
 with job(snakemake):
-    from poisonlab.datasets import fetch
+    from poisonlab.datasets.fetch import fetch
 
     mirror = snakemake.params.mirror
     fetch(snakemake.wildcards.source, Path(snakemake.output[0]), Path(mirror).expanduser() if mirror else None)

@@ -1,7 +1,7 @@
 from poisonlab.jobs import job
 
 with job(snakemake) as progress:
-    from poisonlab.datasets import Dataset
+    from poisonlab.datasets.dataset import Dataset
     from poisonlab.label_issues import find_label_issues
     from poisonlab.storage import write_table
 

@@ -3,7 +3,7 @@ from pathlib import Path
 from poisonlab.jobs import job
 
 with job(snakemake):
-    from poisonlab.datasets import prepare
+    from poisonlab.datasets.prepare import prepare
 
     raw = Path(snakemake.input[0]) if snakemake.input else None
     prepare(snakemake.wildcards.dataset, snakemake.params.specification, raw).save(snakemake.output[0])

@@ -1,12 +1,12 @@
 from poisonlab.jobs import job
 
 with job(snakemake):
-    from poisonlab.datasets import Dataset
-    from poisonlab.paths import COLUMNS, extremes, issues_by_distance, lengths
+    from poisonlab.buckets import PATH_COLUMNS, extremes, issues_by_distance, lengths
+    from poisonlab.datasets.dataset import Dataset
     from poisonlab.storage import read_table, write_table, write_tensors
 
     name, settings, output = snakemake.wildcards.paths, snakemake.params.settings, snakemake.output
-    traced = {seed: read_table(file, COLUMNS) for seed, file in enumerate(snakemake.input.paths)}
+    traced = {seed: read_table(file, PATH_COLUMNS) for seed, file in enumerate(snakemake.input.paths)}
     issues = read_table(snakemake.input.issues)
     dataset = Dataset.load(snakemake.input.data)
     write_table(lengths(name, traced), output.lengths, csv=True)

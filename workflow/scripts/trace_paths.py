@@ -1,7 +1,7 @@
 from poisonlab.jobs import job
 
 with job(snakemake) as progress:
-    from poisonlab.datasets import Dataset
+    from poisonlab.datasets.dataset import Dataset
     from poisonlab.paths import trace
     from poisonlab.storage import read_tensors, write_table
 

@@ -15,21 +15,35 @@ _VICTIM = ["condition", "axis_value", "draw", "repeat"]
 _ATTACK = ["attack", "norm", "goal", "attack_source", "attack_target", "epsilon", "steps"]
 
 
+# What the conditions of an experiment share.
+FACTS = ("source_class", "target_class", "budget", "dataset", "model", "recipe", "scale")
+
+
 @dataclass(frozen=True)
-class BucketExperiment:
+class Experiment:
+    """One experiment of a figure.
+
+    Attributes:
+        facts: `FACTS` by name.
+        direction: source → target class.
+    """
+
+    name: str
+    facts: Mapping[str, Any]
+    direction: str
+
+
+@dataclass(frozen=True)
+class BucketExperiment(Experiment):
     """One experiment over path buckets; its tables of victims have one row per victim.
 
     Attributes:
-        facts: what the conditions share: source_class, target_class, budget, dataset, model, recipe, scale.
         labels: range of path lengths of each bucket, "7–9".
         n_points: [buckets], training points in each bucket, NaN where it is not known.
         buckets: the victims of each bucket, by growing path length.
         random, clean: the victims of random poisons and of none.
     """
 
-    name: str
-    facts: Mapping[str, Any]
-    direction: str
     labels: list[str]
     n_points: np.ndarray
     buckets: list[pd.DataFrame]
@@ -43,6 +57,20 @@ def bucket_experiments(inputs: Mapping[str, Any], options: Mapping[str, Any]) ->
     Raises:
         InputError: an experiment, one of its three conditions or their victims are missing, or over three are named.
     """
+    return [
+        _experiment(name, conditions, victims, options.get("class_names"))
+        for name, conditions, victims in chosen_experiments(inputs, options)
+    ]
+
+
+def chosen_experiments(
+    inputs: Mapping[str, Any], options: Mapping[str, Any]
+) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
+    """Return name, conditions and victims of each experiment that the option `experiments` names, in that order.
+
+    Raises:
+        InputError: an experiment is missing, or over three are named.
+    """
     conditions, victims = inputs["conditions"], inputs["victims"]
     present = list(conditions["experiment"].unique())
     names = list(options.get("experiments") or present)
@@ -53,13 +81,7 @@ def bucket_experiments(inputs: Mapping[str, Any], options: Mapping[str, Any]) ->
     if missing := [name for name in names if name not in present]:
         raise InputError(f"conditions lack the experiments {missing}, they hold {present}; collect their tables first")
     return [
-        _experiment(
-            name,
-            conditions[conditions["experiment"] == name],
-            victims[victims["experiment"] == name],
-            options.get("class_names"),
-        )
-        for name in names
+        (name, conditions[conditions["experiment"] == name], victims[victims["experiment"] == name]) for name in names
     ]
 
 
@@ -80,13 +102,12 @@ def _experiment(
         if found[strategy].empty:
             raise InputError(f"experiment '{name}' has no victims of condition '{condition}'; train them first")
     buckets, bucket_victims = rows["path_bucket"], found["path_bucket"]
-    shared = ("source_class", "target_class", "budget", "dataset", "model", "recipe", "scale")
-    facts = {key: buckets[key].iloc[0] for key in shared}
+    facts = {key: buckets[key].iloc[0] for key in FACTS}
     lows, highs = buckets["steps_low"].astype(float), buckets["steps_high"].astype(float)
     return BucketExperiment(
         name=name,
         facts=facts,
-        direction=_direction(name, facts, class_names),
+        direction=direction(name, facts, class_names),
         labels=[
             f"#{value:.0f}" if np.isnan([low, high]).any() else span(low, high)
             for value, low, high in zip(buckets["axis_value"], lows, highs, strict=True)
@@ -98,14 +119,15 @@ def _experiment(
     )
 
 
-def _direction(name: str, facts: Mapping[str, Any], class_names: Sequence[str] | None) -> str:
+def direction(name: str, facts: Mapping[str, Any], class_names: Sequence[str] | None) -> str:
+    """Write "source → target" by name or number of class, or the experiment's name where there are none."""
     pair = [facts["source_class"], facts["target_class"]]
     if pd.isna(pair).any():
         return name
     return " → ".join(str(class_names[int(index)]) if class_names else f"{index:.0f}" for index in pair)
 
 
-def attack_rows(robustness: pd.DataFrame, experiment: BucketExperiment, options: Mapping[str, Any]) -> pd.DataFrame:
+def attack_rows(robustness: pd.DataFrame, experiment: Experiment, options: Mapping[str, Any]) -> pd.DataFrame:
     """Return the rows of `robustness` for the one attack and radius that a figure shows.
 
     An attack from the poisons' source to their target class goes before any other; the options `attack` and `epsilon`
@@ -159,21 +181,27 @@ def with_adversarial_accuracy(experiment: BucketExperiment, rows: pd.DataFrame) 
         InputError: a victim was not attacked, so that a mean would be over fewer victims than it says, or twice.
     """
 
-    def add(victims: pd.DataFrame) -> pd.DataFrame:
-        merged = victims.merge(rows[[*_VICTIM, "adversarial_accuracy"]], on=_VICTIM, how="left", indicator="found")
-        where = f"'{experiment.name}/{victims['condition'].iloc[0]}'" if len(victims) else ""
-        if lost := int((merged["found"] != "both").sum()):
-            raise InputError(
-                f"{lost} of {len(victims)} victims of {where} lack the attack '{rows['attack'].iloc[0]}'; "
-                "evaluate their robustness first"
-            )
-        if len(merged) > len(victims):
-            raise InputError(f"victims of {where} have {len(merged)} results for {len(victims)} victims; collect again")
-        return merged.drop(columns="found")
-
     return dataclasses.replace(
         experiment,
-        buckets=[add(bucket) for bucket in experiment.buckets],
-        random=add(experiment.random),
-        clean=add(experiment.clean),
+        buckets=[attacked(bucket, rows, experiment.name) for bucket in experiment.buckets],
+        random=attacked(experiment.random, rows, experiment.name),
+        clean=attacked(experiment.clean, rows, experiment.name),
     )
+
+
+def attacked(victims: pd.DataFrame, rows: pd.DataFrame, experiment: str) -> pd.DataFrame:
+    """Add the column adversarial_accuracy of the attack in `rows` to the victims of one condition.
+
+    Raises:
+        InputError: a victim was not attacked, so that a mean would be over fewer victims than it says, or twice.
+    """
+    merged = victims.merge(rows[[*_VICTIM, "adversarial_accuracy"]], on=_VICTIM, how="left", indicator="found")
+    where = f"'{experiment}/{victims['condition'].iloc[0]}'" if len(victims) else ""
+    if lost := int((merged["found"] != "both").sum()):
+        raise InputError(
+            f"{lost} of {len(victims)} victims of {where} lack the attack '{rows['attack'].iloc[0]}'; "
+            "evaluate their robustness first"
+        )
+    if len(merged) > len(victims):
+        raise InputError(f"victims of {where} have {len(merged)} results for {len(victims)} victims; collect again")
+    return merged.drop(columns="found")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from poisonlab.datasets import Dataset
+from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.poison import Poison
 from poisonlab.seeds import seed

@@ -12,7 +12,7 @@ import torch
 
 from poisonlab import poison as poisons
 from poisonlab import storage
-from poisonlab.datasets import Dataset
+from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.poison import TrainingSet
 from poisonlab.seeds import seed
@@ -30,7 +30,8 @@ def victim_key(axis_position: int, repeat: int) -> str:
 
 def identity(training_set: TrainingSet, dataset_digest: str, settings: Mapping[str, Any]) -> str:
     """Hash of everything that a victim's weights depend on, but for its repeat."""
-    content = hashlib.sha256(json.dumps([dataset_digest, settings], sort_keys=True, default=str).encode())
+    facts = [dataset_digest, training_set.num_classes, settings]
+    content = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     for array in (training_set.labels, training_set.poisoned, training_set.images[training_set.poisoned]):
         content.update(np.ascontiguousarray(array).tobytes())
     return content.hexdigest()

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from poisonlab.datasets import Dataset
+from poisonlab.datasets.dataset import Dataset
 from poisonlab.poison import Poison, apply
 from poisonlab.seeds import seed
 from poisonlab.victims import engine

@@ -1,0 +1,136 @@
+"""A data set: training and test images with their labels."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from poisonlab.errors import InputError
+from poisonlab.seeds import seed
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training and test images with their labels.
+
+    Images are [n, channels, height, width], vectors [n, features]: uint8 0 … 255 that means value / 255, or float32.
+    Labels are 0 … num_classes − 1, int64; of a subset they follow the order in which its classes are listed.
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray  # [n] int64
+    test_images: np.ndarray
+    test_labels: np.ndarray  # [n] int64
+    class_names: tuple[str, ...]
+    box: (
+        tuple[float, float] | None
+    )  # the values that an attack may reach: (0, 1) for images, None for unbounded features
+    train_index: np.ndarray  # [n] int64, position in the source's training set
+    test_index: np.ndarray  # [n] int64, position in the source's test set
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one point: (channels, height, width) or (features,)."""
+        return self.train_images.shape[1:]
+
+    def train_float(self) -> np.ndarray:
+        """Return a float32 copy of the training images, uint8 divided by 255."""
+        return as_float(self.train_images)
+
+    def test_float(self) -> np.ndarray:
+        """Return a float32 copy of the test images, uint8 divided by 255."""
+        return as_float(self.test_images)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the content: arrays, class names and box. Renaming a data set leaves it as it is."""
+        state = hashlib.sha256(json.dumps([self.class_names, self.box]).encode())
+        for name, array in self._arrays().items():
+            state.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            state.update(np.ascontiguousarray(array).data)
+        return state.hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file; the same data set gives the same bytes."""
+        from poisonlab import storage
+
+        facts = json.dumps({"box": self.box, "class_names": self.class_names, "name": self.name}, sort_keys=True)
+        storage.write_tensors(self._arrays(), path, {"dataset": facts})
+
+    @staticmethod
+    def load(path: str | Path) -> "Dataset":
+        """Read a file written by `save`.
+
+        Raises:
+            InputError: the file is missing, damaged, or no data set.
+        """
+        from poisonlab import storage
+
+        arrays, metadata = storage.read_tensors(path, ARRAYS)
+        if "dataset" not in metadata:
+            raise InputError(f"file '{path}' does not describe a data set; delete it and run again")
+        facts = json.loads(metadata["dataset"])
+        box = None if facts["box"] is None else (float(facts["box"][0]), float(facts["box"][1]))
+        return Dataset(
+            name=facts["name"],
+            class_names=tuple(facts["class_names"]),
+            box=box,
+            **{name: arrays[name] for name in ARRAYS},
+        )
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {name: getattr(self, name) for name in ARRAYS}
+
+
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "train_index", "test_index")
+
+
+def as_float(images: np.ndarray) -> np.ndarray:
+    if images.dtype == np.uint8:
+        return images.astype(np.float32) / np.float32(255)
+    return images.astype(np.float32)
+
+
+def make_dataset(
+    name: str,
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    names: Sequence[str],
+    box: tuple[float, float] | None = (0.0, 1.0),
+) -> Dataset:
+    return Dataset(
+        name=name,
+        train_images=np.ascontiguousarray(train[0]),
+        train_labels=train[1].astype(np.int64),
+        test_images=np.ascontiguousarray(test[0]),
+        test_labels=test[1].astype(np.int64),
+        class_names=tuple(names),
+        box=box,
+        train_index=np.arange(len(train[1])),
+        test_index=np.arange(len(test[1])),
+    )
+
+
+def stratified_split(labels: np.ndarray, test_fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return sorted positions for training and test: the same fraction, at least one point, of every class.
+
+    Points are drawn in the order of a hash of their position, so that every version of NumPy gives the same split.
+    """
+    test: list[int] = []
+    for label in np.unique(labels):
+        drawn = sorted(
+            np.flatnonzero(labels == label).tolist(), key=lambda position: seed("test split", point=position)
+        )
+        test += drawn[: min(max(1, round(test_fraction * len(drawn))), len(drawn) - 1)]
+    is_test = np.zeros(len(labels), dtype=bool)
+    is_test[test] = True
+    return np.flatnonzero(~is_test), np.flatnonzero(is_test)

@@ -1,0 +1,226 @@
+"""Your own data: an .npz file, or a folder of images per class."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from poisonlab.datasets.dataset import Dataset, make_dataset, stratified_split
+from poisonlab.errors import InputError, one_line
+
+
+def read_npz(name: str, path: Path) -> Dataset:
+    """Read `train_images, train_labels, test_images, test_labels` and, if present, `class_names`.
+
+    Images are [n, height, width], [n, height, width, channels], or [n, features] for vectors; uint8, or float in
+    [0, 1]. Labels are integers from 0 without gaps. Object arrays (pickles) are never loaded.
+    """
+    arrays = _npz_arrays(path)
+    for split in ("train", "test"):
+        _check_images(path, f"{split}_images", arrays[f"{split}_images"])
+        _check_labels(path, f"{split}_labels", arrays[f"{split}_labels"], len(arrays[f"{split}_images"]))
+    train, test = arrays["train_images"], arrays["test_images"]
+    if train.shape[1:] != test.shape[1:] or (train.dtype == np.uint8) != (test.dtype == np.uint8):
+        raise InputError(
+            f"'{path}': train images are {train.dtype} {train.shape[1:]}, test images {test.dtype} {test.shape[1:]}; "
+            f"both must have one shape and one scale; store them alike"
+        )
+    count = 1 + int(max(arrays["train_labels"].max(), arrays["test_labels"].max()))
+    names = np.atleast_1d(arrays["class_names"]).tolist() if "class_names" in arrays else None
+    if names is not None:
+        if len(set(names)) < max(count, len(names)) or not all(isinstance(item, str) for item in names):
+            raise InputError(
+                f"'{path}': class_names are {names} and labels go up to {count - 1}; give one string for each class, "
+                f"all different"
+            )
+        count = len(names)
+    for key in ("train_labels", "test_labels"):
+        # n points have n classes at most, so that a stray huge label costs no memory.
+        absent = sorted(set(range(min(max(count, 2), len(arrays[key]) + 1))) - set(arrays[key].tolist()))
+        if absent:
+            raise InputError(
+                f"'{path}': {key} has no point of class {absent[0]}; both splits need every class "
+                f"0 … {max(count, 2) - 1}; renumber without gaps, as np.unique(labels, return_inverse=True) does"
+            )
+    names = names or [str(number) for number in range(count)]
+    return make_dataset(
+        name,
+        (_channels_first(train), arrays["train_labels"]),
+        (_channels_first(test), arrays["test_labels"]),
+        names,
+    )
+
+
+def _npz_arrays(path: Path) -> dict[str, np.ndarray]:
+    needed = ("train_images", "train_labels", "test_images", "test_labels")
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"'{path}' is not an .npz archive ({one_line(error)}); write it with np.savez") from error
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise InputError(
+            f"'{path}' is one array, not an .npz archive; write it with np.savez and the arrays {', '.join(needed)}"
+        )
+    arrays = {}
+    with archive:
+        for key in needed:
+            if key not in archive:
+                raise InputError(
+                    f"'{path}' lacks the array '{key}', it has {sorted(archive)}; give {', '.join(needed)}"
+                )
+        for key in (*needed, *({"class_names"} & set(archive))):
+            try:
+                arrays[key] = archive[key]
+            except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                raise InputError(
+                    f"'{path}': array '{key}' cannot be read ({one_line(error)}); write a plain array with np.savez, "
+                    f"pickled objects are never loaded"
+                ) from error
+    return arrays
+
+
+def _check_images(path: Path, key: str, images: np.ndarray) -> None:
+    if images.ndim not in (2, 3, 4) or 0 in images.shape:
+        raise InputError(
+            f"'{path}': {key} has shape {images.shape}; allowed are [n, height, width], [n, height, width, channels] "
+            f"and [n, features] with n ≥ 1; reshape it"
+        )
+    if images.ndim == 4 and images.shape[3] > 4:
+        raise InputError(
+            f"'{path}': {key} has shape {images.shape}, so {images.shape[3]} channels, allowed are 1 … 4; "
+            f"put the channels last with np.moveaxis(images, 1, -1)"
+        )
+    if images.dtype == np.uint8:
+        return
+    if images.dtype.kind != "f":
+        raise InputError(
+            f"'{path}': {key} is {images.dtype}; allowed are uint8 (0 … 255) and float in [0, 1]; convert it"
+        )
+    finite = np.isfinite(images)
+    if not finite.all():
+        first = int(np.argmin(finite.reshape(len(images), -1).all(axis=1)))
+        raise InputError(
+            f"'{path}': {key} contains NaN or infinity, first in image {first}; values must be in [0, 1]; remove it"
+        )
+    if images.min() < 0 or images.max() > 1:
+        raise InputError(
+            f"'{path}': {key} ranges from {images.min():g} to {images.max():g}; float images must be in [0, 1]; "
+            f"divide by 255, or store uint8"
+        )
+
+
+def _check_labels(path: Path, key: str, labels: np.ndarray, count: int) -> None:
+    if labels.shape != (count,):
+        raise InputError(
+            f"'{path}': {key} has shape {labels.shape} for {count} images; give one label for each, shape ({count},)"
+        )
+    if labels.dtype.kind not in "iu":
+        raise InputError(
+            f"'{path}': {key} is {labels.dtype}; labels must be whole numbers from 0; convert with .astype(np.int64)"
+        )
+    if labels.min() < 0:
+        raise InputError(
+            f"'{path}': {key} contains {labels.min()}; labels must be whole numbers from 0; renumber the classes"
+        )
+
+
+def _channels_first(images: np.ndarray) -> np.ndarray:
+    if images.dtype != np.uint8:
+        images = images.astype(np.float32)
+    if images.ndim == 3:
+        return images[:, None]
+    return images.transpose(0, 3, 1, 2) if images.ndim == 4 else images
+
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+
+
+def read_folder(
+    name: str, path: Path, size: tuple[int, int] | None, greyscale: bool, test_fraction: float | None
+) -> Dataset:
+    """Read `train/<class>/*.png` and `test/<class>/*.png`, or `<class>/*.png` split by `test_fraction` (0.2).
+
+    Classes and images are in alphabetical order; hidden files and files without an image suffix are left out. The
+    images are only ever read.
+    """
+    given = [split for split in ("train", "test") if (path / split).is_dir()]
+    if len(given) == 1:
+        raise InputError(
+            f"'{path}' has a folder '{given[0]}' alone; give both train/<class>/ and test/<class>/, or only <class>/"
+        )
+    if given and test_fraction is not None:
+        raise InputError(
+            f"'{path}' has folders train and test, so test_fraction means nothing; remove datasets.{name}.test_fraction"
+        )
+
+    splits = {split: _image_files(path / split) for split in given} or {"all": _image_files(path)}
+    names = list(next(iter(splits.values())))
+    if given and names != list(splits["test"]):
+        raise InputError(
+            f"'{path}': train has the classes {names} and test {list(splits['test'])}; give both the same folders"
+        )
+    if len(names) < 2:
+        raise InputError(
+            f"'{path}' has the class folders {names}; two or more are needed, with the images of one class in each"
+        )
+
+    arrays = []
+    shape: tuple[int, int] | None = None
+    for classes in splits.values():
+        files = [file for group in classes.values() for file in group]
+        images = []
+        for file in files:
+            images.append(_read_image(file, size, greyscale))
+            found = images[-1].shape[1], images[-1].shape[2]
+            shape = shape or found
+            if found != shape:
+                raise InputError(
+                    f"'{file}' is {found[0]} × {found[1]} pixels (height × width), the images before it are "
+                    f"{shape[0]} × {shape[1]}; resize all with datasets.{name}.size: [{shape[0]}, {shape[1]}]"
+                )
+        arrays.append((np.stack(images), np.repeat(np.arange(len(names)), [len(group) for group in classes.values()])))
+    if given:
+        return make_dataset(name, arrays[0], arrays[1], names)
+
+    for label, group in splits["all"].items():
+        if len(group) < 2:
+            raise InputError(f"'{path / label}' has 1 image; two or more are needed to split off a test set; add some")
+    (images_all, labels) = arrays[0]
+    train, test = stratified_split(labels, 0.2 if test_fraction is None else test_fraction)
+    return make_dataset(name, (images_all[train], labels[train]), (images_all[test], labels[test]), names)
+
+
+def _image_files(folder: Path) -> dict[str, list[Path]]:
+    files = {}
+    for group in sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith(".")):
+        files[group.name] = sorted(
+            item for item in group.iterdir() if item.suffix.lower() in IMAGE_SUFFIXES and not item.name.startswith(".")
+        )
+        if not files[group.name]:
+            raise InputError(
+                f"'{group}' has no image; allowed are {' '.join(IMAGE_SUFFIXES)}; add images or remove the folder"
+            )
+    return files
+
+
+def _read_image(file: Path, size: tuple[int, int] | None, greyscale: bool) -> np.ndarray:
+    """Return uint8 [channels, height, width]; `size` is (height, width)."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as opened:
+            if opened.mode.startswith(("I", "F")):
+                # Pillow would clip these to 255 without a word.
+                raise InputError(
+                    f"'{file}' has more than 8 bits for each channel (mode {opened.mode}); store it with 8 bits"
+                )
+            image: Image.Image = ImageOps.exif_transpose(opened).convert("L" if greyscale else "RGB")
+    except InputError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"image '{file}' cannot be read ({one_line(error)}); replace or remove it") from error
+    if size is not None:
+        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image)
+    return pixels[None] if greyscale else pixels.transpose(2, 0, 1)

@@ -1,0 +1,122 @@
+"""Build a data set from its entry in the configuration."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from poisonlab.datasets.dataset import Dataset, make_dataset, stratified_split
+from poisonlab.datasets.own import read_folder, read_npz
+from poisonlab.datasets.sources import DIGITS, SOURCES, class_numbers, options_of, user_path, validate_specification
+from poisonlab.errors import InputError, one_line
+from poisonlab.seeds import seed
+
+
+def prepare(name: str, specification: dict[str, Any], raw: Path | None = None) -> Dataset:
+    """Build the data set that a specification describes, for example ``{source: mnist, classes: [0, 1]}``.
+
+    Args:
+        name: the name of the data set in the configuration.
+        specification: `source` and the options of that source, see `SOURCES`.
+        raw: the folder that `fetch` filled, for the torchvision sources.
+
+    Raises:
+        InputError: bad specification, or bad or missing data.
+    """
+    validate_specification(name, specification)
+    options = options_of(name, specification)
+    source = specification["source"]
+    if source == "digits":
+        dataset = _digits(name)
+    elif source == "npz":
+        dataset = read_npz(name, user_path(options))
+    elif source == "folder":
+        dataset = read_folder(name, user_path(options), options["size"], options["greyscale"], options["test_fraction"])
+    elif source == "gaussians":
+        dataset = _gaussians(name, **options)
+    else:
+        dataset = _torchvision(name, source, raw)
+    if not options.get("classes"):
+        return dataset
+    return _subset(dataset, class_numbers(name, options["classes"], dataset.class_names))
+
+
+def _subset(dataset: Dataset, numbers: list[int]) -> Dataset:
+    """Keep the classes `numbers` in the source's order of points and renumber them as they are listed."""
+    renumbered = np.full(dataset.num_classes, -1, dtype=np.int64)
+    renumbered[numbers] = np.arange(len(numbers))
+    train = renumbered[dataset.train_labels] >= 0
+    test = renumbered[dataset.test_labels] >= 0
+    return dataclasses.replace(
+        dataset,
+        train_images=dataset.train_images[train],
+        train_labels=renumbered[dataset.train_labels[train]],
+        test_images=dataset.test_images[test],
+        test_labels=renumbered[dataset.test_labels[test]],
+        class_names=tuple(dataset.class_names[number] for number in numbers),
+        train_index=dataset.train_index[train],
+        test_index=dataset.test_index[test],
+    )
+
+
+def _digits(name: str) -> Dataset:
+    """1797 images [1, 8, 8], float32 in [0, 1] (sixteenths), 80 % of each class for training."""
+    from sklearn.datasets import load_digits
+
+    source = load_digits()
+    images = (source.images[:, None] / 16).astype(np.float32)
+    train, test = stratified_split(source.target, test_fraction=0.2)
+    return make_dataset(name, (images[train], source.target[train]), (images[test], source.target[test]), DIGITS)
+
+
+def _torchvision(name: str, source: str, raw: Path | None) -> Dataset:
+    """uint8 images [channels, height, width] from the folder `raw`.
+
+    CIFAR-10's files are pickles; torchvision opens them only after it has checked their md5.
+    """
+    from torchvision import datasets
+
+    if raw is None or not Path(raw).is_dir():
+        raise InputError(
+            f"dataset '{name}': the folder '{raw}' with the files of '{source}' does not exist; fetch them first"
+        )
+    splits = []
+    for is_train in (True, False):
+        try:
+            split = getattr(datasets, SOURCES[source].torchvision_class)(raw, train=is_train, download=False)
+        except (RuntimeError, AssertionError, ValueError, OSError) as error:
+            raise InputError(
+                f"'{source}' in '{raw}' is incomplete or damaged ({one_line(error)}); delete it and fetch again"
+            ) from error
+        images = np.asarray(split.data)
+        images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+        splits.append((images, np.asarray(split.targets)))
+    return make_dataset(name, splits[0], splits[1], SOURCES[source].class_names)
+
+
+def _gaussians(
+    name: str, dimensions: int, mean: float, variance: float, n_train: int, n_test: int, seed: int
+) -> Dataset:
+    """Two Gaussians, P = ½ N(−μ1, σ²I) + ½ N(μ1, σ²I), labels by the sign of x·1 (thesis, section 4.1)."""
+    train = _mixture("train", dimensions, mean, variance, n_train, seed)
+    test = _mixture("test", dimensions, mean, variance, n_test, seed)
+    for split, (_, labels) in (("train", train), ("test", test)):
+        if len(np.unique(labels)) < 2:
+            raise InputError(
+                f"dataset '{name}': all points of n_{split} = {len(labels)} fell into one class; two are needed; "
+                f"raise datasets.{name}.n_{split}"
+            )
+    return make_dataset(name, train, test, SOURCES["gaussians"].class_names, box=None)
+
+
+def _mixture(
+    split: str, dimensions: int, mean: float, variance: float, count: int, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    # A generator for each split, so that asking for more training points leaves the test set as it is.
+    generator = np.random.default_rng(seed(f"gaussians {split}", seed=number))
+    signs = generator.choice([-1.0, 1.0], size=(count, 1))
+    points = signs * mean + math.sqrt(variance) * generator.standard_normal((count, dimensions))
+    points = points.astype(np.float32)
+    return points, (points.sum(axis=1, dtype=np.float64) > 0).astype(np.int64)

@@ -1,0 +1,197 @@
+"""Where data sets come from: the catalogue of sources and what can be checked before anything is read."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from poisonlab.errors import InputError
+
+
+@dataclass(frozen=True)
+class Option:
+    """One key of a data set's specification."""
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+    default: Any = None
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known about a source before anything is read; empty tuples where only the data can tell."""
+
+    kind: Literal["embedded", "torchvision", "user", "toy"]
+    options: dict[str, Option] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    train_counts: tuple[int, ...] = ()  # training points per class
+    torchvision_class: str = ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_class_list(value: object) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) >= 2
+        and all(isinstance(item, int | str) and not isinstance(item, bool) for item in value)
+    )
+
+
+_CLASSES = Option("a list of two or more class numbers or quoted class names", _is_class_list)
+_PATH = Option(
+    "the path of a file or folder", lambda value: isinstance(value, str | Path) and str(value) != "", required=True
+)
+DIGITS = tuple("0123456789")
+
+SOURCES: dict[str, Source] = {
+    # 8 × 8 grey images that scikit-learn carries; the counts are those of the training side of the split.
+    "digits": Source(
+        "embedded",
+        {"classes": _CLASSES},
+        DIGITS,
+        (142, 146, 142, 146, 145, 146, 145, 143, 139, 144),
+    ),
+    "mnist": Source(
+        "torchvision",
+        {"classes": _CLASSES},
+        DIGITS,
+        (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+        "MNIST",
+    ),
+    "fashion_mnist": Source(
+        "torchvision",
+        {"classes": _CLASSES},
+        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        (6000,) * 10,
+        "FashionMNIST",
+    ),
+    "cifar10": Source(
+        "torchvision",
+        {"classes": _CLASSES},
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        (5000,) * 10,
+        "CIFAR10",
+    ),
+    "npz": Source("user", {"path": _PATH, "classes": _CLASSES}),
+    "folder": Source(
+        "user",
+        {
+            "path": _PATH,
+            "classes": _CLASSES,
+            "size": Option(
+                "[height, width] in pixels",
+                lambda value: isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_count, value)),
+            ),
+            "greyscale": Option("true or false", lambda value: isinstance(value, bool), False),
+            "test_fraction": Option("a number between 0 and 1", lambda value: _is_number(value) and 0 < value < 1),
+        },
+    ),
+    "gaussians": Source(
+        "toy",
+        {
+            "dimensions": Option("a whole number from 1", _is_count, 16),
+            "mean": Option("a number above 0", lambda value: _is_number(value) and value > 0, 10.0),
+            "variance": Option("a number above 0", lambda value: _is_number(value) and value > 0, 1.0),
+            "n_train": Option("a whole number from 1", _is_count, 64),
+            "n_test": Option("a whole number from 1", _is_count, 1000),
+            "seed": Option("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool), 0),
+        },
+        ("negative", "positive"),
+    ),
+}
+
+
+def validate_specification(name: str, specification: dict[str, Any]) -> None:
+    """Check one entry of `datasets:` as far as that is possible without reading data.
+
+    Raises:
+        InputError: unknown source, key, class or value; a class listed twice; a missing file of the user.
+    """
+    options = options_of(name, specification)
+    source = specification["source"]
+    if SOURCES[source].class_names and options.get("classes"):
+        class_numbers(name, options["classes"], SOURCES[source].class_names)
+    if "path" in options:
+        path = user_path(options)
+        if source == "npz" and not path.is_file():
+            raise InputError(f"dataset '{name}': '{path}' is not a file; correct datasets.{name}.path")
+        if source == "folder" and not path.is_dir():
+            raise InputError(f"dataset '{name}': '{path}' is not a folder; correct datasets.{name}.path")
+
+
+def class_names(specification: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return the names of the renumbered classes, or None where only the data can tell (`npz`, `folder`)."""
+    names = SOURCES[specification["source"]].class_names
+    chosen = specification.get("classes")
+    if not names:
+        return None
+    return tuple(names[number] for number in class_numbers("", chosen, names)) if chosen else names
+
+
+def class_counts(specification: dict[str, Any]) -> dict[int, int] | None:
+    """Return the number of training points of each renumbered class, or None where only the data can tell."""
+    source = SOURCES[specification["source"]]
+    if not source.train_counts:
+        return None
+    chosen = specification.get("classes")
+    numbers = class_numbers("", chosen, source.class_names) if chosen else range(len(source.class_names))
+    return {new: source.train_counts[old] for new, old in enumerate(numbers)}
+
+
+def options_of(name: str, specification: dict[str, Any]) -> dict[str, Any]:
+    """Return every option of the source, defaults filled in; an empty value (`size:`) counts as not given."""
+    source = specification.get("source")
+    if not isinstance(source, str) or source not in SOURCES:
+        raise InputError(
+            f"dataset '{name}': unknown source {source!r}; set datasets.{name}.source to one of {', '.join(SOURCES)}"
+        )
+    known = SOURCES[source].options
+    given = {key: value for key, value in specification.items() if key != "source" and value is not None}
+    for key, value in given.items():
+        if key not in known:
+            raise InputError(
+                f"dataset '{name}': unknown key {key!r}; source '{source}' takes {', '.join(known)}; remove it"
+            )
+        if not known[key].accepts(value):
+            raise InputError(
+                f"dataset '{name}': {key} is {value!r}, allowed is {known[key].allowed}; change datasets.{name}.{key}"
+            )
+    for key, option in known.items():
+        if option.required and key not in given:
+            raise InputError(f"dataset '{name}': source '{source}' needs {option.allowed}; set datasets.{name}.{key}")
+    return {key: option.default for key, option in known.items()} | given
+
+
+def user_path(options: dict[str, Any]) -> Path:
+    return Path(options["path"]).expanduser()
+
+
+def class_numbers(name: str, classes: Sequence[int | str], names: Sequence[str]) -> list[int]:
+    """Return the source's numbers of `classes`, given by number or by name."""
+    numbers: list[int] = []
+    for item in classes:
+        if item in names:
+            number = names.index(str(item))
+        elif isinstance(item, int) and 0 <= item < len(names):
+            number = item
+        else:
+            listed = ", ".join(repr(known) for known in names)
+            raise InputError(
+                f"class {item!r} is not in '{name}' (0 … {len(names) - 1}, or by name: {listed}); "
+                f"change datasets.{name}.classes"
+            )
+        if number in numbers:
+            raise InputError(
+                f"class {item!r} is listed twice in '{name}'; list each class once in datasets.{name}.classes"
+            )
+        numbers.append(number)
+    return numbers
