@@ -9,9 +9,14 @@ min_version("9.27")
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
+# Models and strategies of your own may lie in the working directory; jobs inherit this path. Last, so that they hide no library.
+sys.path.append(str(Path.cwd()))
 
-from poisonlab.plan import Plan
 from poisonlab.errors import InputError
+from poisonlab.jobs import jobs_die_with_this_process
+from poisonlab.plan import Plan
+
+jobs_die_with_this_process()
 
 
 configfile: str(ROOT / "config.yaml")
@@ -34,6 +39,10 @@ try:
     plan = Plan(config, ROOT)
 except InputError as error:
     raise WorkflowError(str(error))
+
+
+onstart:
+    plan.require_device(workflow.is_main_process and workflow.local_exec)
 
 
 wildcard_constraints:
@@ -66,4 +75,4 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
-        rules.scorecard.output,
+        rules.scorecard.input,

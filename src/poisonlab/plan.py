@@ -1,5 +1,7 @@
 """What a configuration makes the pipeline do: the files of a run, and the parameters that each job depends on. Imports no torch."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +11,7 @@ from typing import Any
 from poisonlab import datasets, models, strategies
 from poisonlab.code_version import code_version
 from poisonlab.configuration import Config, check
+from poisonlab.errors import InputError
 from poisonlab.figures import FIGURES, FigureKind
 
 TABLES = ("conditions", "victims", "robustness")
@@ -77,6 +80,22 @@ class Plan:
     def gpu(self) -> int:
         """GPUs of a training or evaluation job."""
         return int(self.config["device"] == "cuda")
+
+    def require_device(self, jobs_run_here: bool) -> None:
+        """Refuse `device: cuda` on a machine without a GPU, where jobs could only fail.
+
+        Called before the first job: Snakemake deletes a job's old results as it starts. A cluster's jobs run where the GPUs are.
+        Torch is asked in a process of its own, because only jobs import it.
+
+        Raises:
+            InputError: there is no GPU that torch can use.
+        """
+        if jobs_run_here and self.config["device"] == "cuda":
+            probe = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+            if subprocess.run([sys.executable, "-c", probe], stderr=subprocess.DEVNULL, check=False).returncode:
+                raise InputError(
+                    "device 'cuda' is not there, this machine offers 'cpu'; set device: auto or device: cpu"
+                )
 
     # -------------------------------------------------------------------------------------------------------- data and paths
 
@@ -176,11 +195,12 @@ class Plan:
         draws = self.config["draws"] or own["draws"] or entry["draws"]
         repeats = self.config["repeats"] or own["repeats"] or entry["repeats"]
         size = entry["repeats_per_job"]
+        first_draw = self.config["first_draw"]
         if self.strategy(study, experiment, condition).deterministic:
-            draws = 1
+            first_draw, draws = 0, 1
         return [
             Chunk(draw, first, min(first + size, repeats) - 1)
-            for draw in range(draws)
+            for draw in range(first_draw, first_draw + draws)
             for first in range(0, repeats, size)
         ]
 

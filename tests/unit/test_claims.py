@@ -303,7 +303,7 @@ def test_another_data_set_gives_an_analogue_and_never_a_verdict():
     assert one("fall_along_buckets", experiment(FALLING, dataset="digits"), margin=0.05)["verdict"] == "analogue"
     stand_ins = {
         f"label_noise/digits01_{name}": experiment(
-            FALLING, dataset="digits01", scale="analogue", pair=pair, epsilon=0.2
+            FALLING, dataset="digits01", scale="analogue", pair=pair, epsilon=0.1
         )
         for name, pair in {"0to1": (0, 1), "1to0": (1, 0)}.items()
     }
@@ -316,8 +316,8 @@ def test_the_real_run_goes_before_its_analogue():
     claim = next(claim for claim in load_claims(REGISTERED) if claim.id == 7)
     tables = {
         "label_noise/mnist01_0to1": experiment(FALLING, dataset="mnist01", pair=(0, 1)),
-        "label_noise/digits01_0to1": experiment(FALLING[::-1], dataset="digits01", pair=(0, 1), epsilon=0.2),
-        "label_noise/digits01_1to0": experiment(FALLING[::-1], dataset="digits01", pair=(1, 0), epsilon=0.2),
+        "label_noise/digits01_0to1": experiment(FALLING[::-1], dataset="digits01", pair=(0, 1), epsilon=0.1),
+        "label_noise/digits01_1to0": experiment(FALLING[::-1], dataset="digits01", pair=(1, 0), epsilon=0.1),
     }
     assert judge([claim], tables)["verdict"].tolist() == ["reproduced", "analogue"]
 
@@ -398,9 +398,7 @@ def test_noise_alone_is_seldom_taken_for_an_interior_minimum():
     generator = np.random.default_rng(6)
     found = 0
     for _ in range(120):
-        evidence = kinds.lowest_bucket(
-            Data([Grids(generator)], {}, [], 1), {"among": "interior", "margin": 0.05}
-        )
+        evidence = kinds.lowest_bucket(Data([Grids(generator)], {}, [], 1), {"among": "interior", "margin": 0.05})
         found += any(side.holds and side.p <= 0.05 for side in (evidence.supports, evidence.opposes))
     # each side has a level of 5 % at most, and several differences must agree: 12 of 120 is its sum
     assert found <= 12

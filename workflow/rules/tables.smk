@@ -45,7 +45,7 @@ rule archive:
         "../scripts/archive.py"
 
 
-rule scorecard:
+rule judge_claims:
     input:
         [file for files in plan.claim_inputs().values() for file in files.values()],
         claims=str(ROOT / "config" / "claims.yaml"),
@@ -71,3 +71,8 @@ rule scorecard:
         version=plan.version("judge_claims"),
     script:
         "../scripts/judge_claims.py"
+
+
+rule scorecard:
+    input:
+        rules.judge_claims.output,
