@@ -38,8 +38,7 @@ def cut_buckets(paths: pd.DataFrame, source_class: int, count: int, scheme: str,
     ordered = np.sort(steps)
     if scheme == "width":
         low, high = ordered[minimum - 1], ordered[len(steps) - minimum]
-        inner = low + (high - low + 1) * np.arange(1, count) / count
-        edges = np.maximum(np.ceil(inner), low + 1)
+        edges = np.ceil(low + (high - low + 1) * np.arange(1, count) / count)
     else:
         edges = ordered[np.round(len(steps) * np.arange(1, count) / count).astype(int)]
     bucket = np.searchsorted(edges, steps, side="right")

@@ -160,6 +160,12 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
                 f"{where}.buckets.paths are of data set '{paths['dataset']}', the experiment's is '{entry['dataset']}'; "
                 "choose paths of the same"
             )
+        count, minimum = entry["buckets"]["count"], entry["buckets"]["minimum"] or 2 * flip["budget"]
+        if counts is not None and count * minimum > counts[flip["source"]]:
+            raise InputError(
+                f"{where}.buckets: {count} buckets of at least {minimum} points need {count * minimum} images of class {flip['source']}, "
+                f"'{entry['dataset']}' has {counts[flip['source']]}; lower buckets.count, buckets.minimum or flip.budget"
+            )
         if paths["goal"] == "next" and names is not None and flip["target"] != (flip["source"] + 1) % len(names):
             raise InputError(
                 f"{where}.buckets.paths lead to the next class, the flip {flip['source']} → {flip['target']} does not; use goal: untargeted"

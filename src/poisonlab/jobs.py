@@ -7,7 +7,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from poisonlab.errors import InputError
@@ -17,32 +16,27 @@ for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_variable] = "1"
 
 SECONDS_BETWEEN_LINES = 5.0
+_WORKFLOW = "POISONLAB_WORKFLOW"  # environment variable: the process that jobs must not outlive
 
 
-def _workflow_process() -> int | None:
-    """Process id of the nearest ancestor that is not a shell: Snakemake, or the cluster's job step."""
-    pid = os.getppid()
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        while pid > 1:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-            name, rest = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()
-            if name not in ("sh", "bash", "dash"):
-                return pid
-            pid = int(rest[1])
-    return None
+def jobs_die_with_this_process() -> None:
+    """Name this process as the one that its jobs must not outlive: Snakemake, or on a cluster the job step's Snakemake."""
+    os.environ[_WORKFLOW] = str(os.getpid())
 
 
 def die_with_parent() -> None:
     """End this process when Snakemake is killed, so that a killed run leaves no job behind that still writes.
 
-    The kernel's own death signal reports the direct parent, which may be a shell that survives; a thread therefore waits on a process
-    descriptor of Snakemake itself. Does nothing where the kernel has none (Linux before 5.3, other systems).
+    Snakemake's process id comes through the environment: the parent may be a shell that survives, or, where Snakemake was killed while
+    this job was starting, already the process that adopts orphans. A thread waits on Snakemake's process descriptor. Does nothing where
+    the kernel has none (Linux before 5.3, other systems).
     """
-    parent = _workflow_process()
-    if parent is None or not hasattr(os, "pidfd_open"):
+    if _WORKFLOW not in os.environ or not hasattr(os, "pidfd_open"):
         return
     try:
-        descriptor = os.pidfd_open(parent)
+        descriptor = os.pidfd_open(int(os.environ[_WORKFLOW]))
+    except ProcessLookupError:
+        os._exit(1)
     except OSError:
         return
 

@@ -60,14 +60,22 @@ class Plan:
 
     @cached_property
     def figures(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """(study, figure) → configuration, for every figure of the studies that run."""
+        """(study, figure) → configuration, for every figure that can be asked for."""
         sections = {study: self.config.get(study, {}).get("figures", {}) for study in self.config["studies"]}
         return {(study, name): entry for study, section in sections.items() for name, entry in section.items()}
 
     @cached_property
+    def drawn(self) -> list[tuple[str, str]]:
+        """(study, figure) of everything that is drawn by default: figures whose experiments all run, or are all archived."""
+        if self.config["source"] == "archive":
+            return [key for key in self.figures if all(Path(file).is_file() for file in self.figure_inputs(*key))]
+        runs = set(self.experiments)
+        return [key for key, entry in self.figures.items() if {(key[0], name) for name in entry["experiments"]} <= runs]
+
+    @cached_property
     def surveys(self) -> list[str]:
         """Names of the paths that figures or experiments use."""
-        used = {entry["paths"] for entry in self.figures.values() if entry["paths"]}
+        used = {self.figures[key]["paths"] for key in self.drawn} - {None}
         used |= {entry["buckets"]["paths"] for key in self.experiments if "buckets" in (entry := self.experiment(*key))}
         return sorted(used)
 

@@ -24,7 +24,7 @@ def _take_lock(folder: Path) -> int:
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise InputError(
-            f"results folder '{folder.absolute()}' cannot be written ({error.strerror}); make it writable"
+            f"results folder '{folder.absolute()}' cannot be written ({error.strerror}); make it a folder that you may write to"
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -42,7 +42,9 @@ def main(arguments: list[str]) -> int:
         return 1
     snakemake = [sys.executable, "-m", "snakemake"]
     if any(Path(".snakemake/locks").glob("*")):
-        subprocess.run([*snakemake, *arguments, "--unlock"], check=True)
+        unlocked = subprocess.run([*snakemake, *arguments, "--unlock"], check=False)
+        if unlocked.returncode:
+            return unlocked.returncode
     # The lock's descriptor goes on to Snakemake: if only this parent is killed, the run below still holds it.
     return subprocess.run([*snakemake, *arguments], pass_fds=(lock,), check=False).returncode
 

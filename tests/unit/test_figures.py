@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from poisonlab.errors import InputError
 from poisonlab.figures import FIGURES, draw, save, style
-from poisonlab.statistics import grid, mean_interval
+from poisonlab.statistics import grid, holm, mean_interval, paired_difference
 
 # bucket → adversarial accuracy, fitted share and natural accuracy as [draws, repeats]
 ACCURACY = {
@@ -492,3 +492,58 @@ def test_the_pipeline_names_every_rule_and_no_text_leaves_its_box_or_meets_anoth
         assert page.x0 <= box.x0 < box.x1 <= page.x1, texts[i].get_text()
         assert page.y0 <= box.y0 < box.y1 <= page.y1, texts[i].get_text()
         assert not any(box.overlaps(other) for other in boxes[:i]), texts[i].get_text()
+
+
+# ---- conditions ---------------------------------------------------------------------
+
+
+def test_every_condition_and_value_is_a_mean_with_its_interval_and_the_baseline_a_line():
+    figure, _ = draw("conditions", tables())
+    accuracy, share = figure.axes
+    grids = [CLEAN, RANDOM, *(ACCURACY[value] for value in sorted(ACCURACY))]
+    expected = [mean_interval(np.array(values), bounds=(0.0, 1.0)) for values in grids]
+    drawn = [float(mark.get_ydata()[0]) for mark in by_gid(accuracy, "all")]
+    np.testing.assert_allclose(drawn, [estimate.value for estimate in expected], **EXACT)
+    ends = [line.get_paths()[0].vertices[:, 1] for line in by_gid(accuracy, "all-interval")]
+    np.testing.assert_allclose(ends, [(estimate.low, estimate.high) for estimate in expected], **EXACT)
+    np.testing.assert_allclose(by_gid(accuracy, "baseline")[0].get_ydata(), [np.mean(RANDOM)] * 2, **EXACT)
+    labels = [label.get_text() for label in share.get_xticklabels()]
+    assert labels == ["clean", "random", "bucket 0", "bucket 1", "bucket 2"]
+    assert sum(len(dots.get_ydata()) for dots in by_gid(accuracy, "victims")) == 3 + 12 + 3 * 6
+
+
+def test_the_caption_gives_every_difference_from_the_baseline_paired_by_repeat():
+    grids = {"clean": CLEAN, **{f"bucket {value:g}": ACCURACY[value] for value in sorted(ACCURACY)}}
+    found = {label: paired_difference(np.array(values), np.array(RANDOM)) for label, values in grids.items()}
+    corrected = holm([difference.p for difference in found.values()])
+    _, caption = draw("conditions", tables())
+    for (label, difference), p in zip(found.items(), corrected, strict=True):
+        interval = f"[{difference.low:+.3f}, {difference.high:+.3f}]"
+        assert f"{label} {difference.value:+.3f} {interval}, p = {p:.2g}, n = {difference.n}" in caption
+
+
+def test_an_experiment_without_buckets_can_be_drawn_and_victims_that_fitted_stand_beside_the_others():
+    data = {name: frame[frame["condition"] != "bucket"] for name, frame in tables().items()}
+    figure, caption = draw("conditions", data)
+    accuracy = figure.axes[0]
+    assert len(by_gid(accuracy, "all")) == 2
+    np.testing.assert_allclose([m.get_ydata()[0] for m in by_gid(accuracy, "fitted")], [np.mean(RANDOM)], **EXACT)
+    assert "10 poisons (1 → 2)" in caption
+
+
+def test_the_baseline_can_be_chosen_and_must_be_one_condition():
+    _, caption = draw("conditions", tables(), {"baseline": "bucket 1"})
+    assert "Difference from bucket 1" in caption
+    with pytest.raises(InputError, match="has 3 conditions 'bucket', a comparison needs exactly 1"):
+        draw("conditions", tables(), {"baseline": "bucket"})
+    data = {name: frame[frame["condition"] != "random"] for name, frame in tables().items()}
+    with pytest.raises(InputError, match="has 0 conditions of strategy 'random'"):
+        draw("conditions", data)
+
+
+def test_one_victim_per_condition_has_neither_interval_nor_a_p_that_says_something():
+    data = tables()
+    first = {name: data[name].query("draw == 0 and repeat == 0") for name in ("victims", "robustness")}
+    figure, caption = draw("conditions", {"conditions": data["conditions"], **first})
+    assert not [mark for mark in figure.axes[0].get_children() if mark.get_gid() == "all-interval"]
+    assert "clean +0.500 no interval" in caption

@@ -29,4 +29,4 @@ rule draw_figure:
 
 rule figures:
     input:
-        [f"{plan.documents}/figures/{study}/{name}.svg" for study, name in plan.figures],
+        [f"{plan.documents}/figures/{study}/{name}.svg" for study, name in plan.drawn],

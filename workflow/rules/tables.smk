@@ -36,6 +36,9 @@ rule archive:
         rules.tables.input,
     log:
         "results/logs/archive.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
     params:
         archive=str(ROOT / "archive"),
         experiments=plan.experiments,

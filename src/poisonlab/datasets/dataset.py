@@ -1,5 +1,6 @@
 """A data set: training and test images with their labels."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -41,6 +42,11 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one point: (channels, height, width) or (features,)."""
         return self.train_images.shape[1:]
+
+    def without_test_set(self) -> "Dataset":
+        """Return the data set with an empty test set."""
+        images, labels, index = self.test_images[:0], self.test_labels[:0], self.test_index[:0]
+        return dataclasses.replace(self, test_images=images, test_labels=labels, test_index=index)
 
     def train_float(self) -> np.ndarray:
         """Return a float32 copy of the training images, uint8 divided by 255."""

@@ -133,6 +133,26 @@ FIGURES: dict[str, FigureKind] = {
             options={**_EXPERIMENT_OPTIONS, "threshold": "the accuracy of the claim; default 0.99"},
         ),
         FigureKind(
+            name="conditions",
+            needs=("conditions", "victims", "robustness"),
+            title="Adversarial accuracy by condition",
+            published="",
+            source="this workflow",
+            caption="Adversarial accuracy of victims by condition, {budget} poisons ({directions}); {definition}. Attack: "
+            "{attack}. Filled circles: mean of all victims; open diamonds: mean of those that fitted at least {fitted} "
+            "of their poisons, where there are two or more; faint dots: single victims; vertical lines: 95 % intervals. "
+            "Below: share of the poisons fitted. Difference from {baseline}, paired by repeat, with 95 % interval, "
+            "permutation p (Holm-corrected) and n as draws × repeats: {differences}. {provenance}",
+            function="poisonlab.figures.conditions:conditions",
+            options={
+                **{key: meaning for key, meaning in _EXPERIMENT_OPTIONS.items() if key != "step_size"},
+                "epsilon": "which radius, where the table holds several",
+                "attack": "which attack, where none or several are targeted from the source to the target class",
+                "fitted_at_least": "least share of the poisons that victims of the diamonds fitted; default 0.9",
+                "baseline": "condition that the others are compared with; default: that of strategy 'random'",
+            },
+        ),
+        FigureKind(
             name="pipeline",
             needs=(),
             title="The way of the data",

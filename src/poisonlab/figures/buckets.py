@@ -11,14 +11,15 @@ from matplotlib.lines import Line2D
 
 from poisonlab.errors import InputError
 from poisonlab.figures import style
-from poisonlab.figures.captions import percent, provenance, shared_n, step_unit
+from poisonlab.figures.captions import definition, describe, percent, shared_facts, shared_n, step_unit
 from poisonlab.figures.experiments import (
     BucketExperiment,
     attack_rows,
     bucket_experiments,
+    estimate,
     with_adversarial_accuracy,
 )
-from poisonlab.statistics import Estimate, grid, mean_interval
+from poisonlab.statistics import Estimate
 
 # Where the marks of one bucket stand, in buckets from its middle.
 _SINGLE, _ALL, _FITTED = (-0.36, -0.12), 0.0, 0.24
@@ -50,21 +51,21 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     for column, experiment in enumerate(experiments):
         accuracy, share, points = panels[:, column]
         fitted = [bucket[bucket["fitted_share"] >= least] for bucket in experiment.buckets]
-        estimates = [_estimate(bucket, "adversarial_accuracy") for bucket in experiment.buckets]
-        random, clean = (_estimate(group, "adversarial_accuracy") for group in (experiment.random, experiment.clean))
+        estimates = [estimate(bucket, "adversarial_accuracy") for bucket in experiment.buckets]
+        random, clean = (estimate(group, "adversarial_accuracy") for group in (experiment.random, experiment.clean))
         _band(accuracy, clean, style.GREY, "clean", _DASHED)
         _band(accuracy, random, style.ORANGE, "random", "-")
         for position, bucket in enumerate(experiment.buckets):
             _dots(accuracy, bucket, "adversarial_accuracy", position, _SINGLE, style.BLUE)
         _means(accuracy, estimates, _ALL, "all")
-        seconds = [_estimate(group, "adversarial_accuracy") if len(group) > 1 else None for group in fitted]
+        seconds = [estimate(group, "adversarial_accuracy") if len(group) > 1 else None for group in fitted]
         _means(accuracy, seconds, _FITTED, "fitted")
         accuracy.set(ylim=(-0.03, 1.03), yticks=np.linspace(0, 1, 6))
 
-        random_share = _estimate(experiment.random, "fitted_share")
+        random_share = estimate(experiment.random, "fitted_share")
         if random_share is not None:
             share.axhline(random_share.value, color=style.ORANGE, linewidth=0.9, gid="random")
-        _means(share, [_estimate(bucket, "fitted_share") for bucket in experiment.buckets], _ALL, "share")
+        _means(share, [estimate(bucket, "fitted_share") for bucket in experiment.buckets], _ALL, "share")
         share.set(ylim=(-0.08, 1.08), yticks=(0, 1))
         counts = [len(group) for group in fitted]
         _counts(share, counts, f"n ≥ {percent(least)}" if column == 0 else "")
@@ -82,9 +83,9 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     columns = 5 if len(experiments) > 1 else 2
     figure.legend(handles=_legend(least), loc="outside upper center", ncols=columns, columnspacing=1.4)
     return figure, {
-        **_facts(experiments, options),
-        "definition": _definition(attacks),
-        "attack": "; ".join(dict.fromkeys(_describe(attack) for attack in attacks)),
+        **shared_facts(experiments, options),
+        "definition": definition(attacks),
+        "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
         "fitted": percent(least),
         "n": " | ".join(notes),
     }
@@ -118,23 +119,17 @@ def natural_accuracy(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> t
         _mark_minimum(panel, groups[worst], worst, len(groups))
         minima.append(f"{experiment.direction} {percent(lows[worst], digits=2)}")
         seen += [value for group in groups for value in group["natural_accuracy"].dropna()]
-        *estimates, random, clean = (_estimate(group, "natural_accuracy") for group in groups)
+        *estimates, random, clean = (estimate(group, "natural_accuracy") for group in groups)
         notes.append(_note_n(panel, experiment, estimates, random, clean))
     room = max(max(seen) - min(seen), 0.002)
     panels[0, 0].set_ylim(min(seen) - 0.2 * room, max(seen) + 0.08 * room)
     _finish(figure, panels, experiments, ("natural accuracy",), options.get("step_size"), ("random", "clean"))
     return figure, {
-        **_facts(experiments, options),
+        **shared_facts(experiments, options),
         "threshold": percent(threshold),
         "minima": ", ".join(minima),
         "n": " | ".join(notes),
     }
-
-
-def _estimate(victims: pd.DataFrame, value: str) -> Estimate | None:
-    """Return the mean of a share over victims with its 95 % interval, or None where no victim has the value."""
-    known = victims[victims[value].notna()]
-    return mean_interval(grid(known, value), bounds=(0.0, 1.0)) if len(known) else None
 
 
 def _panels(
@@ -264,32 +259,3 @@ def _legend(least: float) -> list[Line2D]:
         Line2D([], [], color=style.ORANGE, linewidth=1.1, label="random poisons"),
         Line2D([], [], color=style.GREY, linewidth=1.1, linestyle=_DASHED, label="no poison"),
     ]
-
-
-def _facts(experiments: Sequence[BucketExperiment], options: Mapping[str, Any]) -> dict[str, str]:
-    def listed(key: str) -> str:
-        values = [experiment.facts[key] for experiment in experiments if pd.notna(experiment.facts[key])]
-        return ", ".join(dict.fromkeys(value if isinstance(value, str) else f"{value:g}" for value in values))
-
-    scales = sorted({str(experiment.facts["scale"]) for experiment in experiments})
-    if len(scales) > 1:
-        names = [experiment.name for experiment in experiments]
-        raise InputError(f"experiments {names} mix the scales {scales}; draw those of one scale by 'experiments'")
-    known = {key: listed(key) or None for key in ("dataset", "model", "recipe")}
-    return {
-        "directions": ", ".join(experiment.direction for experiment in experiments),
-        "budget": listed("budget"),
-        "provenance": provenance({**known, "step_size": options.get("step_size"), "scale": scales[0]}),
-    }
-
-
-def _definition(attacks: Sequence[pd.Series]) -> str:
-    if all(attack["goal"] == "targeted" for attack in attacks):
-        return "the share of all test points of the source class whose attacked image is not classified as the target"
-    return "the share of all test points whose attacked image is still classified correctly"
-
-
-def _describe(attack: pd.Series) -> str:
-    norm = {"linf": "l∞", "l2": "l2"}.get(str(attack["norm"]), str(attack["norm"]))
-    steps = "" if pd.isna(attack["steps"]) else f", {attack['steps']:.0f} step{'' if attack['steps'] == 1 else 's'}"
-    return f"{attack['attack']} ({attack['goal']}, {norm}, ε = {attack['epsilon']:g}{steps})"

@@ -1,10 +1,15 @@
 """Words that several captions share: where the data come from, at which scale, and how many victims."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from poisonlab.errors import InputError
 from poisonlab.statistics import Estimate
+
+if TYPE_CHECKING:
+    from poisonlab.figures.experiments import Experiment
 
 SCALES = {
     "published": "Published scale.",
@@ -57,3 +62,40 @@ def percent(share: float, digits: int | None = None) -> str:
 def step_unit(step_size: float | None) -> str:
     """Name the unit of path lengths: "steps", or "steps of 0.01"."""
     return "steps" if step_size is None else f"steps of {step_size}"
+
+
+def shared_facts(experiments: Sequence["Experiment"], options: Mapping[str, Any]) -> dict[str, str]:
+    """Fill the caption fields directions, budget and provenance.
+
+    Raises:
+        InputError: the experiments are of different scales.
+    """
+
+    def listed(key: str) -> str:
+        values = [experiment.facts[key] for experiment in experiments if pd.notna(experiment.facts[key])]
+        return ", ".join(dict.fromkeys(value if isinstance(value, str) else f"{value:g}" for value in values))
+
+    scales = sorted({str(experiment.facts["scale"]) for experiment in experiments})
+    if len(scales) > 1:
+        names = [experiment.name for experiment in experiments]
+        raise InputError(f"experiments {names} mix the scales {scales}; draw those of one scale by 'experiments'")
+    known = {key: listed(key) or None for key in ("dataset", "model", "recipe")}
+    return {
+        "directions": ", ".join(experiment.direction for experiment in experiments),
+        "budget": listed("budget"),
+        "provenance": provenance({**known, "step_size": options.get("step_size"), "scale": scales[0]}),
+    }
+
+
+def definition(attacks: Sequence[pd.Series]) -> str:
+    """Say what adversarial accuracy means under these attacks, one row of `robustness` each."""
+    if all(attack["goal"] == "targeted" for attack in attacks):
+        return "the share of all test points of the source class whose attacked image is not classified as the target"
+    return "the share of all test points whose attacked image is still classified correctly"
+
+
+def describe(attack: pd.Series) -> str:
+    """Name an attack, a row of `robustness`, with its goal, norm, radius and steps."""
+    norm = {"linf": "l∞", "l2": "l2"}.get(str(attack["norm"]), str(attack["norm"]))
+    steps = "" if pd.isna(attack["steps"]) else f", {attack['steps']:.0f} step{'' if attack['steps'] == 1 else 's'}"
+    return f"{attack['attack']} ({attack['goal']}, {norm}, ε = {attack['epsilon']:g}{steps})"

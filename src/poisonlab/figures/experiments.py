@@ -10,6 +10,7 @@ import pandas as pd
 
 from poisonlab.errors import InputError
 from poisonlab.figures.captions import span
+from poisonlab.statistics import Estimate, grid, mean_interval
 
 _VICTIM = ["condition", "axis_value", "draw", "repeat"]
 _ATTACK = ["attack", "norm", "goal", "attack_source", "attack_target", "epsilon", "steps"]
@@ -180,7 +181,6 @@ def with_adversarial_accuracy(experiment: BucketExperiment, rows: pd.DataFrame) 
     Raises:
         InputError: a victim was not attacked, so that a mean would be over fewer victims than it says, or twice.
     """
-
     return dataclasses.replace(
         experiment,
         buckets=[attacked(bucket, rows, experiment.name) for bucket in experiment.buckets],
@@ -205,3 +205,9 @@ def attacked(victims: pd.DataFrame, rows: pd.DataFrame, experiment: str) -> pd.D
     if len(merged) > len(victims):
         raise InputError(f"victims of {where} have {len(merged)} results for {len(victims)} victims; collect again")
     return merged.drop(columns="found")
+
+
+def estimate(victims: pd.DataFrame, value: str) -> Estimate | None:
+    """Return the mean of a share over victims with its 95 % interval, or None where no victim has the value."""
+    known = victims[victims[value].notna()]
+    return mean_interval(grid(known, value), bounds=(0.0, 1.0)) if len(known) else None

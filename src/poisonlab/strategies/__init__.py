@@ -56,6 +56,7 @@ class Strategy:
         parameters: name → default value; anything else in the configuration is an error.
         axis: name of its sweep axis, if it has one.
         deterministic: the same poison for every draw.
+        leaks: sees the test set, as a control; from every other strategy it is hidden.
         resources: what a job of it asks for beyond the defaults, e.g. {"gpu": 1}.
         source: document, section, equation.
     """
@@ -66,6 +67,7 @@ class Strategy:
     parameters: Mapping[str, Any]
     axis: str | None
     deterministic: bool
+    leaks: bool
     resources: Mapping[str, int]
     source: str
 
@@ -86,12 +88,13 @@ def strategy(
     parameters: Mapping[str, Any] | None = None,
     axis: str | None = None,
     deterministic: bool = False,
+    leaks: bool = False,
     resources: Mapping[str, int] | None = None,
 ) -> Callable[[Callable[[Request], Poison]], Callable[[Request], Poison]]:
     """Register a function as the strategy `name`; see `Strategy` for the arguments."""
 
     def register(craft: Callable[[Request], Poison]) -> Callable[[Request], Poison]:
-        entry = Strategy(name, craft, needs, parameters or {}, axis, deterministic, resources or {}, source)
+        entry = Strategy(name, craft, needs, parameters or {}, axis, deterministic, leaks, resources or {}, source)
         craft.strategy = entry  # type: ignore[attr-defined]
         if craft.__module__.startswith(f"{__name__}."):
             _CATALOGUE[name] = entry
@@ -154,10 +157,11 @@ def craft(dataset: Dataset, settings: Mapping[str, Any], needs: Mapping[str, Any
         InputError: the strategy refuses, or its poison is not a legal one.
     """
     entry, poisons = find(settings["name"]), []
+    visible = dataset if entry.leaks else dataset.without_test_set()
     for axis_value in settings["axis_values"]:
         # Every value of the axis starts from the same generator: a value's poison does not depend on which others are asked for.
         generator = np.random.default_rng(seed("poison", draw=draw))
-        request = Request(dataset, Flip(**settings["flip"]), needs, settings["parameters"], axis_value, generator)
+        request = Request(visible, Flip(**settings["flip"]), needs, settings["parameters"], axis_value, generator)
         poison = entry.craft(request)
         poison.validate(dataset)
         poisons.append(poison)

@@ -115,7 +115,11 @@ def train(
         shared = id(job.training_set.images)
         if shared not in on_device:
             on_device = {shared: torch.from_numpy(job.training_set.images).to(device)}
-        yield job, _train_one(job, on_device[shared], model, recipe, PRECISIONS[precision], device, progress)
+        # A model may draw random numbers while it trains (dropout): they are its own, whatever was trained before.
+        with torch.random.fork_rng():
+            torch.manual_seed(job.seed)
+            victim = _train_one(job, on_device[shared], model, recipe, PRECISIONS[precision], device, progress)
+        yield job, victim
 
 
 def _train_one(

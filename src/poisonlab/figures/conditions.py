@@ -1,0 +1,178 @@
+"""Figure of any experiment, with or without buckets: its conditions side by side, each compared with one of them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from poisonlab.errors import InputError
+from poisonlab.figures import style
+from poisonlab.figures.captions import definition, describe, percent, shared_facts
+from poisonlab.figures.experiments import (
+    FACTS,
+    Experiment,
+    attack_rows,
+    attacked,
+    chosen_experiments,
+    direction,
+    estimate,
+)
+from poisonlab.statistics import grid, holm, paired_difference
+
+# Where the marks of one condition stand, in conditions from its middle.
+_SINGLE, _ALL, _FITTED = -0.25, 0.0, 0.25
+_MEAN: dict[str, Any] = {"linestyle": "", "markeredgewidth": 0.9}
+_CIRCLE: dict[str, Any] = {**_MEAN, "color": style.BLUE, "marker": "o", "markersize": 3.8}
+_DIAMOND: dict[str, Any] = {**_MEAN, "color": style.GREEN, "marker": "D", "markersize": 3.2, "markerfacecolor": "white"}
+_DOT: dict[str, Any] = {
+    "linestyle": "",
+    "color": style.BLUE,
+    "marker": ".",
+    "markersize": 3.5,
+    "markeredgewidth": 0,
+    "alpha": 0.45,
+}
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The victims of one condition and value of its sweep axis."""
+
+    label: str
+    condition: str
+    strategy: str
+    victims: pd.DataFrame
+
+
+def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw adversarial accuracy of every condition and value of its sweep axis, and the share of the poisons fitted.
+
+    The caption gives each one's difference from the baseline, paired by repeat, with permutation p-values that are
+    Holm-corrected within the experiment.
+
+    Args:
+        inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
+
+    Raises:
+        InputError: victims or a victim's attack are missing, more than one attack or radius remains, or there is no
+            single baseline.
+    """
+    least = float(options.get("fitted_at_least", 0.9))
+    experiments, attacks, columns = [], [], []
+    for name, rows, victims in chosen_experiments(inputs, options):
+        poisoned = rows[rows["strategy"] != "none"]
+        facts = {key: (poisoned if len(poisoned) else rows)[key].iloc[0] for key in FACTS}
+        experiment = Experiment(name, facts, direction(name, facts, options.get("class_names")))
+        robustness = attack_rows(inputs["robustness"], experiment, options)
+        experiments.append(experiment)
+        attacks.append(robustness.iloc[0])
+        columns.append(_groups(name, rows, victims, robustness))
+    baselines = [_baseline(e.name, groups, options) for e, groups in zip(experiments, columns, strict=True)]
+
+    figure = Figure(figsize=(style.COLUMN if len(experiments) == 1 else style.PAGE, 3.4))
+    figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.03, hspace=0.03, wspace=0.03)
+    panels = figure.subplots(2, len(columns), sharex="col", sharey="row", squeeze=False, height_ratios=(3.2, 1))
+    for (accuracy, share), groups, baseline, experiment in zip(panels.T, columns, baselines, experiments, strict=True):
+        _draw(accuracy, share, groups, baseline, least)
+        accuracy.set_title(experiment.direction, pad=4)
+    panels[0, 0].set_ylabel("adversarial accuracy")
+    panels[1, 0].set_ylabel("fitted")
+    figure.align_ylabels(panels[:, 0])
+    figure.legend(handles=_legend(least), loc="outside upper center", ncols=2 if len(columns) == 1 else 4)
+    return figure, {
+        **shared_facts(experiments, options),
+        "definition": definition(attacks),
+        "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
+        "fitted": percent(least),
+        "baseline": ", ".join(dict.fromkeys(baseline.label for baseline in baselines)),
+        "differences": " | ".join(
+            f"{experiment.direction}: {_differences(groups, baseline)}"
+            for experiment, groups, baseline in zip(experiments, columns, baselines, strict=True)
+        ),
+    }
+
+
+def _groups(name: str, rows: pd.DataFrame, victims: pd.DataFrame, robustness: pd.DataFrame) -> list[_Group]:
+    """Return the groups in the order of the table, values of a sweep axis by size."""
+    groups = []
+    for condition in rows["condition"].unique():
+        own, trained = rows[rows["condition"] == condition], victims[victims["condition"] == condition]
+        for value in sorted(own["axis_value"]):
+            same = trained["axis_value"].isna() if math.isnan(value) else trained["axis_value"] == value
+            label = condition if math.isnan(value) else f"{condition} {value:g}"
+            if not same.any():
+                raise InputError(f"experiment '{name}' has no victims of condition '{label}'; train them first")
+            found = attacked(trained[same], robustness, name)
+            groups.append(_Group(label, condition, own["strategy"].iloc[0], found))
+    return groups
+
+
+def _baseline(name: str, groups: Sequence[_Group], options: Mapping[str, Any]) -> _Group:
+    wanted = options.get("baseline")
+    found = [g for g in groups if (g.strategy == "random" if wanted is None else wanted in (g.label, g.condition))]
+    if len(found) != 1:
+        what = "conditions of strategy 'random'" if wanted is None else f"conditions '{wanted}'"
+        raise InputError(
+            f"experiment '{name}' has {len(found)} {what}, a comparison needs exactly 1; "
+            f"choose one of {[group.label for group in groups]} by the option 'baseline'"
+        )
+    return found[0]
+
+
+def _draw(accuracy: Axes, share: Axes, groups: Sequence[_Group], baseline: _Group, least: float) -> None:
+    middle = estimate(baseline.victims, "adversarial_accuracy")
+    if middle is not None:
+        accuracy.axhline(middle.value, color=style.ORANGE, linewidth=1.0, gid="baseline", zorder=1)
+    for position, group in enumerate(groups):
+        values = group.victims["adversarial_accuracy"]
+        accuracy.plot(np.full(len(values), position + _SINGLE), values, gid="victims", zorder=2, **_DOT)
+        _mean(accuracy, group.victims, "adversarial_accuracy", position + _ALL, "all", _CIRCLE)
+        fitted = group.victims[group.victims["fitted_share"] >= least]
+        if len(fitted) > 1:
+            _mean(accuracy, fitted, "adversarial_accuracy", position + _FITTED, "fitted", _DIAMOND)
+        _mean(share, group.victims, "fitted_share", position + _ALL, "share", _CIRCLE)
+    accuracy.set(ylim=(-0.03, 1.03), yticks=np.linspace(0, 1, 6))
+    accuracy.tick_params(bottom=False)
+    share.set(ylim=(-0.08, 1.08), yticks=(0, 1), xlim=(-0.6, len(groups) - 0.4))
+    upright = sum(len(group.label) for group in groups) > 24 or len(groups) > 5
+    share.set_xticks(range(len(groups)), [group.label for group in groups], rotation=90 if upright else 0)
+
+
+def _mean(panel: Axes, victims: pd.DataFrame, value: str, x: float, gid: str, look: Mapping[str, Any]) -> None:
+    found = estimate(victims, value)
+    if found is None:
+        return
+    if np.isfinite([found.low, found.high]).all():
+        panel.vlines(x, found.low, found.high, color=look["color"], linewidth=1.0, gid=f"{gid}-interval", zorder=3)
+    panel.plot([x], [found.value], gid=gid, zorder=4, **look)
+
+
+def _differences(groups: Sequence[_Group], baseline: _Group) -> str:
+    """Write mean difference, interval, corrected p and n of every group but the baseline itself."""
+    others = [group for group in groups if group is not baseline]
+    base = grid(baseline.victims, "adversarial_accuracy")
+    found = [paired_difference(grid(group.victims, "adversarial_accuracy"), base) for group in others]
+    corrected = holm([difference.p for difference in found])
+    words = []
+    for group, difference, p in zip(others, found, corrected, strict=True):
+        interval = "no interval"
+        if np.isfinite([difference.low, difference.high]).all():
+            interval = f"[{difference.low:+.3f}, {difference.high:+.3f}]"
+        written = "—" if math.isnan(p) else f"{p:.2g}"
+        words.append(f"{group.label} {difference.value:+.3f} {interval}, p = {written}, n = {difference.n}")
+    return "; ".join(words) if words else "nothing to compare"
+
+
+def _legend(least: float) -> list[Line2D]:
+    return [
+        Line2D([], [], label="all victims, mean", **_CIRCLE),
+        Line2D([], [], label=f"≥ {percent(least)} fitted, mean", **_DIAMOND),
+        Line2D([], [], label="one victim", **_DOT),
+        Line2D([], [], color=style.ORANGE, linewidth=1.0, label="baseline"),
+    ]
