@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-SCHEDULES = ("constant", "linear")
-
 
 @dataclass(frozen=True)
 class Recipe:

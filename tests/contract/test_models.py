@@ -1,0 +1,131 @@
+"""What every model of the catalogue owes the pipeline; a new one is picked up by itself."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from poisonlab import models
+from poisonlab.errors import InputError
+from poisonlab.models import MODELS
+from poisonlab.poison import TrainingSet
+from poisonlab.victims import engine
+from poisonlab.victims.recipe import Recipe
+
+IMAGES = [(1, 28, 28), (3, 32, 32), (1, 8, 8), (1, 9, 11)]
+FEATURES = [(2,), (64,)]
+VECTOR_MODELS = {"mlp"}  # models that take vectors of features as well
+
+every_model = pytest.mark.parametrize("name", MODELS)
+every_model_and_shape = pytest.mark.parametrize(
+    ("name", "shape"),
+    [(name, shape) for name in MODELS for shape in IMAGES + (FEATURES if name in VECTOR_MODELS else [])],
+)
+
+
+def state(model: torch.nn.Module) -> dict[str, bytes]:
+    return {name: value.numpy().tobytes() for name, value in model.state_dict().items()}
+
+
+@every_model_and_shape
+@pytest.mark.parametrize("num_classes", [2, 10])
+def test_a_model_gives_one_logit_for_each_class_and_point(name, shape, num_classes):
+    model = models.build(name, shape, num_classes, seed=0).eval()
+    inputs = torch.rand(5, *shape, generator=torch.Generator().manual_seed(0))
+    logits = model(inputs)
+    assert logits.shape == (5, num_classes)
+    assert torch.isfinite(logits).all()
+    assert ((logits.sum(1) - 1).abs() > 1e-3).all(), "these are probabilities, not logits"
+    assert (logits.logsumexp(1).abs() > 1e-3).all(), "these are logarithms of probabilities, not logits"
+    # A point's logits are its own. Batches of other sizes may sum in another order: single precision, values of order 1.
+    torch.testing.assert_close(model(inputs[2:3]), logits[2:3], rtol=0, atol=1e-5)
+
+
+@every_model
+def test_logits_do_not_depend_on_the_layout_of_the_images_in_memory(name):
+    model = models.build(name, (3, 8, 8), 10, seed=0).eval()
+    inputs = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    logits = model(inputs)
+    moved = model.to(memory_format=torch.channels_last)(inputs.contiguous(memory_format=torch.channels_last))
+    # Another order of summation in single precision; a wrong order of the flattened features gives differences of order 0.1.
+    torch.testing.assert_close(moved, logits, rtol=0, atol=1e-5)
+
+
+@every_model
+def test_weights_are_a_function_of_the_seed_alone(name):
+    first = state(models.build(name, (1, 8, 8), 10, seed=2**62 + 5))
+    torch.manual_seed(1)
+    torch.rand(7)
+    assert state(models.build(name, (1, 8, 8), 10, seed=2**62 + 5)) == first
+    other = state(models.build(name, (1, 8, 8), 10, seed=6))
+    assert all(other[key] != first[key] for key in first)
+
+
+@every_model
+def test_building_leaves_the_global_generator_where_it_was(name):
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    models.build(name, (1, 8, 8), 10, seed=0)
+    assert torch.equal(torch.rand(4), expected)
+
+
+@every_model
+def test_every_parameter_and_every_pixel_has_a_gradient(name):
+    model = models.build(name, (1, 8, 8), 10, seed=0).train()
+    inputs = torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
+    labels = torch.arange(32) % 10
+    torch.nn.functional.cross_entropy(model(inputs), labels).backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.requires_grad
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.any(), parameter_name
+    assert inputs.grad is not None
+    assert (inputs.grad != 0).any(dim=0).all(), "some pixel influences no logit"
+
+
+@every_model
+def test_a_model_memorises_random_labels(name):
+    # Without this, unfitted poisons would be a property of the model and not of the recipe.
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (16, 1, 8, 8), dtype=np.uint8)
+    labels = generator.integers(0, 10, 16)
+    training_set = TrainingSet(images, labels, 10, np.arange(16))
+    job = engine.VictimJob("memory", training_set, 1)
+    ((_, victim),) = engine.train([job], name, Recipe(epochs=150, batch_size=16, learning_rate=5e-3))
+    assert victim.train_accuracy == victim.fitted_share == 1.0
+    assert victim.epochs < 150
+
+
+@every_model
+def test_stored_parameters_rebuild_the_model_to_the_bit(name):
+    model = models.build(name, (1, 8, 8), 10, seed=4).eval()
+    parameters = {key: value.numpy().copy() for key, value in model.state_dict().items()}
+    rebuilt = engine.rebuild(name, (1, 8, 8), 10, parameters, torch.device("cpu"))
+    assert not rebuilt.training
+    assert {key: value.contiguous().numpy().tobytes() for key, value in rebuilt.state_dict().items()} == state(model)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - VECTOR_MODELS))
+def test_images_that_are_too_small_are_refused_in_one_line(name):
+    with pytest.raises(InputError, match=rf"model '{name}' cannot be built for inputs \(1, 2, 2\)") as error:
+        models.build(name, (1, 2, 2), 10, seed=0)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - VECTOR_MODELS))
+def test_vectors_for_a_model_of_images_are_refused(name):
+    with pytest.raises(InputError, match=rf"model '{name}' cannot be built for inputs \(5,\)"):
+        models.build(name, (5,), 10, seed=0)
+
+
+def test_a_name_that_is_no_model_is_refused_with_the_ones_there_are():
+    with pytest.raises(InputError, match=f"model 'huge' does not exist; choose one of {', '.join(MODELS)}"):
+        models.build("huge", (1, 8, 8), 10, seed=0)
+
+
+def test_the_catalogue_is_readable_without_torch():
+    script = "import sys; from poisonlab.models import MODELS, import_path; import_path('mlp')\nsys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

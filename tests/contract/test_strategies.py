@@ -1,0 +1,354 @@
+"""What every strategy of the catalogue owes the pipeline; a new one is picked up by itself."""
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from poisonlab import strategies
+from poisonlab.datasets import Dataset
+from poisonlab.errors import InputError
+from poisonlab.poison import Poison, apply
+from poisonlab.seeds import seed
+from poisonlab.strategies import Flip, Request, Strategy, craft
+
+SOURCE, TARGET, BUDGET, BUCKETS = 1, 2, 6, 3
+CATALOGUE = strategies.catalogue()
+CONTROLS_WITHOUT_EDITS = {"none"}  # the clean victim: whatever the budget, nothing is changed
+
+every_strategy = pytest.mark.parametrize("name", CATALOGUE)
+every_strategy_that_keeps_out = pytest.mark.parametrize(
+    "name", [name for name in CATALOGUE if not CATALOGUE[name].leaks]
+)
+every_editing_strategy = pytest.mark.parametrize("name", sorted(CATALOGUE.keys() - CONTROLS_WITHOUT_EDITS))
+
+
+class Sealed(np.ndarray):
+    """An array that may be handed on, or emptied, but not looked at."""
+
+    def _refuse(self, *arguments: Any, **_: Any) -> Any:
+        raise AssertionError("the strategy has read the test set")
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(key) if key == slice(0) else self._refuse()
+
+    __iter__ = __array_ufunc__ = __array_function__ = __eq__ = __lt__ = __gt__ = _refuse  # type: ignore[assignment]
+    sum = mean = max = min = copy = astype = tolist = tobytes = nonzero = argsort = reshape = flatten = ravel = _refuse  # type: ignore[assignment]
+
+
+@pytest.fixture(params=["uint8 images", "float features"])
+def dataset(request: pytest.FixtureRequest) -> Dataset:
+    """Ninety points of three classes; the test set is sealed."""
+    generator = np.random.default_rng(7)
+    if request.param == "uint8 images":
+        images = generator.integers(0, 256, (90, 1, 8, 8), dtype=np.uint8)
+    else:
+        images = generator.random((90, 5), dtype=np.float32)
+    return Dataset(
+        name="contract",
+        train_images=images,
+        train_labels=generator.permutation(np.arange(90) % 3),
+        test_images=np.zeros((9, *images.shape[1:]), images.dtype).view(Sealed),
+        test_labels=np.zeros(9, dtype=np.int64).view(Sealed),
+        class_names=("a", "b", "c"),
+        box=(0.0, 1.0),
+        train_index=np.arange(90),
+        test_index=np.arange(9).view(Sealed),
+    )
+
+
+def buckets(dataset: Dataset) -> pd.DataFrame:
+    """Ten points of the source class in each of three buckets."""
+    index = np.flatnonzero(dataset.train_labels == SOURCE)
+    bucket = np.random.default_rng(8).permutation(np.arange(len(index)) % BUCKETS)
+    return pd.DataFrame({"index": index, "steps": 1 + 4 * bucket, "bucket": bucket})
+
+
+# What a strategy may declare that it needs, and values of the axes that it may have: a new kind gets an entry here.
+NEEDS: dict[str, Callable[[Dataset], Any]] = {"buckets": buckets}
+AXIS_VALUES: dict[str | None, list[float | None]] = {None: [None], "bucket": [0, 2, 1]}
+
+
+def readable(dataset: Dataset) -> Dataset:
+    """The data set with its test set unsealed, for controls that leak."""
+    arrays = {name: getattr(dataset, name).view(np.ndarray) for name in ("test_images", "test_labels", "test_index")}
+    return dataclasses.replace(dataset, **arrays)
+
+
+def request_for(name: str, dataset: Dataset, draw: int, axis_value: float | None) -> Request:
+    """What the pipeline hands to a strategy, but with the whole test set, sealed."""
+    strategy = CATALOGUE[name]
+    generator = np.random.default_rng(seed("poison", draw=draw))
+    flip, needs = Flip(SOURCE, TARGET, BUDGET), needs_of(strategy, dataset)
+    visible = readable(dataset) if strategy.leaks else dataset
+    return Request(visible, flip, needs, dict(strategy.parameters), axis_value, generator)
+
+
+def needs_of(strategy: Strategy, dataset: Dataset) -> dict[str, Any]:
+    return {need: NEEDS[need](dataset) for need in strategy.needs}
+
+
+def crafted(
+    name: str, dataset: Dataset, draw: int = 0, budget: int = BUDGET, axis_values: list[float | None] | None = None
+) -> list[Poison]:
+    """The poisons of every value of the strategy's axis, through the pipeline's door."""
+    strategy = CATALOGUE[name]
+    settings = {
+        "name": name,
+        "parameters": dict(strategy.parameters),
+        "axis_values": axis_values or AXIS_VALUES[strategy.axis],
+        "flip": {"source": SOURCE, "target": TARGET, "budget": budget},
+    }
+    visible = readable(dataset) if strategy.leaks else dataset
+    return craft(visible, settings, needs_of(strategy, dataset), draw)
+
+
+def content(poison: Poison) -> dict[str, Any]:
+    """A poison as something that can be compared."""
+    return {
+        name: (value.dtype, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
+        for name, value in vars(poison).items()
+    }
+
+
+def test_the_catalogue_holds_the_controls_and_the_thesis_strategy():
+    assert {"none", "random", "path_bucket"} <= CATALOGUE.keys()
+
+
+# ------------------------------------------------------------------------------------------------ the poison
+
+
+@every_editing_strategy
+@pytest.mark.parametrize("budget", [1, BUDGET])
+def test_the_budget_is_spent_and_not_exceeded(name, dataset, budget):
+    assert [poison.budget for poison in crafted(name, dataset, budget=budget)] == [budget] * len(
+        AXIS_VALUES[CATALOGUE[name].axis]
+    )
+
+
+@pytest.mark.parametrize("name", sorted(CONTROLS_WITHOUT_EDITS))
+def test_the_clean_control_changes_nothing(name, dataset):
+    for poison in crafted(name, dataset):
+        assert poison.budget == 0
+        assert apply(poison, dataset).images is dataset.train_images
+
+
+@every_strategy
+def test_edited_points_are_different_ones_of_the_source_class(name, dataset):
+    for draw in range(5):
+        for poison in crafted(name, dataset, draw):
+            edited = np.concatenate([poison.relabel_index, poison.replace_index])
+            assert edited.dtype == np.int64
+            assert len(set(edited)) == len(edited)
+            assert (dataset.train_labels[edited] == SOURCE).all()
+
+
+@every_strategy
+def test_labels_are_legal_and_relabelled_points_get_another_one(name, dataset):
+    for poison in crafted(name, dataset):
+        assert poison.num_classes >= dataset.num_classes
+        for labels in (poison.relabel_label, poison.replace_labels, poison.append_labels):
+            assert labels.dtype == np.int64
+            assert ((labels >= 0) & (labels < poison.num_classes)).all()
+        assert (poison.relabel_label != dataset.train_labels[poison.relabel_index]).all()
+
+
+@every_strategy
+def test_images_of_the_poison_are_in_the_box_and_of_the_kind_of_the_others(name, dataset):
+    for poison in crafted(name, dataset):
+        for images in (poison.replace_images, poison.append_images):
+            if images is not None:
+                assert images.dtype == dataset.train_images.dtype
+                assert images.shape[1:] == dataset.input_shape
+                values = images / 255 if images.dtype == np.uint8 else images
+                assert np.isfinite(values).all()
+                assert ((values >= 0) & (values <= 1)).all()
+
+
+@every_strategy
+def test_the_data_set_itself_is_left_alone(name, dataset):
+    images, labels = dataset.train_images.copy(), dataset.train_labels.copy()
+    crafted(name, dataset)
+    np.testing.assert_array_equal(dataset.train_images, images)
+    np.testing.assert_array_equal(dataset.train_labels, labels)
+
+
+# ------------------------------------------------------------------------------------------------ randomness
+
+
+@every_strategy
+def test_the_same_draw_gives_the_same_poison_whatever_the_global_generator(name, dataset):
+    first = [content(poison) for poison in crafted(name, dataset, draw=3)]
+    np.random.seed(99)  # noqa: NPY002 - the legacy generator is what must not matter
+    state = np.random.get_state()[1].copy()  # type: ignore[index,union-attr]  # noqa: NPY002
+    assert [content(poison) for poison in crafted(name, dataset, draw=3)] == first
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # type: ignore[index]  # noqa: NPY002
+
+
+@every_strategy
+def test_another_draw_gives_another_poison_unless_the_strategy_is_deterministic(name, dataset):
+    # Six of at least ten points: two of eight draws are equal with a probability below 28 / 210 for each value of the axis, and all
+    # eight with one below 210⁻⁷.
+    draws = [crafted(name, dataset, draw) for draw in range(8)]
+    for position in range(len(draws[0])):
+        different = {str(content(poisons[position])) for poisons in draws}
+        assert len(different) == 1 if CATALOGUE[name].deterministic else len(different) >= 5
+
+
+@every_strategy
+def test_the_poison_of_an_axis_value_does_not_depend_on_which_others_are_asked_for(name, dataset):
+    values = AXIS_VALUES[CATALOGUE[name].axis]
+    together = crafted(name, dataset)
+    for value, poison in zip(values, together, strict=True):
+        (alone,) = crafted(name, dataset, axis_values=[value])
+        assert content(alone) == content(poison)
+
+
+@every_strategy
+def test_a_strategy_draws_from_the_generator_of_its_request_alone(name, dataset):
+    strategy = CATALOGUE[name]
+    for value, expected in zip(AXIS_VALUES[strategy.axis], crafted(name, dataset, draw=4), strict=True):
+        assert content(strategy.craft(request_for(name, dataset, 4, value))) == content(expected)
+
+
+# ------------------------------------------------------------------------------------------------ errors and secrets
+
+
+@every_editing_strategy
+def test_a_budget_beyond_the_pool_is_refused_in_one_line_that_says_the_way_out(name, dataset):
+    with pytest.raises(InputError, match=r"^poison budget 31 exceeds the \d+ points of .*lower flip\.budget") as error:
+        crafted(name, dataset, budget=31)  # the source class has 30 points
+    assert "\n" not in str(error.value)
+    assert "'contract'" in str(error.value)
+
+
+@every_strategy_that_keeps_out
+def test_nothing_is_read_from_the_test_set(name, dataset):
+    for value in AXIS_VALUES[CATALOGUE[name].axis]:
+        assert len(request_for(name, dataset, 0, value).dataset.test_labels) == 9  # there is something to read
+        CATALOGUE[name].craft(request_for(name, dataset, 0, value))
+
+
+@pytest.mark.parametrize("leaks", [False, True])
+def test_the_test_set_is_hidden_from_a_strategy_that_does_not_say_that_it_leaks(dataset, leaks, monkeypatch):
+    seen: list[int] = []
+
+    def spy(request: Request) -> Poison:
+        seen.append(len(request.dataset.test_labels))
+        return Poison(request.dataset.num_classes)
+
+    strategies.strategy("spy", source="a test", leaks=leaks)(spy)
+    monkeypatch.setattr(strategies, "find", lambda name: spy.strategy)  # type: ignore[attr-defined]
+    flip = {"source": SOURCE, "target": TARGET, "budget": 1}
+    craft(dataset, {"name": "spy", "parameters": {}, "axis_values": [None], "flip": flip}, {}, draw=0)
+    assert seen == [9 if leaks else 0]
+
+
+def test_the_seal_of_the_test_set_holds(dataset):
+    reads: list[Callable[[], Any]] = [
+        lambda: dataset.test_images[0],
+        lambda: dataset.test_labels == 1,
+        lambda: np.flatnonzero(dataset.test_labels),
+        lambda: np.concatenate([dataset.test_labels, dataset.test_labels]),
+        lambda: dataset.test_images.mean(),
+        lambda: dataset.test_images.astype(np.float32),
+        lambda: dataset.test_images - 1,
+        lambda: list(dataset.test_labels),
+        lambda: dataset.test_float(),
+    ]
+    for read in reads:
+        with pytest.raises(AssertionError, match="has read the test set"):
+            read()
+
+
+# ------------------------------------------------------------------------------------------------ catalogue
+
+
+def test_the_catalogue_is_readable_without_torch():
+    script = (
+        "import sys; from poisonlab import strategies; names = list(strategies.catalogue())\n"
+        "assert 'random' in names\n"
+        "heavy = {'torch', 'torchvision', 'sklearn', 'matplotlib'} & sys.modules.keys()\n"
+        "sys.exit(f'the catalogue imports {heavy}' if heavy else 0)"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+
+
+@every_strategy
+def test_a_strategy_says_where_it_comes_from_and_what_it_and_its_parameters_do(name):
+    strategy = CATALOGUE[name]
+    assert strategy.name == name
+    assert strategy.source.strip()
+    assert (strategy.craft.__doc__ or "").strip()
+    for parameter in strategy.parameters:
+        assert parameter in strategy.craft.__doc__, f"parameter '{parameter}' of '{name}' is not documented"
+    assert strategy.resources.keys() <= {"gpu", "mem_mb", "runtime"}
+    assert strategy.module.startswith("poisonlab.strategies.")
+
+
+@every_strategy
+def test_every_need_and_axis_of_the_catalogue_is_covered_here(name):
+    strategy = CATALOGUE[name]
+    assert set(strategy.needs) <= NEEDS.keys(), "add a factory to NEEDS of this file"
+    assert strategy.axis in AXIS_VALUES, "add values to AXIS_VALUES of this file"
+
+
+def test_a_name_that_is_no_strategy_is_refused_with_the_ones_there_are():
+    with pytest.raises(InputError, match=f"strategy 'cunning' does not exist; choose one of {', '.join(CATALOGUE)}"):
+        strategies.find("cunning")
+    with pytest.raises(InputError, match=r"strategy 'no_such_module:f' cannot be loaded.*register f with @strategy"):
+        strategies.find("no_such_module:f")
+    with pytest.raises(InputError, match=r"strategy 'json:loads' cannot be loaded"):
+        strategies.find("json:loads")
+
+
+def test_a_strategy_of_your_own_is_found_by_its_import_path_and_stays_out_of_the_catalogue(
+    tmp_path, monkeypatch, dataset
+):
+    (tmp_path / "my_strategies.py").write_text(
+        "import numpy as np\nfrom poisonlab.poison import Poison\nfrom poisonlab.strategies import strategy\n\n"
+        "@strategy('first', source='a test', parameters={'skip': 0}, deterministic=True)\n"
+        "def first(request):\n"
+        "    index = request.flip.pool(request.dataset)[request.parameters['skip']:][:request.flip.budget]\n"
+        "    return Poison(3, relabel_index=index, relabel_label=np.full(len(index), request.flip.target))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = strategies.find("my_strategies:first")
+    assert (found.name, found.module, found.deterministic) == ("first", "my_strategies", True)
+    settings = {"name": "my_strategies:first", "parameters": {"skip": 2}, "axis_values": [None]}
+    (poison,) = craft(dataset, settings | {"flip": {"source": 1, "target": 2, "budget": 3}}, {}, draw=0)
+    expected = np.flatnonzero(dataset.train_labels == 1)[2:5]
+    np.testing.assert_array_equal(poison.relabel_index, expected)
+    assert "first" not in strategies.catalogue()
+
+
+def test_a_bucket_that_does_not_exist_is_refused(dataset):
+    with pytest.raises(InputError, match=r"bucket 7 does not exist, allowed are 0 … 2; change buckets\.count"):
+        crafted("path_bucket", dataset, axis_values=[7])
+
+
+def test_points_of_a_bucket_are_relabelled_from_that_bucket_alone(dataset):
+    table = buckets(dataset)
+    for value, poison in zip(AXIS_VALUES["bucket"], crafted("path_bucket", dataset), strict=True):
+        assert set(poison.relabel_index) <= set(table.loc[table["bucket"] == value, "index"])
+        assert (poison.relabel_label == TARGET).all()
+
+
+@pytest.mark.parametrize("name", ["random", "path_bucket"])
+def test_every_point_of_the_pool_is_chosen_equally_often(name, dataset):
+    draws = [crafted(name, dataset, draw)[0].relabel_index for draw in range(400)]
+    table = buckets(dataset)
+    pool = (
+        np.flatnonzero(dataset.train_labels == SOURCE) if name == "random" else table.loc[table["bucket"] == 0, "index"]
+    )
+    counts = np.array([sum(point in draw for draw in draws) for point in pool])
+    share = BUDGET / len(pool)
+    assert counts.sum() == 400 * BUDGET
+    # Binomial: at most 60 counts in all lie within 4.5 standard errors on all but one seed in a thousand.
+    assert (np.abs(counts - 400 * share) < 4.5 * np.sqrt(400 * share * (1 - share))).all()

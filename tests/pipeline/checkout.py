@@ -1,0 +1,155 @@
+"""A copy of the repository's source in a folder of its own, in which the pipeline runs as it does for a person."""
+
+import contextlib
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SOURCE = ("Snakefile", "config.yaml", "config", "profiles", "workflow", "src", "tests/config", "archive")
+SMOKE = ("--configfile", "tests/config/smoke.yaml")
+EXPERIMENT = "label_noise/digits01_0to1"  # the one that the smoke configuration runs
+TIMEOUT = 540.0  # seconds: a run takes about one minute, and other work may share the machine
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A folder with the repository's source, and with the results of what ran there."""
+
+    folder: Path
+
+    @staticmethod
+    def create(folder: Path) -> "Checkout":
+        """Copy the source of this repository, nothing that a run has made, into `folder`."""
+        for name in SOURCE:
+            source, target = REPOSITORY / name, folder / name
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            elif source.is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target)
+        return Checkout(folder)
+
+    def copy(self, folder: Path) -> "Checkout":
+        """Copy everything, results and Snakemake's memory of them included; times of modification are kept."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Checkout(folder)
+
+    # ------------------------------------------------------------------------------------------------ running
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """The environment of this process, but with the package of this copy and without settings of Snakemake."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SNAKEMAKE_", "POISONLAB_"))}
+        return {**kept, "PYTHONPATH": str(self.folder / "src"), **changes}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `python -m poisonlab.run` on two cores in a process group of its own; its output goes to `run.log`."""
+        with open(self.folder / "run.log", "a") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "poisonlab.run", *arguments, "--cores", "2"],
+                cwd=self.folder,
+                env=self.environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                text=True,
+            )
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run `python -m poisonlab.run` on two cores and wait for it; stdout holds stderr, too."""
+        return self._run("poisonlab.run", *arguments, "--cores", "2", **environment)
+
+    def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run plain Snakemake and wait for it; stdout holds stderr, too."""
+        return self._run("snakemake", *arguments, **environment)
+
+    def _run(self, module: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=self.folder,
+            env=self.environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+
+    def stale(self, *arguments: str) -> dict[str, set[str]]:
+        """What a run would make now: rule → its files that are missing or would be made again. Runs nothing.
+
+        This is Snakemake's own table, one line per file; its last column says what the plan is.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", *arguments, *SMOKE, "--summary"],
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        files: dict[str, set[str]] = {}
+        for row in csv.DictReader(done.stdout.splitlines(), delimiter="\t"):
+            if row["plan"] != "no update":
+                files.setdefault(row["rule"], set()).add(row["output_file"])
+        return files
+
+    # ------------------------------------------------------------------------------------------------ looking and editing
+
+    def results(self, *folders: str) -> dict[str, tuple[int, int]]:
+        """Size and time of modification of every result by its name; logs do not count as results."""
+        chosen = [self.folder / "results" / name for name in folders] or [self.folder / "results"]
+        files = (file for folder in chosen for file in folder.rglob("*") if file.is_file())
+        states = {str(file.relative_to(self.folder)): file.stat() for file in files}
+        return {
+            name: (state.st_size, state.st_mtime_ns)
+            for name, state in states.items()
+            if not name.startswith("results/logs/")
+        }
+
+    def content(self, folder: str, *suffixes: str) -> dict[str, bytes]:
+        """Bytes of the files under results/`folder` that end so."""
+        root = self.folder / "results" / folder
+        return {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.suffix in suffixes}
+
+    @contextlib.contextmanager
+    def edited(self, file: str, old: str, new: str) -> Iterator[None]:
+        """Replace the first `old` of a file by `new` for a while."""
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text, f"{file} has changed; adapt this test"
+        path.write_text(text.replace(old, new, 1))
+        try:
+            yield
+        finally:
+            path.write_text(text)
+
+    # ------------------------------------------------------------------------------------------------ processes (Linux)
+
+    def processes(self) -> dict[int, str]:
+        """Command lines, by process id, of everything that works in this folder; the dead are not listed."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            # A process may end while it is looked at.
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and os.readlink(entry / "cwd") == str(self.folder):
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return found
+
+    def wait_until_nobody_works_here(self, seconds: float) -> dict[int, str]:
+        """Return the processes that are still there after `seconds`, or nothing as soon as there is none."""
+        end = time.monotonic() + seconds
+        while (left := self.processes()) and time.monotonic() < end:
+            time.sleep(0.05)
+        return left
+
+
+NewCheckout = Callable[[], Checkout]

@@ -1,0 +1,68 @@
+"""Asking for more draws or more repeats trains the new victims only."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkout import EXPERIMENT, SMOKE, Checkout
+
+from poisonlab.storage import read_table, read_tensors
+
+CONDITIONS = ("clean", "random", "bucket")
+Weights = dict[str, np.ndarray]
+
+
+@pytest.fixture
+def grown(finished: Checkout, tmp_path: Path) -> Checkout:
+    """A copy of the finished run, one draw × two repeats, that may grow."""
+    return finished.copy(tmp_path.resolve() / "grown")
+
+
+def weights(checkout: Checkout, condition: str, chunk: str) -> Weights:
+    """Weights of all victims of a chunk: "axis-<i>_repeat-<r>/<parameter>" → array."""
+    return read_tensors(checkout.folder / "results/victims" / EXPERIMENT / condition / f"{chunk}.safetensors")[0]
+
+
+def victims(checkout: Checkout) -> set[tuple[str, int, int]]:
+    """(condition, draw, repeat) of the rows of the victims table."""
+    table = read_table(checkout.folder / "results/tables" / EXPERIMENT / "victims.parquet")
+    return set(table[["condition", "draw", "repeat"]].itertuples(index=False, name=None))
+
+
+def trained(stale: dict[str, set[str]]) -> set[str]:
+    """Chunks that would be trained, as condition/chunk."""
+    return {"/".join(Path(file).with_suffix("").parts[-2:]) for file in stale["train_victims"]}
+
+
+def test_more_draws_train_the_victims_of_the_new_draws(grown: Checkout):
+    # `none` has the same poison, nothing, in every draw: more draws of it would be the same victims.
+    new = {"random/draw-1_repeats-0-1", "bucket/draw-1_repeats-0-1"}
+    assert trained(grown.stale("--config", "draws=2")) == new
+    before = grown.results("victims", "robustness", "poisons", "proxy", "paths")
+    done = grown.run("tables", *SMOKE, "--config", "draws=2")
+    assert done.returncode == 0, done.stdout
+    after = grown.results("victims", "robustness", "poisons", "proxy", "paths")
+    assert {name: state for name, state in after.items() if name in before} == before
+    made = {name for name in after if name not in before and name.startswith("results/victims/")}
+    assert {"/".join(Path(name).with_suffix("").parts[-2:]) for name in made} == new
+    old = {(condition, 0, repeat) for condition in CONDITIONS for repeat in (0, 1)}
+    assert victims(grown) == old | {(condition, 1, repeat) for condition in ("random", "bucket") for repeat in (0, 1)}
+
+
+def test_more_repeats_train_the_new_repeat_and_take_the_others_as_they_are(grown: Checkout):
+    assert trained(grown.stale("--config", "repeats=3")) == {f"{name}/draw-0_repeats-0-2" for name in CONDITIONS}
+    old = {name: weights(grown, name, "draw-0_repeats-0-1") for name in CONDITIONS}
+    done = grown.run("tables", *SMOKE, "--config", "repeats=3")
+    assert done.returncode == 0, done.stdout
+    for name in CONDITIONS:
+        new = weights(grown, name, "draw-0_repeats-0-2")
+        assert len(new) * 2 == len(old[name]) * 3
+        for key, array in old[name].items():
+            assert np.array_equal(new[key], array), f"{name}: {key} has changed"
+        # The job's own words: how many it had before it began, and which it trained.
+        log = (grown.folder / "results/logs/train_victims" / EXPERIMENT / name / "draw-0_repeats-0-2.log").read_text()
+        had, total = map(int, re.findall(r"(\d+) of (\d+) victims trained", log)[0])
+        assert 3 * had == 2 * total
+        assert set(re.findall(r"axis-\d+_repeat-(\d+)", log)) == {"2"}
+    assert victims(grown) == {(condition, 0, repeat) for condition in CONDITIONS for repeat in (0, 1, 2)}

@@ -1,0 +1,108 @@
+"""What runs again after a change: what depends on it, and nothing else. All dry-runs, on the finished run."""
+
+import os
+from pathlib import Path
+
+import pytest
+from checkout import EXPERIMENT, Checkout
+
+DRAWN = {"draw_figure", "judge_claims"}  # what is made from tables
+EVALUATED = {"evaluate_robustness", "collect_tables", *DRAWN}
+TRAINED = {"train_victims", "train_proxy", "find_label_issues"}
+
+
+def figures(files: set[str]) -> set[str]:
+    """Names of figures."""
+    return {Path(file).stem for file in files}
+
+
+def test_the_second_run_has_nothing_to_do(finished: Checkout):
+    assert finished.stale() == {}
+
+
+def test_a_fresh_checkout_of_the_same_source_has_nothing_to_do(finished: Checkout):
+    # Git gives every file the time of the checkout, newer than the results of an older run.
+    for file in finished.folder.rglob("*"):
+        if file.is_file() and file.relative_to(finished.folder).parts[0] not in ("results", ".snakemake"):
+            os.utime(file)
+    assert finished.stale() == {}
+
+
+def test_an_edit_of_a_figure_draws_the_figures_of_its_module_and_nothing_else(finished: Checkout):
+    with finished.edited("src/poisonlab/figures/paths.py", "style.PAGE * span_y", "0.9 * style.PAGE * span_y"):
+        stale = finished.stale()
+    assert set(stale) == {"draw_figure"}
+    assert figures(stale["draw_figure"]) == {"fig_4_5", "fig_4_6a", "fig_4_7"}
+
+
+def test_a_comment_or_a_docstring_of_the_trainer_reruns_nothing(finished: Checkout):
+    file = "src/poisonlab/victims/engine.py"
+    comment = ("\ndef _train_one(", "\n# A remark.\ndef _train_one(")
+    docstring = ('"""One victim to train:', '"""A victim that is to be trained:')
+    with finished.edited(file, *comment), finished.edited(file, *docstring):
+        assert finished.stale() == {}
+
+
+def test_an_edit_of_the_trainer_trains_again(finished: Checkout):
+    with finished.edited("src/poisonlab/victims/engine.py", "betas=(0.9, recipe.beta2)", "betas=(0.8, recipe.beta2)"):
+        stale = finished.stale()
+    assert set(stale) >= TRAINED | EVALUATED
+    assert "prepare_data" not in stale
+    assert {Path(file).parts[4] for file in stale["train_victims"]} == {"clean", "random", "bucket"}
+
+
+def test_an_edit_of_pgd_evaluates_again_and_trains_nothing(finished: Checkout):
+    with finished.edited("src/poisonlab/attacks.py", "2.5 / self.steps", "2.0 / self.steps"):
+        stale = finished.stale()
+    assert set(stale) == EVALUATED
+    # three conditions; the figures are those that show adversarial accuracy or victims, which share their tables' job
+    assert len(stale["evaluate_robustness"]) == 3
+    assert not figures(stale["draw_figure"]) & {"fig_4_5", "fig_4_6a", "fig_4_7", "pipeline"}
+
+
+def test_an_edit_of_the_evaluation_evaluates_again_and_trains_nothing(finished: Checkout):
+    with finished.edited("src/poisonlab/robustness.py", '"n_points": int(', '"n_points": 0 + int('):
+        assert set(finished.stale()) == EVALUATED
+
+
+def test_an_edit_of_the_engine_under_attacks_and_paths_traces_again_as_well(finished: Checkout):
+    # Paths decide which points are poisoned: the victims of buckets follow, clean and random ones do not.
+    with finished.edited("src/poisonlab/active_set.py", "stays = ~hit &", "stays = ~~~hit &"):
+        stale = finished.stale()
+    assert set(stale) == EVALUATED | {"trace_paths", "cut_buckets", "summarise_paths", "craft_poison", "train_victims"}
+    assert {Path(file).parts[4] for file in stale["train_victims"]} == {"bucket"}
+
+
+def test_an_edit_of_the_statistics_draws_and_judges_again_and_nothing_else(finished: Checkout):
+    with finished.edited("src/poisonlab/statistics.py", "EXACT_LIMIT = 20_000", "EXACT_LIMIT = 10_000"):
+        assert set(finished.stale()) == DRAWN
+
+
+def test_an_edit_of_a_strategy_crafts_its_poisons_again(finished: Checkout):
+    old, new = "np.full(len(index), flip.target)", "np.full(len(index), int(flip.target))"
+    with finished.edited("src/poisonlab/strategies/path_bucket.py", old, new):
+        stale = finished.stale()
+    assert stale["craft_poison"] == {f"results/poisons/{EXPERIMENT}/bucket/draw-0.safetensors"}
+
+
+def test_paths_that_come_out_the_same_make_nothing_stale(finished: Checkout, tmp_path: Path):
+    traced_again = finished.copy(tmp_path.resolve() / "traced")
+    before = traced_again.content("paths", ".parquet")
+    with traced_again.edited("src/poisonlab/active_set.py", "stays = ~hit &", "stays = ~~~hit &"):
+        done = traced_again.run("results/paths/digits01/proxy-0.parquet", "--configfile", "tests/config/smoke.yaml")
+        assert done.returncode == 0, done.stdout
+        assert traced_again.content("paths", ".parquet") == before
+        # New time, old content: Snakemake compares checksums. What is left uses the engine itself.
+        assert set(traced_again.stale()) == EVALUATED
+
+
+@pytest.mark.parametrize(
+    ("key", "rules"),
+    [
+        # A change of the configuration reruns what depends on it, as a change of the code does.
+        ("attacks={pgd: {epsilon: [0.3]}}", EVALUATED),
+        ("paths={digits01: {issues_among: 5}}", {"summarise_paths", *DRAWN}),
+    ],
+)
+def test_a_change_of_the_configuration_reruns_what_depends_on_it(finished: Checkout, key: str, rules: set[str]):
+    assert set(finished.stale("--config", key)) == rules

@@ -1,0 +1,238 @@
+"""The archive: batches of victims merged by their keys."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from poisonlab.archive import archive_experiment, archive_survey, merge
+from poisonlab.errors import InputError
+from poisonlab.storage import read_table, read_tensors, write_table, write_tensors
+from poisonlab.tables import KEYS
+
+SETTINGS = {"device": "cpu", "draws": 2}
+EPSILONS = (0.1, 0.3)
+VALUES = {"clean": [np.nan], "bucket": [0.0, 1.0]}
+IDENTITY = {"study": "label_noise", "experiment": "one"}
+SAME_FOR_ALL = {
+    "dataset": "digits",
+    "model": "mlp",
+    "recipe": "short",
+    "precision": "float32",
+    "scale": "analogue",
+    "source_class": 4,
+    "target_class": 5,
+}
+
+
+def run(
+    folder: Path, draws: range, repeats: range, conditions: tuple[str, ...] = ("clean", "bucket"), **changes: Any
+) -> Path:
+    """Write the tables of a run, with an accuracy that tells the victim and the run (`shift`) apart, and return their folder."""
+    shift = changes.pop("shift", 0.0)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in KEYS}
+    for name in conditions:
+        own_draws = range(1) if name == "clean" else draws
+        for value in VALUES[name]:
+            key = IDENTITY | {"condition": name, "axis_value": value}
+            axis = {"axis": "", "strategy": "none", "parameters": "{}", "budget": 0}
+            if name == "bucket":
+                axis = {"axis": "bucket", "strategy": "path_bucket", "parameters": '{"r": 0.1}', "budget": 10}
+            counts = {"n_draws": len(own_draws), "n_repeats": len(repeats)}
+            edges = {"n_points": np.nan, "steps_low": np.nan, "steps_high": np.nan}
+            rows["conditions"].append(key | axis | SAME_FOR_ALL | counts | edges | changes)
+            for draw in own_draws:
+                for repeat in repeats:
+                    victim = key | {"draw": draw, "repeat": repeat}
+                    accuracy = (1 + draw + repeat / 7) / 17 + shift
+                    rows["victims"].append(victim | {"natural_accuracy": accuracy, "memorised": repeat % 2 == 0})
+                    rows["robustness"] += [
+                        victim
+                        | {"attack": attack, "attack_source": source, "attack_target": source + 1, "epsilon": epsilon}
+                        | {"adversarial_accuracy": accuracy / 3}
+                        for attack, source in (("pgd", 4.0), ("untargeted", np.nan))
+                        for epsilon in EPSILONS
+                    ]
+    for name, content in rows.items():
+        write_table(pd.DataFrame(content), folder / f"{name}.parquet")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def victims(archive: Path) -> set[tuple[str, float, int, int]]:
+    table = read_table(archive / "victims.csv.gz").fillna({"axis_value": -1.0})
+    return set(table[["condition", "axis_value", "draw", "repeat"]].itertuples(index=False, name=None))
+
+
+# ------------------------------------------------------------------------------------------------ merge
+
+
+def test_merge_keeps_one_row_for_each_key_and_prefers_the_new_one():
+    old = pd.DataFrame({"axis_value": [np.nan, 0.1, 0.3], "draw": [0, 0, 0], "accuracy": [1.0, 2.0, 3.0]})
+    new = pd.DataFrame({"axis_value": [0.3, np.nan, 0.2], "draw": [0, 0, 1], "accuracy": [30.0, 10.0, 20.0]})
+    expected = pd.DataFrame(
+        {"axis_value": [0.1, 0.2, 0.3, np.nan], "draw": [0, 1, 0, 0], "accuracy": [2.0, 20.0, 30.0, 10.0]}
+    )
+    pd.testing.assert_frame_equal(merge(old, new, ["axis_value", "draw"]), expected)
+    pd.testing.assert_frame_equal(
+        merge(None, new, ["axis_value", "draw"]), new.sort_values("axis_value", ignore_index=True)
+    )
+
+
+# ------------------------------------------------------------------------------------------------ experiments
+
+
+def test_a_first_batch_is_archived_as_it_is(tmp_path: Path):
+    tables = run(tmp_path / "tables", range(2), range(3))
+    archive_experiment(tables, tmp_path / "archive", SETTINGS)
+    for name, key in KEYS.items():
+        expected = read_table(tables / f"{name}.parquet").sort_values(key, kind="stable", ignore_index=True)
+        if name == "conditions":
+            expected["axis"] = expected["axis"].replace("", np.nan)  # in text, an empty name is a missing one
+        found = read_table(tmp_path / "archive" / f"{name}.csv.gz")
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+def test_new_victims_are_added_and_counted(tmp_path: Path):
+    archive = tmp_path / "archive"
+    archive_experiment(run(tmp_path / "first", range(2), range(3)), archive, SETTINGS)
+    archive_experiment(run(tmp_path / "second", range(2, 5), range(1, 4)), archive, SETTINGS)
+    expected = {("clean", -1.0, 0, repeat) for repeat in range(4)}
+    for value in (0.0, 1.0):
+        expected |= {("bucket", value, draw, repeat) for draw in range(2) for repeat in range(3)}
+        expected |= {("bucket", value, draw, repeat) for draw in range(2, 5) for repeat in range(1, 4)}
+    assert victims(archive) == expected
+    assert len(read_table(archive / "victims.csv.gz")) == len(expected)
+    robustness = read_table(archive / "robustness.csv.gz")
+    assert len(robustness) == 2 * len(EPSILONS) * len(expected)
+    assert not robustness.duplicated(KEYS["robustness"]).any()
+    conditions = read_table(archive / "conditions.csv.gz").set_index("condition")
+    assert conditions.loc["clean", ["n_draws", "n_repeats"]].tolist() == [1, 4]
+    assert conditions.loc["bucket", ["n_draws", "n_repeats"]].to_numpy().tolist() == [[5, 4], [5, 4]]
+
+
+def test_repeated_victims_are_replaced(tmp_path: Path):
+    archive = tmp_path / "archive"
+    archive_experiment(run(tmp_path / "first", range(2), range(3)), archive, SETTINGS)
+    archive_experiment(run(tmp_path / "second", range(2), range(2, 4), shift=0.5), archive, SETTINGS)
+    table = read_table(archive / "victims.csv.gz")
+    assert len(table) == 4 * (1 + 2 * 2)
+    expected = (1 + table["draw"] + table["repeat"] / 7) / 17 + 0.5 * (table["repeat"] >= 2)
+    np.testing.assert_array_equal(table["natural_accuracy"], expected)
+    robustness = read_table(archive / "robustness.csv.gz")
+    shifted = (1 + robustness["draw"] + robustness["repeat"] / 7) / 17 + 0.5 * (robustness["repeat"] >= 2)
+    np.testing.assert_array_equal(robustness["adversarial_accuracy"], shifted / 3)
+
+
+def test_a_condition_that_was_not_run_again_stays(tmp_path: Path):
+    archive = tmp_path / "archive"
+    archive_experiment(run(tmp_path / "first", range(2), range(3), ("clean",)), archive, SETTINGS)
+    archive_experiment(run(tmp_path / "second", range(2), range(3), ("bucket",)), archive, SETTINGS)
+    archive_experiment(run(tmp_path / "both", range(2), range(3)), tmp_path / "at once", SETTINGS)
+    for name in KEYS:
+        assert contents(archive)[f"{name}.csv.gz"] == contents(tmp_path / "at once")[f"{name}.csv.gz"]
+
+
+def test_archiving_again_changes_no_byte(tmp_path: Path):
+    tables, archive = run(tmp_path / "tables", range(3), range(3)), tmp_path / "archive"
+    archive_experiment(tables, archive, SETTINGS)
+    first = contents(archive)
+    archive_experiment(tables, archive, SETTINGS)
+    assert contents(archive) == first
+    assert set(first) == {"conditions.csv.gz", "victims.csv.gz", "robustness.csv.gz", "provenance.json"}
+
+
+def test_the_order_of_the_batches_does_not_matter(tmp_path: Path):
+    early, late = run(tmp_path / "early", range(2), range(3)), run(tmp_path / "late", range(2, 4), range(3))
+    for folder, batches in (("forward", (early, late)), ("backward", (late, early))):
+        for tables in batches:
+            archive_experiment(tables, tmp_path / folder, SETTINGS)
+    for name in KEYS:
+        file = f"{name}.csv.gz"
+        assert (tmp_path / "forward" / file).read_bytes() == (tmp_path / "backward" / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("column", "other"),
+    [
+        ("dataset", "mnist"),
+        ("model", "pooled"),
+        ("recipe", "long"),
+        ("precision", "bfloat16"),
+        ("scale", "published"),
+        ("budget", 20),
+        ("source_class", 1),
+        ("target_class", 2),
+        ("strategy", "cleverer"),
+        ("parameters", '{"r": 0.2}'),
+    ],
+)
+@pytest.mark.parametrize("conditions", [("clean", "bucket"), ("bucket",)])
+def test_victims_of_something_else_under_the_same_names_are_refused(tmp_path: Path, column, other, conditions):
+    archive = tmp_path / "archive"
+    archive_experiment(run(tmp_path / "first", range(2), range(3)), archive, SETTINGS)
+    before = contents(archive)
+    # The second run has other draws of the same conditions: it would leave the first one's victims under the new description.
+    changed = run(tmp_path / "second", range(2, 4), range(3), conditions, **{column: other})
+    with pytest.raises(InputError, match=rf"would mix {column} .*archive under another experiment name") as error:
+        archive_experiment(changed, archive, SETTINGS)
+    assert str(other) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert contents(archive) == before
+
+
+def test_a_new_condition_on_another_data_set_is_refused(tmp_path: Path):
+    archive = tmp_path / "archive"
+    archive_experiment(run(tmp_path / "first", range(2), range(3), ("clean",)), archive, SETTINGS)
+    with pytest.raises(InputError, match=r"would mix dataset \['digits', 'mnist'\]"):
+        archive_experiment(
+            run(tmp_path / "second", range(2), range(3), ("bucket",), dataset="mnist"), archive, SETTINGS
+        )
+
+
+# ------------------------------------------------------------------------------------------------ provenance and surveys
+
+
+def test_provenance_has_an_entry_for_every_batch_that_differs_by_more_than_its_date(tmp_path: Path):
+    tables, archive = run(tmp_path / "tables", range(2), range(2)), tmp_path / "archive"
+    archive_experiment(tables, archive, SETTINGS)
+    file = archive / "provenance.json"
+    entries = json.loads(file.read_text())
+    assert entries[0]["configuration"] == SETTINGS
+    assert entries[0]["device"] == "cpu"
+    assert entries[0]["versions"]["torch"].startswith("2.")
+    entries[0]["date"] = "2001-01-01"
+    file.write_text(json.dumps(entries))
+    archive_experiment(tables, archive, SETTINGS)
+    assert [entry["date"] for entry in json.loads(file.read_text())] == ["2001-01-01"]
+    archive_experiment(tables, archive, SETTINGS | {"device": "cuda"})
+    assert [entry["device"] for entry in json.loads(file.read_text())] == ["cpu", "cuda"]
+
+
+def test_archived_files_carry_neither_a_time_nor_a_name(tmp_path: Path):
+    archive_experiment(run(tmp_path / "tables", range(1), range(1)), tmp_path / "archive", SETTINGS)
+    content = (tmp_path / "archive" / "victims.csv.gz").read_bytes()
+    assert content[3] == 0  # RFC 1952: no flags, so no file name
+    assert content[4:8] == bytes(4)  # no time of change
+    assert gzip.decompress(content).startswith(b"study,experiment,condition,axis_value,draw,repeat,")
+
+
+def test_a_survey_replaces_the_older_one(tmp_path: Path):
+    for repetition in range(2):
+        tables = tmp_path / f"tables-{repetition}"
+        for name in ("lengths", "issues"):
+            write_table(pd.DataFrame({"paths": ["p"], "n_points": [repetition]}), tables / f"{name}.parquet")
+        write_tensors({"nearest_steps": np.array([repetition])}, tables / "extremes.safetensors", {"class_names": "[]"})
+        archive_survey(tables, tmp_path / "archive", SETTINGS)
+    for name in ("lengths", "issues"):
+        assert read_table(tmp_path / "archive" / f"{name}.csv.gz")["n_points"].tolist() == [1]
+    arrays, metadata = read_tensors(tmp_path / "archive" / "extremes.safetensors")
+    assert arrays["nearest_steps"].tolist() == [1]
+    assert metadata == {"class_names": "[]"}

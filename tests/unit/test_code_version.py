@@ -1,0 +1,205 @@
+"""Code versions of the real adapters, on a copy of the package that may be edited."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from poisonlab import code_version as module
+from poisonlab.code_version import code_version
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ADAPTERS = ("train_proxy", "train_victims", "trace_paths", "evaluate_robustness", "craft_poison", "draw_figure")
+# What an adapter looks up by name is passed to code_version by the rules.
+BY_NAME = {
+    "train_proxy": ["poisonlab.models.networks"],
+    "train_victims": ["poisonlab.models.networks"],
+    "trace_paths": ["poisonlab.models.networks"],
+    "evaluate_robustness": ["poisonlab.models.networks"],
+    "craft_poison": ["poisonlab.strategies.path_bucket"],
+    "draw_figure": ["poisonlab.figures.buckets"],
+}
+TRAINERS = {"train_proxy", "train_victims"}
+# Trained victims are loaded, and paths traced, by code that stands beside the trainer: it belongs to these stages as well.
+USERS = {"trace_paths", "evaluate_robustness"}
+
+Edit = Callable[[str, str, str], set[str]]
+
+
+@pytest.fixture
+def edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edit:
+    """Return a function that edits a file of a copy of the repository and says which adapters get another version.
+
+    It replaces the first `old` by `new`, or appends `new` where `old` is empty.
+    """
+    shutil.copytree(REPOSITORY / "src" / "poisonlab", tmp_path / "poisonlab")
+    shutil.copytree(REPOSITORY / "workflow" / "scripts", tmp_path / "scripts")
+    monkeypatch.setattr(module, "_PACKAGE", tmp_path / "poisonlab")
+
+    def versions() -> dict[str, str]:
+        module._read.cache_clear()
+        return {name: code_version(tmp_path / "scripts" / f"{name}.py", *BY_NAME[name]) for name in ADAPTERS}
+
+    def change(file: str, old: str, new: str) -> set[str]:
+        before, path = versions(), tmp_path / file
+        text = path.read_text()
+        assert old in text, f"{file} has changed; adapt this test"
+        path.write_text(text.replace(old, new, 1) if old else f"{text}\n{new}\n")
+        after = versions()
+        return {name for name in ADAPTERS if after[name] != before[name]}
+
+    yield change
+    module._read.cache_clear()
+
+
+# ------------------------------------------------------------------------------------------------ what an edit makes stale
+
+
+def test_an_edit_of_the_attacks_evaluates_again_and_retrains_nothing(edit: Edit):
+    assert edit("poisonlab/attacks.py", "2.5 / self.steps", "2.0 / self.steps") == {"evaluate_robustness"}
+
+
+def test_an_edit_of_the_engine_under_attacks_and_paths_makes_both_stale(edit: Edit):
+    assert edit("poisonlab/active_set.py", "stays = ~hit &", "stays = ~hit & ~hit &") == USERS
+
+
+def test_an_edit_of_the_buckets_traces_no_path_again(edit: Edit):
+    assert edit("poisonlab/buckets.py", "low + 1", "low + 2") == set()
+
+
+def test_an_edit_of_the_data_order_retrains_although_no_adapter_imports_it(edit: Edit):
+    # train_victims.py → victims.chunk → victims.engine → victims.order
+    stale = edit("poisonlab/victims/order.py", "0x9E3779B97F4A7C15", "0x9E3779B97F4A7C17")
+    assert stale == TRAINERS | USERS
+
+
+def test_an_edit_of_a_network_retrains(edit: Edit):
+    assert edit("poisonlab/models/networks.py", "nn.Conv2d(16, 32, 3", "nn.Conv2d(16, 32, 5") == TRAINERS | USERS
+
+
+def test_an_edit_of_a_figure_redraws_and_nothing_else(edit: Edit):
+    assert edit("poisonlab/figures/style.py", "", "spare = 1") == {"draw_figure"}
+    assert edit("poisonlab/figures/buckets.py", "", "spare = 1") == {"draw_figure"}
+
+
+def test_an_edit_of_a_strategy_crafts_again_and_nothing_else(edit: Edit):
+    # A poison that comes out the same retrains nothing: the victims depend on its file.
+    stale = edit("poisonlab/strategies/path_bucket.py", "request.axis_value not in", "not request.axis_value in")
+    assert stale == {"craft_poison"}
+
+
+def test_an_edit_of_the_statistics_makes_no_computed_artefact_stale(edit: Edit):
+    stale = edit("poisonlab/statistics.py", "", "spare = 1")
+    assert stale <= {"draw_figure"}
+
+
+def test_an_edit_of_an_adapter_reruns_that_adapter_alone(edit: Edit):
+    assert edit("scripts/trace_paths.py", "settings)", "settings or None)") == {"trace_paths"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("class Recipe:\n", "# A comment.\nclass Recipe:\n    # Another.\n\n"),
+        ('"""Learning rate of step', '"""The learning rate of step'),
+        ('"""How a victim is trained', '"""The way in which a victim is trained'),
+        (
+            "return self.learning_rate * progress / self.warmup",
+            "return (self.learning_rate *\n    progress / self.warmup)",
+        ),
+    ],
+)
+def test_comments_docstrings_and_layout_do_not_count(edit: Edit, old: str, new: str):
+    assert edit("poisonlab/victims/recipe.py", old, new) == set()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("beta2: float = 0.999", "beta2: float = 0.99"),
+        ("progress < self.warmup", "progress <= self.warmup"),
+        ("def rate(self, step: int", "def rate(self, number: int"),
+    ],
+)
+def test_defaults_operators_and_names_count(edit: Edit, old: str, new: str):
+    assert edit("poisonlab/victims/recipe.py", old, new) >= TRAINERS
+
+
+# ------------------------------------------------------------------------------------------------ modules
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty package that stands in for this one."""
+    folder = tmp_path / "poisonlab"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    monkeypatch.setattr(module, "_PACKAGE", folder)
+    return folder
+
+
+def version_after(files: dict[Path, str], *entries: str | Path) -> str:
+    for path, text in files.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    module._read.cache_clear()
+    return code_version(*entries)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import poisonlab.tools",
+        "import poisonlab.tools as t",
+        "from poisonlab import tools",
+        "from poisonlab.tools import f",
+        "def late():\n    from poisonlab import tools",
+        "try:\n    import json\nfinally:\n    import poisonlab.tools",
+    ],
+)
+def test_every_form_of_import_is_followed(package: Path, tmp_path: Path, statement: str):
+    script = tmp_path / "script.py"
+    before = version_after({script: statement, package / "tools.py": "def f(): return 1"}, script)
+    assert version_after({package / "tools.py": "def f(): return 2"}, script) != before
+    assert version_after({package / "tools.py": "def f():\n    'Says what.'\n    return 1"}, script) == before
+
+
+def test_a_package_inside_the_package_is_its_init_file(package: Path, tmp_path: Path):
+    script, init = tmp_path / "script.py", package / "inner" / "__init__.py"
+    before = version_after({script: "from poisonlab import inner", init: "a = 1"}, script)
+    assert version_after({init: "a = 2"}, script) != before
+
+
+def test_the_init_files_above_an_imported_module_count_because_they_are_executed(package: Path, tmp_path: Path):
+    script, init = tmp_path / "script.py", package / "inner" / "__init__.py"
+    files = {script: "import poisonlab.inner.deep", init: "a = 1", package / "inner" / "deep.py": "b = 1"}
+    before = version_after(files, script)
+    assert version_after({init: "a = 2"}, script) != before
+
+
+def test_modules_that_import_each_other_end(package: Path):
+    files = {package / "one.py": "from poisonlab import two", package / "two.py": "from poisonlab import one"}
+    assert version_after(files, "poisonlab.one") == version_after({}, "poisonlab.two")
+
+
+def test_modules_outside_the_package_count_only_as_entries(package: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    script, own = tmp_path / "script.py", tmp_path / "my_strategy_of_a_test.py"
+    before = version_after({script: "import numpy, my_strategy_of_a_test", own: "a = 1"}, script)
+    with_entry = version_after({}, script, "my_strategy_of_a_test")
+    version_after({own: "a = 2"})
+    assert code_version(script) == before
+    assert code_version(script, "my_strategy_of_a_test") != with_entry
+    assert "my_strategy_of_a_test" not in sys.modules  # the version is read from the file, nothing is executed
+
+
+def test_the_same_files_give_the_same_version_wherever_they_are(package: Path, tmp_path: Path, monkeypatch):
+    files = {package / "tools.py": "a = 1", tmp_path / "script.py": "from poisonlab import tools"}
+    here = version_after(files, tmp_path / "script.py")
+    elsewhere = tmp_path / "else"
+    shutil.copytree(package, elsewhere / "poisonlab")
+    shutil.copy(tmp_path / "script.py", elsewhere / "renamed.py")
+    monkeypatch.setattr(module, "_PACKAGE", elsewhere / "poisonlab")
+    assert version_after({}, elsewhere / "renamed.py") == here

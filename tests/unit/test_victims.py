@@ -1,0 +1,612 @@
+"""Victims are a pure function of data, poison, recipe, precision and seed: not of the chunk, the process or an interrupted run."""
+
+import dataclasses
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+from torch.nn import functional as F
+
+from poisonlab import models
+from poisonlab.datasets import Dataset
+from poisonlab.errors import InputError
+from poisonlab.poison import Poison, TrainingSet, apply, save
+from poisonlab.seeds import seed
+from poisonlab.victims import engine
+from poisonlab.victims.chunk import load_chunk, train_chunk, victim_key
+from poisonlab.victims.engine import Victim, VictimJob, rebuild, resolve_device
+from poisonlab.victims.order import epoch_order
+from poisonlab.victims.proxy import out_of_fold_probabilities, train_proxy
+from poisonlab.victims.recipe import Recipe
+
+CPU = torch.device("cpu")
+SHORT = Recipe(epochs=2, batch_size=16, learning_rate=5e-3, warmup=0.2, final=0.1, stop_when_fitted=False)
+CLASSES = 3
+
+
+class Dropping(nn.Sequential):
+    """A model that draws random numbers while it trains."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, num_classes))
+
+
+MODELS = ("mlp", "strided", f"{__name__}:Dropping")
+
+
+def toy(seed: int = 0, train: int = 64, test: int = 40) -> Dataset:
+    """Three classes of 8×8 images: a pattern each, under noise that makes some points hard."""
+    generator = np.random.default_rng(seed)
+    patterns = generator.integers(60, 200, (CLASSES, 1, 8, 8))
+    labels = np.arange(train + test) % CLASSES
+    images = np.clip(patterns[labels] + generator.normal(0, 40, (train + test, 1, 8, 8)), 0, 255).astype(np.uint8)
+    return Dataset(
+        name="toy",
+        train_images=images[:train],
+        train_labels=labels[:train],
+        test_images=images[train:],
+        test_labels=labels[train:],
+        class_names=("a", "b", "c"),
+        box=(0.0, 1.0),
+        train_index=np.arange(train),
+        test_index=np.arange(test),
+    )
+
+
+def flips(dataset: Dataset, positions: list[int], num_classes: int = CLASSES) -> Poison:
+    """Relabel points to the next class."""
+    index = np.array(positions, dtype=np.int64)
+    return Poison(num_classes, relabel_index=index, relabel_label=(dataset.train_labels[index] + 1) % CLASSES)
+
+
+def all_jobs() -> dict[str, VictimJob]:
+    """Sixteen jobs: four poisons (no edits, flips, appended points, a new class), four seeds."""
+    dataset = toy()
+    images = 255 - dataset.train_images[:3]
+    poisons = [
+        Poison(CLASSES),
+        flips(dataset, [0, 4, 9]),
+        Poison(CLASSES, append_images=images, append_labels=np.array([0, 1, 2])),
+        Poison(CLASSES + 1, relabel_index=np.array([5, 6]), relabel_label=np.array([3, 3])),
+    ]
+    sets = [apply(poison, dataset) for poison in poisons]
+    return {f"{p}-{s}": VictimJob(f"{p}-{s}", sets[p], seed("victim", repeat=s)) for p in range(4) for s in range(4)}
+
+
+def digest(parameters: dict[str, np.ndarray]) -> str:
+    state = hashlib.sha256()
+    for name, array in sorted(parameters.items()):
+        state.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+    return state.hexdigest()
+
+
+def digests(model: str, keys: list[str]) -> dict[str, str]:
+    """Hash of the weights of the jobs `keys`, trained in this order as one chunk."""
+    jobs = all_jobs()
+    trained = engine.train([jobs[key] for key in keys], model, SHORT)
+    return {job.key: digest(victim.parameters) for job, victim in trained}
+
+
+def train_one(training_set: TrainingSet, recipe: Recipe, model: str = "mlp", seed: int = 3, **options: Any) -> Victim:
+    ((_, victim),) = engine.train([VictimJob("one", training_set, seed)], model, recipe, **options)
+    return victim
+
+
+def predictions(victim: Victim, model: str, training_set: TrainingSet) -> np.ndarray:
+    """What the victim answers on its training points, by a plain forward pass."""
+    network = rebuild(model, training_set.images.shape[1:], training_set.num_classes, victim.parameters, CPU)
+    with torch.no_grad():
+        return network(torch.from_numpy(training_set.images).float() / 255).argmax(1).numpy()
+
+
+# ------------------------------------------------------------------------------------------------ data order
+
+
+def test_an_epoch_visits_every_point_once():
+    for n in (1, 2, 17, 1000):
+        assert sorted(epoch_order(5, 0, n)) == list(range(n))
+
+
+def test_the_order_differs_between_epochs_and_seeds_and_is_otherwise_the_same():
+    orders = [tuple(epoch_order(seed, epoch, 50)) for seed in range(20) for epoch in range(20)]
+    assert len(set(orders)) == 400
+    assert tuple(epoch_order(3, 7, 50)) == orders[3 * 20 + 7]
+
+
+def test_the_order_is_pinned():
+    # Another order makes every archived victim irreproducible.
+    assert epoch_order(7, 3, 10).tolist() == [0, 5, 3, 1, 2, 8, 6, 4, 9, 7]
+    assert epoch_order(seed("victim", repeat=5), 0, 10).tolist() == [7, 8, 2, 3, 4, 0, 9, 1, 5, 6]
+
+
+@pytest.mark.parametrize("chosen", [0, 12345, 2**63 - 1])
+def test_the_order_sorts_the_splitmix64_hash_in_integers_of_any_length(chosen):
+    def hashed(i: int, epoch: int) -> int:
+        z = (i + 1 + chosen + epoch * 0xD1B54A32D192ED03) * 0x9E3779B97F4A7C15 % 2**64
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        return z ^ z >> 31
+
+    for epoch in (0, 1, 250):
+        assert epoch_order(chosen, epoch, 300).tolist() == sorted(range(300), key=lambda i: hashed(i, epoch))
+
+
+def test_every_point_comes_at_every_place_equally_often():
+    places = np.array([epoch_order(1, epoch, 10) for epoch in range(3000)])
+    for place in range(10):
+        # Fixed seed; uniform orders give p < 0.0001 at one of ten places once in a thousand seeds.
+        assert stats.chisquare(np.bincount(places[:, place], minlength=10)).pvalue > 1e-4
+
+
+# ------------------------------------------------------------------------------------------------ recipe
+
+
+def test_the_rate_rises_over_the_warm_up_and_falls_to_its_final_share():
+    recipe = Recipe(epochs=1, learning_rate=0.1, warmup=0.2, final=0.1)
+    # 10 steps: the peak is reached with the second, and the fall is linear over the other eight.
+    expected = [0.05, 0.1, *(0.1 * (1 - 0.9 * k / 8) for k in range(1, 9))]
+    assert [recipe.rate(step, 10) for step in range(10)] == pytest.approx(expected, rel=1e-12)  # rounding of doubles
+    assert recipe.rate(9, 10) == pytest.approx(0.01, rel=1e-12)
+
+
+def test_without_schedule_the_rate_is_constant():
+    assert {Recipe(epochs=1, learning_rate=0.3).rate(step, 7) for step in range(7)} == {0.3}
+
+
+def test_a_warm_up_over_everything_only_rises():
+    recipe = Recipe(epochs=1, learning_rate=0.8, warmup=1.0)
+    assert [recipe.rate(step, 4) for step in range(4)] == pytest.approx([0.2, 0.4, 0.6, 0.8], rel=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------ training
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_victim_is_what_a_plain_loop_with_adam_trains(precision):
+    training_set = apply(flips(toy(), [1, 2]), toy())
+    recipe = Recipe(
+        epochs=3, batch_size=24, learning_rate=4e-3, beta2=0.99, warmup=0.3, final=0.2, stop_when_fitted=False
+    )
+    model = models.build("mlp", (1, 8, 8), CLASSES, seed=11)
+    # The plain kernel of Adam; in bfloat16 the victim's own, because a weight that differs by 1e-7 may round to another bfloat16.
+    optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99), fused=precision == "bfloat16")
+    images, labels = torch.from_numpy(training_set.images) / 255, torch.from_numpy(training_set.labels)
+    step = 0
+    for epoch in range(3):
+        order = torch.from_numpy(epoch_order(11, epoch, 64))
+        for batch in (order[:24], order[24:48], order[48:]):  # the last one is shorter
+            share = (step + 1) / 9
+            scale = share / 0.3 if share < 0.3 else 1 - 0.8 * (share - 0.3) / 0.7
+            optimizer.param_groups[0]["lr"] = 4e-3 * scale
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+                logits = model(images[batch])
+            F.cross_entropy(logits.float(), labels[batch]).backward()
+            optimizer.step()
+            step += 1
+    victim = train_one(training_set, recipe, seed=11, precision=precision)
+    assert victim.epochs == 3
+    for name, expected in model.state_dict().items():
+        # Single precision and another kernel of Adam: nine steps of at most 4e-3, each rounded at 1e-7 of a weight below 1 or so.
+        torch.testing.assert_close(torch.from_numpy(victim.parameters[name]), expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_weights_are_the_same_to_the_bit_in_chunks_of_any_size_and_order(model):
+    keys = list(all_jobs())
+    together = digests(model, keys)
+    assert len(set(together.values())) == 16
+    shuffled = random.Random(0).sample(keys, 16)
+    assert digests(model, shuffled) == together
+    in_fours: dict[str, str] = {}
+    for first in range(0, 16, 4):
+        in_fours |= digests(model, shuffled[first : first + 4])
+    assert in_fours == together
+    for key in ("0-0", "1-3", "2-2", "3-1"):
+        assert digests(model, [key]) == {key: together[key]}
+
+
+def test_weights_are_the_same_to_the_bit_in_another_process_with_other_jobs():
+    keys, here = ["3-2", "1-0", "2-3"], {}
+    for model in MODELS:
+        all_here = digests(model, ["0-1", "2-3", "1-1", "1-0", "3-2"])
+        here[model] = {key: all_here[key] for key in keys}
+    script = f"import test_victims as t; print({{model: t.digests(model, {keys!r}) for model in {MODELS!r}}})"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "PYTHONHASHSEED": "77"}
+    found = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == str(here)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_neither_the_global_generator_nor_the_key_of_a_job_matters(model):
+    training_set = apply(Poison(CLASSES), toy())
+    first = train_one(training_set, SHORT, model)
+    torch.manual_seed(1234)
+    np.random.seed(1234)  # noqa: NPY002 - the legacy generator is what must not matter
+    before = torch.get_rng_state()
+    ((_, second),) = engine.train([VictimJob("another", training_set, 3)], model, SHORT)
+    assert digest(second.parameters) == digest(first.parameters)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert digest(train_one(training_set, SHORT, model, seed=4).parameters) != digest(first.parameters)
+
+
+def test_jobs_may_be_made_one_by_one_with_images_that_are_gone_afterwards(monkeypatch: pytest.MonkeyPatch):
+    # As on a GPU: the copy on the device does not keep the array alive, and the next array may get its address.
+    monkeypatch.setattr(torch, "from_numpy", torch.tensor)
+
+    def lazily() -> Iterator[VictimJob]:
+        for number in range(12):  # enough for an address to come again
+            yield VictimJob(str(number), apply(Poison(CLASSES), toy(seed=number)), 3)
+
+    one_by_one = [digest(victim.parameters) for _, victim in engine.train(lazily(), "mlp", SHORT)]
+    at_once = [digest(victim.parameters) for _, victim in engine.train(list(lazily()), "mlp", SHORT)]
+    assert one_by_one == at_once
+
+
+def test_training_stops_as_soon_as_every_point_is_fitted():
+    training_set = apply(flips(toy(), [0, 1, 2, 3]), toy())
+    recipe = Recipe(epochs=200, batch_size=16, learning_rate=5e-3)
+    victim = train_one(training_set, recipe)
+    assert victim.epochs < 200
+    assert victim.train_accuracy == 1.0
+    assert victim.fitted_share == 1.0
+    np.testing.assert_array_equal(predictions(victim, "mlp", training_set), training_set.labels)
+    # With a constant rate, looking whether to stop leaves no trace in the weights.
+    blind = Recipe(epochs=victim.epochs, batch_size=16, learning_rate=5e-3, stop_when_fitted=False)
+    assert digest(train_one(training_set, blind).parameters) == digest(victim.parameters)
+    longer = train_one(training_set, dataclasses.replace(blind, epochs=victim.epochs + 3))
+    assert longer.epochs == victim.epochs + 3
+
+
+def test_training_goes_on_while_a_single_point_is_not_fitted():
+    # Two equal points with different labels cannot both be fitted. With 1500 points the one error is below the share of wrong answers
+    # (2 in 1000) at which the exact check begins, so that it is the exact check that says no.
+    generator = np.random.default_rng(0)
+    features = generator.uniform(-1, 1, (1500, 2)).astype(np.float32)
+    features[:, 0] += 0.3 * np.sign(features[:, 0])
+    labels = (features[:, 0] > 0).astype(np.int64)
+    features[1] = features[0]
+    labels[:2] = [0, 1]
+    poisoned = np.empty(0, dtype=np.int64)
+    recipe = Recipe(epochs=12, batch_size=64, learning_rate=5e-3)
+    victim = train_one(TrainingSet(features, labels, 2, poisoned), recipe)
+    assert (victim.epochs, victim.train_accuracy) == (12, pytest.approx(1499 / 1500, abs=1e-12))
+    labels[1] = labels[0] = int(features[0, 0] > 0)  # the contradiction gone, it stops
+    assert train_one(TrainingSet(features, labels, 2, poisoned), recipe).epochs < 12
+
+
+def test_an_unfitted_poison_alone_keeps_the_training_going():
+    # As above, but the check asks the poisons first: the contradictory point is a poison.
+    generator = np.random.default_rng(0)
+    features = generator.uniform(-1, 1, (1500, 2)).astype(np.float32)
+    features[:, 0] += 0.3 * np.sign(features[:, 0])
+    labels = (features[:, 0] > 0).astype(np.int64)
+    features[1], labels[1] = features[0], 1 - labels[0]
+    recipe = Recipe(epochs=12, batch_size=64, learning_rate=5e-3)
+    victim = train_one(TrainingSet(features, labels, 2, np.array([1])), recipe)
+    assert victim.epochs == 12
+
+
+@pytest.mark.parametrize(("model", "epochs"), [("mlp", 20), ("strided", 10)])
+def test_fitted_share_and_train_accuracy_are_those_of_the_final_predictions(model, epochs):
+    dataset = toy()
+    images = 255 - dataset.train_images[:6]
+    poison = dataclasses.replace(
+        flips(dataset, [0, 4, 9, 11, 20]), append_images=images, append_labels=np.array([0, 1, 2, 0, 1, 2])
+    )
+    training_set = apply(poison, dataset)
+    recipe = Recipe(epochs=epochs, batch_size=16, learning_rate=5e-3)
+    victim = train_one(training_set, recipe, model)
+    right = predictions(victim, model, training_set) == training_set.labels
+    poisons = [0, 4, 9, 11, 20, 64, 65, 66, 67, 68, 69]
+    assert victim.fitted_share == pytest.approx(right[poisons].mean(), abs=1e-12)  # rounding of doubles
+    assert victim.train_accuracy == pytest.approx(right.mean(), abs=1e-12)
+    assert 0 < victim.fitted_share < 1
+    assert victim.fitted_share != victim.train_accuracy
+
+
+def test_without_poisons_there_is_no_fitted_share():
+    assert np.isnan(train_one(apply(Poison(CLASSES), toy()), SHORT).fitted_share)
+
+
+@pytest.mark.parametrize("model", ["mlp", "strided"])
+def test_bfloat16_computes_otherwise_and_keeps_its_weights_in_float32(model):
+    training_set = apply(Poison(CLASSES), toy())
+    single, half = (train_one(training_set, SHORT, model, precision=name) for name in ("float32", "bfloat16"))
+    assert digest(single.parameters) != digest(half.parameters)
+    for name, array in half.parameters.items():
+        assert array.dtype == np.float32
+        weights = torch.from_numpy(array)
+        assert not torch.equal(weights, weights.bfloat16().float())  # more digits than bfloat16 has
+        # Eight steps of at most 5e-3: whatever the gradients, both are still near their common start.
+        assert np.abs(array - single.parameters[name]).max() < 2 * 8 * 5e-3
+
+
+def test_progress_is_reported_every_epoch_with_the_wrong_answers_met_on_the_way():
+    lines: list[str] = []
+    training_set = apply(Poison(CLASSES), toy())
+    # Batches of the whole set: what is wrong in an epoch is what the victim of one epoch less gets wrong.
+    recipe = Recipe(epochs=2, batch_size=64, learning_rate=1e-3, stop_when_fitted=False)
+    train_one(training_set, recipe, progress=lines.append)
+    after_one = train_one(training_set, dataclasses.replace(recipe, epochs=1))
+    wrong = (predictions(after_one, "mlp", training_set) != training_set.labels).sum()
+    assert lines[0].startswith("one: epoch 1 of at most 2, ")
+    assert lines[1:] == [f"one: epoch 2 of at most 2, {wrong} of 64 wrong while training"]
+    assert 0 < wrong < 64
+
+
+# ------------------------------------------------------------------------------------------------ device and model by name
+
+
+def test_cuda_without_a_gpu_is_refused_and_auto_takes_the_cpu(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="device 'cuda' is not there, this machine offers 'cpu'; set device: auto"):
+        resolve_device("cuda")
+    assert resolve_device("auto") == resolve_device("cpu") == CPU
+
+
+def test_a_model_of_your_own_is_named_by_its_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "my_networks.py").write_text(
+        "import math\nfrom torch import nn\n\n"
+        "class Softmax(nn.Sequential):\n"
+        "    def __init__(self, input_shape, num_classes):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(math.prod(input_shape), num_classes))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    training_set = apply(Poison(CLASSES), toy())
+    victim = train_one(training_set, dataclasses.replace(SHORT, epochs=8), "my_networks:Softmax")
+    assert {name: array.shape for name, array in victim.parameters.items()} == {"1.weight": (3, 64), "1.bias": (3,)}
+    flat = training_set.images.reshape(64, -1).astype(np.float64) / 255
+    logits = flat @ victim.parameters["1.weight"].T.astype(np.float64) + victim.parameters["1.bias"]
+    assert victim.train_accuracy == (logits.argmax(1) == training_set.labels).mean() > 0.6
+
+
+@pytest.mark.parametrize("model", ["resnet", "my_networks_that_are_not:Net", "poisonlab.models.networks:Missing"])
+def test_a_model_that_does_not_exist_is_refused_in_one_line(model):
+    with pytest.raises(InputError, match=f"model '{model}'") as error:
+        train_one(apply(Poison(CLASSES), toy()), SHORT, model)
+    assert "\n" not in str(error.value)
+
+
+# ------------------------------------------------------------------------------------------------ chunks
+
+Train = Callable[..., pd.DataFrame]
+COLUMNS = {"study": "s", "experiment": "e", "condition": "c", "draw": 0}
+AXIS = [0.0, 2.5]
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Keys of the victims that are really trained."""
+    keys: list[str] = []
+    train = engine._train_one
+
+    def count(job: VictimJob, *arguments: Any) -> Victim:
+        keys.append(job.key)
+        return train(job, *arguments)
+
+    monkeypatch.setattr(engine, "_train_one", count)
+    return keys
+
+
+def poison_file(folder: Path, *poisons: Poison) -> Path:
+    path = folder / "poison.safetensors"
+    save(poisons or [flips(toy(), [0, 4, 9]), flips(toy(), [1, 2])], AXIS, path)
+    return path
+
+
+def chunk(folder: Path, first: int, last: int, poisons: Path | None = None, **changes: Any) -> pd.DataFrame:
+    """Train repeats first … last of two poisons into `folder`."""
+    settings = {
+        "dataset": toy(),
+        "model": "mlp",
+        "recipe": dataclasses.asdict(SHORT),
+        "precision": "float32",
+        "device": "cpu",
+        "code_version": "1",
+    }
+    return train_chunk(
+        poison_file=poisons or poison_file(folder.parent),
+        output=folder / f"draw-0_repeats-{first}-{last}.safetensors",
+        columns=COLUMNS,
+        repeats=range(first, last + 1),
+        **(settings | changes),
+    )
+
+
+def keys(repeats: range) -> list[str]:
+    return [victim_key(axis, repeat) for axis in range(2) for repeat in repeats]
+
+
+def test_a_chunk_trains_every_value_of_the_axis_with_every_repeat_on_the_seed_of_the_repeat(tmp_path: Path, trained):
+    rows = chunk(tmp_path / "victims", 1, 3)
+    assert trained == keys(range(1, 4))
+    assert rows[["axis_value", "repeat"]].to_numpy().tolist() == [[a, r] for a in AXIS for r in (1, 2, 3)]
+    assert (rows[list(COLUMNS)] == pd.Series(COLUMNS)).all(axis=None)
+    stored = load_chunk(
+        tmp_path / "victims" / "draw-0_repeats-1-3.safetensors",
+        tmp_path / "poison.safetensors",
+        COLUMNS,
+        range(1, 4),
+    )
+    dataset = toy()
+    for (identity, num_classes, parameters), (_, row) in zip(stored, rows.iterrows(), strict=True):
+        assert identity == COLUMNS | {"axis_value": row["axis_value"], "repeat": row["repeat"]}
+        assert num_classes == CLASSES
+        training_set = apply(flips(dataset, [0, 4, 9] if row["axis_value"] == 0 else [1, 2]), dataset)
+        expected = train_one(training_set, SHORT, seed=seed("victim", repeat=row["repeat"]))
+        assert digest(parameters) == digest(expected.parameters)
+        assert row["epochs"] == expected.epochs == 2
+        assert (row["train_accuracy"], row["fitted_share"]) == (expected.train_accuracy, expected.fitted_share)
+        network = rebuild("mlp", (1, 8, 8), CLASSES, parameters, CPU)
+        answers = network(torch.from_numpy(dataset.test_float())).argmax(1).numpy()
+        assert row["natural_accuracy"] == pytest.approx((answers == dataset.test_labels).mean(), abs=1e-12)
+        assert row["memorised"] == (expected.train_accuracy == 1)
+
+
+def test_memorised_are_the_victims_that_fit_every_point(tmp_path: Path):
+    patient = dataclasses.asdict(Recipe(epochs=200, batch_size=16, learning_rate=5e-3))
+    assert chunk(tmp_path / "patient", 0, 1, recipe=patient)["memorised"].tolist() == [True] * 4
+    assert chunk(tmp_path / "hasty", 0, 1)["memorised"].tolist() == [False] * 4
+
+
+def test_a_killed_chunk_goes_on_where_it_was_and_ends_as_if_nothing_had_happened(
+    tmp_path: Path, trained, monkeypatch: pytest.MonkeyPatch
+):
+    undisturbed = chunk(tmp_path / "undisturbed", 0, 2)
+    train = engine._train_one
+    trained.clear()
+
+    def interrupted(job: VictimJob, *arguments: Any) -> Victim:
+        if job.key == victim_key(1, 1):
+            raise KeyboardInterrupt
+        return train(job, *arguments)
+
+    monkeypatch.setattr(engine, "_train_one", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        chunk(tmp_path / "killed", 0, 2)
+    assert [file.name for file in (tmp_path / "killed").iterdir()] == ["draw-0_repeats-0-2.safetensors.unfinished"]
+    assert trained == keys(range(3))[:4]
+    trained.clear()
+    monkeypatch.setattr(engine, "_train_one", train)
+    resumed = chunk(tmp_path / "killed", 0, 2)
+    assert trained == keys(range(3))[4:]
+    pd.testing.assert_frame_equal(resumed, undisturbed, check_exact=True)
+    assert [file.name for file in (tmp_path / "killed").iterdir()] == ["draw-0_repeats-0-2.safetensors"]
+    name = "draw-0_repeats-0-2.safetensors"
+    assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
+
+
+def test_asking_for_more_repeats_trains_only_the_new_victims(tmp_path: Path, trained):
+    undisturbed = chunk(tmp_path / "undisturbed", 1, 4)
+    chunk(tmp_path / "grown", 0, 2)
+    trained.clear()
+    grown = chunk(tmp_path / "grown", 1, 4)
+    assert trained == keys(range(3, 5))
+    pd.testing.assert_frame_equal(grown, undisturbed, check_exact=True)
+    name = "draw-0_repeats-1-4.safetensors"
+    assert (tmp_path / "grown" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
+
+
+def test_a_finished_chunk_that_is_asked_for_again_trains_nothing(tmp_path: Path, trained):
+    first = chunk(tmp_path / "victims", 0, 1)
+    trained.clear()
+    pd.testing.assert_frame_equal(chunk(tmp_path / "victims", 0, 1), first, check_exact=True)
+    assert trained == []
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "recipe": {"recipe": {**dataclasses.asdict(SHORT), "learning_rate": 4e-3}},
+    "code version": {"code_version": "2"},
+    "precision": {"precision": "bfloat16"},
+    "model": {"model": "strided"},
+    "data set": {"dataset": toy(seed=1)},
+    "test set": {"dataset": dataclasses.replace(toy(), test_labels=1 - toy().test_labels % 2)},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_victims_of_another_identity_are_not_reused(tmp_path: Path, trained, change):
+    chunk(tmp_path / "victims", 0, 1)
+    trained.clear()
+    again = chunk(tmp_path / "victims", 0, 1, **CHANGES[change])
+    assert trained == keys(range(2))
+    fresh = chunk(tmp_path / "fresh", 0, 1, **CHANGES[change])
+    pd.testing.assert_frame_equal(again, fresh, check_exact=True)
+    name = "draw-0_repeats-0-1.safetensors"
+    assert (tmp_path / "victims" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
+
+
+def edited(position: int) -> Poison:
+    """Another version of the first poison, [0, 4, 9] flipped to the next class."""
+    dataset, images = toy(), 255 - toy().train_images[:2]
+    flipped = flips(dataset, [0, 4, 9])
+    return [
+        flips(dataset, [0, 4, 10]),
+        dataclasses.replace(flipped, relabel_label=(flipped.relabel_label + 1) % CLASSES),
+        dataclasses.replace(flipped, append_images=images, append_labels=np.array([0, 1])),
+        dataclasses.replace(flipped, num_classes=CLASSES + 1),  # the same labels, a wider last layer
+        Poison(CLASSES, replace_index=np.array([0]), replace_images=images[:1], replace_labels=np.array([0])),
+    ][position]
+
+
+@pytest.mark.parametrize("position", range(5))
+def test_a_changed_poison_retrains_its_own_victims_and_no_others(tmp_path: Path, trained, position):
+    chunk(tmp_path / "victims", 0, 1)
+    trained.clear()
+    (tmp_path / "other").mkdir()
+    other = poison_file(tmp_path / "other", edited(position), flips(toy(), [1, 2]))
+    chunk(tmp_path / "victims", 0, 1, poisons=other)
+    assert trained == [victim_key(0, repeat) for repeat in range(2)]
+
+
+def test_an_appended_image_is_part_of_the_identity(tmp_path: Path, trained):
+    for number in range(2):
+        images = 255 - toy().train_images[number : number + 1]
+        poison = Poison(CLASSES, append_images=images, append_labels=np.array([0]))
+        chunk(tmp_path / "victims", 0, 0, poisons=poison_file(tmp_path, poison, flips(toy(), [1, 2])))
+    assert trained == [victim_key(0, 0), victim_key(1, 0), victim_key(0, 0)]
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-100], lambda content: b"\0" * 500])
+def test_a_damaged_file_is_not_reused(tmp_path: Path, trained, damage):
+    undisturbed = chunk(tmp_path / "undisturbed", 0, 1)
+    chunk(tmp_path / "victims", 0, 0)
+    older = tmp_path / "victims" / "draw-0_repeats-0-0.safetensors"
+    content = damage(older.read_bytes())
+    older.write_bytes(content)
+    checkpoint = tmp_path / "victims" / "draw-0_repeats-0-1.safetensors.unfinished"
+    checkpoint.write_bytes(content)
+    trained.clear()
+    pd.testing.assert_frame_equal(chunk(tmp_path / "victims", 0, 1), undisturbed, check_exact=True)
+    assert trained == keys(range(2))
+    assert not checkpoint.exists()
+
+
+def test_a_poison_that_is_not_legal_trains_nothing(tmp_path: Path, trained):
+    illegal = flips(toy(), [63, 62])
+    few = toy(train=63)
+    with pytest.raises(InputError, match=r"position 63 of 'toy', allowed are 0 … 62"):
+        chunk(tmp_path / "victims", 0, 0, poisons=poison_file(tmp_path, illegal, illegal), dataset=few)
+    assert trained == []
+
+
+# ------------------------------------------------------------------------------------------------ proxy
+
+
+def test_a_proxy_is_a_clean_victim_whose_seed_no_victim_has():
+    dataset = toy()
+    clean = apply(Poison(CLASSES), dataset)
+    proxies = [train_proxy(dataset, "mlp", dataclasses.asdict(SHORT), number, device="cpu") for number in range(2)]
+    assert digest(proxies[0].parameters) != digest(proxies[1].parameters)
+    for number, proxy in enumerate(proxies):
+        same = train_one(clean, SHORT, seed=seed("proxy", proxy_seed=number))
+        victim = train_one(clean, SHORT, seed=seed("victim", repeat=number))
+        assert digest(proxy.parameters) == digest(same.parameters) != digest(victim.parameters)
+
+
+def test_out_of_fold_probabilities_are_those_of_models_that_have_not_seen_the_point():
+    # Labels at random: a model that has seen a point knows its label, any other can only guess.
+    generator = np.random.default_rng(0)
+    dataset = toy(train=240)
+    random_labels = generator.integers(0, CLASSES, 240)
+    noise = generator.integers(0, 256, dataset.train_images.shape, dtype=np.uint8)
+    dataset = dataclasses.replace(dataset, train_labels=random_labels, train_images=noise)
+    recipe = dataclasses.asdict(Recipe(epochs=60, batch_size=32, learning_rate=5e-3))
+    probabilities = out_of_fold_probabilities(dataset, "mlp", recipe, folds=4, device="cpu")
+    assert probabilities.shape == (240, CLASSES)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)  # softmax in single precision
+    share = (probabilities.argmax(1) == random_labels).mean()
+    assert share < 1 / 3 + 4 * np.sqrt(2 / 9 / 240)  # four standard errors above guessing
+    assert train_one(apply(Poison(CLASSES), dataset), Recipe(**recipe)).train_accuracy > 0.9
