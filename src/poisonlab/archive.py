@@ -56,10 +56,15 @@ def _provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _batches(folder: Path) -> list[dict[str, Any]]:
+    """Provenance of the batches that `folder` holds, oldest first."""
+    path = folder / "provenance.json"
+    return json.loads(path.read_text()) if path.is_file() else []
+
+
 def _add_provenance(folder: Path, settings: Mapping[str, Any]) -> None:
     """Append this batch's provenance; a batch that repeats the last one but for its date adds nothing."""
-    path = folder / "provenance.json"
-    batches = json.loads(path.read_text()) if path.is_file() else []
+    path, batches = folder / "provenance.json", _batches(folder)
     entry = _provenance(settings)
     if not batches or {**batches[-1], "date": None} != {**entry, "date": None}:
         batches.append(entry)
@@ -79,6 +84,16 @@ def _refuse_mixtures(conditions: pd.DataFrame, folder: Path) -> None:
                 raise InputError(
                     f"archive '{folder}' would mix {column} {found}; archive under another experiment name"
                 )
+
+
+def _refuse_another_recipe(conditions: pd.DataFrame, folder: Path, settings: Mapping[str, Any]) -> None:
+    """Check that a recipe of the same name still says what it said in earlier batches."""
+    for batch, name in itertools.product(_batches(folder), set(conditions["recipe"])):
+        old, new = batch["configuration"]["recipes"].get(name), settings["recipes"].get(name)
+        if old is not None and old != new:
+            raise InputError(
+                f"archive '{folder}' has victims of recipe '{name}' = {old}, these are of {new}; archive under another recipe name"
+            )
 
 
 def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -101,6 +116,7 @@ def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) 
         new = storage.read_table(tables / f"{name}.parquet", key)
         if name == "conditions":
             _refuse_mixtures(new if old is None else pd.concat([old, new]), folder)
+            _refuse_another_recipe(new, folder, settings)
         merged[name] = merge(old, new, key)
     conditions, victims = merged["conditions"], merged["victims"]
     counts = victims.groupby(["condition", "axis_value"], dropna=False)[["draw", "repeat"]].nunique().reset_index()

@@ -91,7 +91,7 @@ def issues_by_distance(name: str, traced: Mapping[int, pd.DataFrame], issues: pd
 def extremes(
     dataset: Dataset, traced: pd.DataFrame, issues: pd.DataFrame, count: int
 ) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-    """Images nearest to and farthest from the boundary, per class (thesis, Figure 4.5).
+    """Images nearest to and farthest from the boundary, per class (thesis, Figure 4.5): `count`, or as many as the smallest class has.
 
     Returns:
         Arrays `nearest_images` [classes, count, …], `nearest_steps`, `nearest_issue`, `nearest_index` [classes, count], the same for
@@ -100,6 +100,7 @@ def extremes(
     merged = traced.merge(issues, on="index", validate="one_to_one").sort_values(
         ["label", "steps", "index"], kind="stable"
     )
+    count = min(count, *merged.groupby("label").size())
     arrays: dict[str, list[np.ndarray]] = {}
     for _, points in merged.groupby("label"):
         for side, chosen in (("nearest", points.iloc[:count]), ("farthest", points.iloc[: -count - 1 : -1])):

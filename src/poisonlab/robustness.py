@@ -72,7 +72,7 @@ def evaluate(
                     "epsilon": epsilon,
                     "steps": settings["steps"],
                     "n_points": int(fooled[position, of_class].size),
-                    "adversarial_accuracy": 1 - float(fooled[position, of_class].mean()),
+                    "adversarial_accuracy": float((~fooled[position, of_class]).mean()),
                     "still_correct": float(correct[position, of_class].mean()),
                 }
             )

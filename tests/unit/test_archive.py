@@ -14,7 +14,7 @@ from poisonlab.errors import InputError
 from poisonlab.storage import read_table, read_tensors, write_table, write_tensors
 from poisonlab.tables import KEYS
 
-SETTINGS = {"device": "cpu", "draws": 2}
+SETTINGS = {"device": "cpu", "draws": 2, "recipes": {"short": {"epochs": 5}}}
 EPSILONS = (0.1, 0.3)
 VALUES = {"clean": [np.nan], "bucket": [0.0, 1.0]}
 IDENTITY = {"study": "label_noise", "experiment": "one"}
@@ -236,3 +236,13 @@ def test_a_survey_replaces_the_older_one(tmp_path: Path):
     arrays, metadata = read_tensors(tmp_path / "archive" / "extremes.safetensors")
     assert arrays["nearest_steps"].tolist() == [1]
     assert metadata == {"class_names": "[]"}
+
+
+def test_a_recipe_that_says_something_else_under_the_same_name_is_refused(tmp_path: Path):
+    archive = tmp_path / "archive"
+    archive_experiment(run(tmp_path / "first", range(2), range(3)), archive, SETTINGS)
+    before = contents(archive)
+    changed = SETTINGS | {"recipes": {"short": {"epochs": 9}}}
+    with pytest.raises(InputError, match=r"victims of recipe 'short' = .*5.*9.*archive under another recipe name"):
+        archive_experiment(run(tmp_path / "second", range(2, 3), range(3)), archive, changed)
+    assert contents(archive) == before

@@ -1,0 +1,91 @@
+"""Adversarial accuracy is what `evaluate` says it is, for every goal."""
+
+import numpy as np
+import pytest
+import torch
+
+from poisonlab.attacks import Attack, perturb
+from poisonlab.robustness import COLUMNS, evaluate, evaluate_chunk
+from poisonlab.victims import engine
+
+CPU = torch.device("cpu")
+PGD = {"norm": "linf", "epsilon": [0.0, 0.05, 0.1], "steps": 5, "step_size": None, "random_start": False, "restarts": 1}
+
+
+@pytest.fixture(scope="module")
+def model(digits, digits_parameters):
+    return engine.rebuild("mlp", digits.input_shape, digits.num_classes, digits_parameters, CPU)
+
+
+def fooled_and_right(model, digits, chosen, epsilon, targets):
+    """What each number of PGD steps from none to all does to the chosen test points, without the active set."""
+    images, labels = torch.from_numpy(digits.test_float()[chosen]), torch.from_numpy(digits.test_labels[chosen])
+    fooled = torch.zeros(len(images), dtype=torch.bool)
+    right = torch.zeros_like(fooled)
+    for steps in range(PGD["steps"] + 1):
+        settings = Attack(steps=max(steps, 1), step_size=2.5 / PGD["steps"])
+        moved = perturb(model, images, labels, epsilon, settings, targets=targets) if steps else images
+        answers = engine.predict(model, moved)
+        hit = answers != labels if targets is None else answers == targets
+        # A point leaves at its first success, so its last answer is the one that fooled the model.
+        right = torch.where(fooled, right, answers == labels)
+        fooled |= hit
+    return fooled.numpy(), right.numpy()
+
+
+def test_targeted_adversarial_accuracy_is_the_share_of_the_source_class_that_does_not_become_the_target(digits, model):
+    rows = evaluate(model, digits, "pgd", {**PGD, "goal": "target"}, 4, 5, CPU)
+    chosen = np.flatnonzero(digits.test_labels == 4)
+    assert [row["epsilon"] for row in rows] == PGD["epsilon"]
+    for row in rows:
+        fooled, right = fooled_and_right(model, digits, chosen, row["epsilon"], torch.full((len(chosen),), 5))
+        assert (row["goal"], row["attack_source"], row["attack_target"], row["n_points"]) == (
+            "targeted",
+            4,
+            5,
+            len(chosen),
+        )
+        # Verdicts are equal; the means are taken in other orders.
+        assert row["adversarial_accuracy"] == pytest.approx(1 - fooled.mean(), abs=1e-12)
+        assert row["still_correct"] == pytest.approx(right.mean(), abs=1e-12)
+
+
+def test_untargeted_adversarial_accuracy_is_the_share_of_all_test_points_that_stays_correct(digits, model):
+    rows = evaluate(model, digits, "pgd", {**PGD, "goal": "untargeted"}, 4, 5, CPU)
+    answers = engine.predict(model, torch.from_numpy(digits.test_images)).numpy()
+    assert rows[0]["adversarial_accuracy"] == pytest.approx((answers == digits.test_labels).mean(), abs=1e-12)
+    for row in rows:
+        fooled, _ = fooled_and_right(model, digits, slice(None), row["epsilon"], None)
+        assert (row["goal"], row["attack_source"], row["n_points"]) == ("untargeted", None, len(digits.test_labels))
+        assert row["adversarial_accuracy"] == row["still_correct"] == pytest.approx(1 - fooled.mean(), abs=1e-12)
+    assert rows[0]["adversarial_accuracy"] > rows[-1]["adversarial_accuracy"]
+
+
+def test_the_goal_next_gives_every_class_what_its_own_targeted_attack_gives(digits, model):
+    rows = evaluate(model, digits, "pgd", {**PGD, "goal": "next"}, 4, 5, CPU)
+    assert len(rows) == digits.num_classes * len(PGD["epsilon"])
+    for source in (4, 9):
+        target = (source + 1) % digits.num_classes
+        alone = evaluate(model, digits, "pgd", {**PGD, "goal": "target"}, source, target, CPU)
+        assert [row for row in rows if row["attack_source"] == source] == alone
+
+
+def test_a_chunk_gives_a_row_for_every_victim_and_attack(digits, digits_parameters):
+    identity = {
+        "study": "s", "experiment": "e", "condition": "c", "axis_value": None, "draw": 0,
+        "dataset": "digits", "model": "mlp", "recipe": "r", "precision": "float32",
+    }  # fmt: skip
+    victims = [({**identity, "repeat": repeat}, digits.num_classes, digits_parameters) for repeat in (0, 1)]
+    attacks = {"pgd": {**PGD, "goal": "target"}, "fgsm": {**PGD, "goal": "target", "steps": 1}}
+    frame = evaluate_chunk(victims, digits, {"attacks": attacks, "source": 4, "target": 5}, "cpu")
+    assert tuple(frame.columns) == COLUMNS
+    assert frame.groupby(["repeat", "attack"]).size().to_dict() == {
+        (repeat, attack): 3 for repeat in (0, 1) for attack in ("fgsm", "pgd")
+    }
+    # The same victim twice gives the same numbers; five steps of PGD fool at least as many points as one of FGSM here.
+    first, second = (
+        frame[frame["repeat"] == repeat].drop(columns="repeat").reset_index(drop=True) for repeat in (0, 1)
+    )
+    assert first.equals(second)
+    largest = first[first["epsilon"] == 0.1].set_index("attack")["adversarial_accuracy"]
+    assert largest["pgd"] <= largest["fgsm"]
