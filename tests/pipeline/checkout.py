@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,13 @@ SOURCE = ("Snakefile", "config.yaml", "config", "profiles", "workflow", "src", "
 SMOKE = ("--configfile", "tests/config/smoke.yaml")
 EXPERIMENT = "label_noise/digits01_0to1"  # the one that the smoke configuration runs
 TIMEOUT = 540.0  # seconds: a run takes about one minute, and other work may share the machine
+
+
+def write_config(folder: Path, content: object) -> str:
+    """Write a configuration to lay over the others (JSON is YAML) and return its name."""
+    file = folder / "overlay.yaml"
+    file.write_text(json.dumps(content))
+    return str(file)
 
 
 @dataclass(frozen=True)
@@ -82,12 +90,12 @@ class Checkout:
         )
 
     def stale(self, *arguments: str) -> dict[str, set[str]]:
-        """What a run would make now: rule → its files that are missing or would be made again. Runs nothing.
+        """What a run of the smoke configuration would make now: rule → its files that are missing or would be made again.
 
-        This is Snakemake's own table, one line per file; its last column says what the plan is.
+        Runs nothing. This is Snakemake's own table, one line per file; its last column says what the plan is.
         """
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", *arguments, *SMOKE, "--summary"],
+            [sys.executable, "-m", "snakemake", *SMOKE, *arguments, "--summary"],
             cwd=self.folder,
             env=self.environment(),
             capture_output=True,

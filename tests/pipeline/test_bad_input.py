@@ -1,6 +1,5 @@
 """Bad input ends a run with one line that says what is wrong and what to do, and costs nothing that is there."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkout import SMOKE, Checkout, NewCheckout
+from checkout import SMOKE, Checkout, NewCheckout, write_config
 
 Arrays = dict[str, np.ndarray]
 # Nobody listens there: a machine without a network, as far as downloads go.
@@ -27,13 +26,6 @@ def expect_line(output: str, *parts: str) -> None:
         == 1
     )
     assert "Traceback" not in output
-
-
-def write_config(folder: Path, content: object) -> str:
-    """Write a configuration to lay over the others; JSON is YAML."""
-    file = folder / "bad.yaml"
-    file.write_text(json.dumps(content))
-    return str(file)
 
 
 def experiment(**entries: object) -> dict[str, object]:
