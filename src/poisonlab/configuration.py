@@ -60,6 +60,10 @@ def check(config: Config, schema_path: Path) -> Config:
     )
     if errors:
         raise InputError(f"configuration: {_one_line(errors[0])}")
+    for study in STUDIES:
+        for entry in config.get(study, {}).get("experiments", {}).values():
+            if "buckets" in entry and entry["buckets"]["minimum"] is None:
+                entry["buckets"]["minimum"] = 2 * entry["flip"]["budget"]
     _check_names(config)
     return config
 
@@ -160,7 +164,7 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
                 f"{where}.buckets.paths are of data set '{paths['dataset']}', the experiment's is '{entry['dataset']}'; "
                 "choose paths of the same"
             )
-        count, minimum = entry["buckets"]["count"], entry["buckets"]["minimum"] or 2 * flip["budget"]
+        count, minimum = entry["buckets"]["count"], entry["buckets"]["minimum"]
         if counts is not None and count * minimum > counts[flip["source"]]:
             raise InputError(
                 f"{where}.buckets: {count} buckets of at least {minimum} points need {count * minimum} images of class {flip['source']}, "

@@ -149,13 +149,8 @@ class Plan:
     def bucket_settings(self, study: str, experiment: str) -> dict[str, Any]:
         """What cutting buckets depends on."""
         entry = self.experiment(study, experiment)
-        buckets = entry["buckets"]
-        minimum = buckets["minimum"] or 2 * entry["flip"]["budget"]
-        return {
-            "source_class": entry["flip"]["source"],
-            "count": buckets["count"],
-            "scheme": buckets["scheme"],
-            "minimum": minimum,
+        return {"source_class": entry["flip"]["source"]} | {
+            key: entry["buckets"][key] for key in ("count", "scheme", "minimum")
         }
 
     def bucket_files(self, study: str, experiment: str) -> list[str]:
