@@ -31,9 +31,10 @@ rule tables:
         [f"results/tables/paths/{name}/lengths.parquet" for name in plan.surveys],
 
 
+# Archives what is there: a study's experiments may be run, and archived, one after the other.
 rule archive:
     input:
-        rules.tables.input,
+        [file for file in rules.tables.input if Path(file).is_file()],
     log:
         "results/logs/archive.log",
     resources:
@@ -41,8 +42,6 @@ rule archive:
         runtime=10,
     params:
         archive=str(ROOT / "archive"),
-        experiments=plan.experiments,
-        surveys=plan.surveys,
         config=plan.config,
     script:
         "../scripts/archive.py"

@@ -6,7 +6,7 @@ with job(snakemake):
     from poisonlab.archive import archive_experiment, archive_survey
 
     params, root = snakemake.params, Path(snakemake.params.archive)
-    for study, name in params.experiments:
-        archive_experiment(Path("results/tables") / study / name, root / study / name, params.config)
-    for name in params.surveys:
-        archive_survey(Path("results/tables/paths") / name, root / "paths" / name, params.config)
+    for table in map(Path, snakemake.input):
+        study, name = table.parts[-3:-1]
+        archive_one = archive_survey if study == "paths" else archive_experiment
+        archive_one(table.parent, root / study / name, params.config)
