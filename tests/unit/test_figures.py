@@ -328,6 +328,15 @@ def test_without_a_targeted_attack_the_option_attack_decides_and_the_caption_cha
     assert "still classified correctly" in caption
 
 
+def test_an_attack_that_only_the_clean_victims_met_changes_nothing():
+    data = tables()
+    rows = data["robustness"]
+    clean = rows[(rows["condition"] == "clean") & (rows["attack"] == "pgd")]
+    further = clean.assign(attack="pgd_next", adversarial_accuracy=0.0)
+    _, caption = draw("bucket_curve", {**data, "robustness": pd.concat([rows, further], ignore_index=True)})
+    assert caption == draw("bucket_curve", data)[1]
+
+
 @pytest.mark.parametrize(
     ("condition", "strategy"), [("clean", "none"), ("random", "random"), ("bucket", "path_bucket")]
 )

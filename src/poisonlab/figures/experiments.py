@@ -131,13 +131,16 @@ def direction(name: str, facts: Mapping[str, Any], class_names: Sequence[str] | 
 def attack_rows(robustness: pd.DataFrame, experiment: Experiment, options: Mapping[str, Any]) -> pd.DataFrame:
     """Return the rows of `robustness` for the one attack and radius that a figure shows.
 
-    An attack from the poisons' source to their target class goes before any other; the options `attack` and `epsilon`
-    settle the rest.
+    Attacks that only some of the conditions met do not count, and an attack from the poisons' source to their target class goes before
+    any other; the options `attack` and `epsilon` settle the rest.
 
     Raises:
         InputError: no attack, or more than one, fits.
     """
     rows = robustness[robustness["experiment"] == experiment.name]
+    # A condition may meet further attacks of its own; what compares conditions is an attack that all of them met.
+    met = rows.groupby("attack")["condition"].nunique()
+    rows = rows[rows["attack"].isin(met.index[met == met.max()])]
     if (attack := options.get("attack")) is not None:
         rows = _kept(rows, rows["attack"] == attack, "attack", attack, experiment.name)
     targeted = (
