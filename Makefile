@@ -30,7 +30,7 @@ test: lint
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/ready
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/mypy

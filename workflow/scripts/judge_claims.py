@@ -2,7 +2,6 @@ from poisonlab.jobs import job
 
 with job(snakemake):
     from poisonlab.claims import judge, load_claims, write_scorecard
-
     from poisonlab.storage import read_table
 
     tables = {
