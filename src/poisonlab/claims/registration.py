@@ -1,4 +1,4 @@
-"""The registered claims: what is measured, where, and with which margins and least n, written down before the runs."""
+"""The registered claims: what is measured, where, and with which margins and least n, written down before there are results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ def write_scorecard(frame: pd.DataFrame, markdown_path: str | Path, csv_path: st
         "# Scorecard",
         "",
         "Published claims against what was measured. Estimands, margins and least sizes were registered in "
-        "`config/claims.yaml` before the runs; every number and verdict below is computed from the result tables by "
+        "`config/claims.yaml` before there were results; every number and verdict below is computed from the result tables by "
         "`poisonlab.claims`, none is typed in. Intervals are 95 %, for new draws and new repeats (for surveys: new "
         "proxies); n is draws × repeats.",
         "",
