@@ -2,6 +2,7 @@
 # make test        set up, run the tests
 # make published   the published data sets, budgets and repeats (hours to days; stop and start it as you like)
 # make archive     merge the tables of the published run into archive/
+# make benchmark   compare the engines and attacks with what a user would pick instead (about 15 minutes)
 # make documents   draw the figures and judge the claims of docs/ from archive/, without training
 
 CORES ?= all
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 RUN = $(BIN)/python -m poisonlab.run --cores $(CORES)
 PUBLISHED := --configfile config/published.yaml
 
-.PHONY: reproduce published archive documents test lint requirements clean
+.PHONY: reproduce published archive benchmark documents test lint requirements clean
 
 reproduce: $(VENV)/ready
 	$(RUN) $(ARGS)
@@ -23,8 +24,12 @@ published: $(VENV)/ready
 archive: $(VENV)/ready
 	$(RUN) archive $(PUBLISHED) $(ARGS)
 
+benchmark: $(VENV)/ready
+	$(BIN)/python -m poisonlab.benchmark.measure $(ARGS)
+	$(BIN)/python -m poisonlab.benchmark.report results/benchmark.json results
+
 documents: $(VENV)/ready
-	$(RUN) figures scorecard --config source=archive $(ARGS)
+	$(RUN) figures scorecard pages --config source=archive $(ARGS)
 
 test: lint
 	$(BIN)/python -m pytest $(ARGS)
@@ -36,11 +41,12 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/snakemake --quiet all --lint
 
-# uv takes the standard wheels and checks every hash.
+# uv takes the standard wheels and checks every hash. It compiles them too: a run starts well over a hundred processes, none of which
+# would keep its bytecode where PYTHONDONTWRITEBYTECODE is set.
 $(VENV)/ready: requirements.txt pyproject.toml
 	python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
-	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.txt
+	$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements.txt
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
 	touch $@
 

@@ -1,5 +1,6 @@
 """The way of the data, from a data set to figures, scorecard and report. Start with `make reproduce`; README.md says more."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ sys.path.append(str(Path.cwd()))
 
 from poisonlab.errors import InputError
 from poisonlab.jobs import jobs_die_with_this_process
-from poisonlab.plan import Plan
+from poisonlab.plan import Plan, published_number
 
 jobs_die_with_this_process()
 
@@ -55,9 +56,8 @@ wildcard_constraints:
     model=r"[A-Za-z0-9_.:]+",
     recipe="[A-Za-z][A-Za-z0-9_]*",
     proxy_seed=r"\d+",
-    draw=r"\d+",
-    first=r"\d+",
-    last=r"\d+",
+    draws=r"\d+-\d+",
+    repeats=r"\d+-\d+",
 
 
 include: "workflow/rules/data.smk"
@@ -66,6 +66,7 @@ include: "workflow/rules/paths.smk"
 include: "workflow/rules/poison.smk"
 include: "workflow/rules/victims.smk"
 include: "workflow/rules/robustness.smk"
+include: "workflow/rules/probes.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 
@@ -76,3 +77,4 @@ rule all:
         rules.tables.input,
         rules.figures.input,
         rules.scorecard.input,
+        rules.pages.input,

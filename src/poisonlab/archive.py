@@ -80,7 +80,7 @@ def _refuse_mixtures(conditions: pd.DataFrame, folder: Path) -> None:
         (SAME_IN_CONDITION, [group for _, group in conditions.groupby("condition")]),
     ):
         for column, group in itertools.product(columns, groups):
-            found = sorted(set(group[column]))
+            found = sorted(group[column].drop_duplicates(), key=str)
             if len(found) > 1:
                 raise InputError(
                     f"archive '{folder}' would mix {column} {found}; archive under another experiment name"
@@ -90,8 +90,9 @@ def _refuse_mixtures(conditions: pd.DataFrame, folder: Path) -> None:
 def _refuse_another_recipe(conditions: pd.DataFrame, folder: Path, settings: Mapping[str, Any]) -> None:
     """Check that a recipe of the same name still says what it said in earlier batches."""
     for batch, name in itertools.product(_batches(folder), set(conditions["recipe"])):
-        old, new = batch["configuration"]["recipes"].get(name), settings["recipes"].get(name)
-        if old is not None and old != new:
+        old, new = batch["configuration"]["recipes"].get(name), settings["recipes"].get(name, {})
+        # A setting that a batch does not know had its default then.
+        if old is not None and old != {key: new[key] for key in old if key in new}:
             raise InputError(
                 f"archive '{folder}' has victims of recipe '{name}' = {old}, these are of {new}; archive under another recipe name"
             )
@@ -131,9 +132,12 @@ def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) 
 
 
 def archive_survey(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:
-    """Put the path lengths, label issues and extreme images of a survey into `folder`, in place of older ones."""
-    for name in ("lengths", "issues"):
-        _write_gzip(storage.read_table(tables / f"{name}.parquet"), folder / f"{name}.csv.gz")
-    with storage.atomic(folder / "extremes.safetensors") as temporary:
-        shutil.copyfile(tables / "extremes.safetensors", temporary)
+    """Put the tables and images of a survey into `folder`, in place of older ones; those that it was not asked for stay out."""
+    for name in ("lengths", "issues", "nets"):
+        if (table := tables / f"{name}.parquet").is_file():
+            _write_gzip(storage.read_table(table), folder / f"{name}.csv.gz")
+    for name in ("extremes", "example"):
+        if (images := tables / f"{name}.safetensors").is_file():
+            with storage.atomic(folder / images.name) as temporary:
+                shutil.copyfile(images, temporary)
     _add_provenance(folder, settings)

@@ -55,6 +55,9 @@ def check(config: Config, schema_path: Path) -> Config:
         InputError: the first thing that is not allowed: by the schema, or because a name, class, budget, strategy or file does not exist.
     """
     config = json.loads(json.dumps(config))
+    # Snakemake reads `--config keep_victims=false` as a word: it knows True and False only.
+    for key, value in config.items():
+        config[key] = {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
     errors = sorted(
         _with_defaults(schema_path).iter_errors(config), key=lambda error: list(map(str, error.absolute_path))
     )
@@ -122,17 +125,30 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
         _entry(config, "attacks", attack, f"{where}.attacks")
     flip, specification = entry["flip"], config["datasets"][entry["dataset"]]
     names, counts = datasets.class_names(specification), datasets.class_counts(specification)
-    if flip["source"] == flip["target"]:
-        raise InputError(f"{where}.flip relabels class {flip['source']} to itself; choose another target")
     for key in ("source", "target"):
-        if names is not None and flip[key] >= len(names):
+        if names is not None and isinstance(flip[key], int) and flip[key] >= len(names):
             raise InputError(
                 f"{where}.flip.{key}: class {flip[key]} is not in '{entry['dataset']}' (0 … {len(names) - 1}); choose one of these"
             )
-    if counts is not None and flip["budget"] > counts[flip["source"]]:
+    one_pair = isinstance(flip["source"], int) and isinstance(flip["target"], int)
+    if one_pair or names is not None:
+        for source, target in strategies.pairs(flip["source"], flip["target"], len(names or ())):
+            if source == target:
+                raise InputError(f"{where}.flip relabels class {source} to itself; choose another target")
+            if counts is not None and flip["budget"] > counts[source]:
+                raise InputError(
+                    f"poison budget {flip['budget']} exceeds the {counts[source]} images of class {source} in "
+                    f"'{entry['dataset']}'; lower {where}.flip.budget"
+                )
+    for attack in [*entry["attacks"], *(a for c in entry["conditions"].values() for a in c["attacks"])]:
+        if config["attacks"][attack]["goal"] == "target" and not one_pair:
+            raise InputError(
+                f"{where}: attack '{attack}' leads from one source class to one target class, the flip is {flip['source']} → "
+                f"{flip['target']}; choose an attack of goal next or untargeted"
+            )
+    if entry["redraw"] and datasets.SOURCES[specification["source"]].kind != "toy":
         raise InputError(
-            f"poison budget {flip['budget']} exceeds the {counts[flip['source']]} images of class {flip['source']} in "
-            f"'{entry['dataset']}'; lower {where}.flip.budget"
+            f"{where}.redraw: '{entry['dataset']}' is no toy whose points could be drawn anew; set redraw: false"
         )
     for name, condition in entry["conditions"].items():
         strategy = strategies.find(condition["strategy"])
@@ -157,6 +173,10 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
             raise InputError(
                 f"{where}.conditions.{name}: strategy '{strategy.name}' needs buckets; add {where}.buckets"
             )
+    if "buckets" in entry and not one_pair:
+        raise InputError(
+            f"{where}.buckets are of one class, the flip is {flip['source']} → {flip['target']}; give its source and target as numbers"
+        )
     if "buckets" in entry:
         paths = _entry(config, "paths", entry["buckets"]["paths"], f"{where}.buckets.paths")
         if paths["dataset"] != entry["dataset"]:

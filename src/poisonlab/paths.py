@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from poisonlab import active_set
 from poisonlab.active_set import ACTIVE_POINTS, Box
 from poisonlab.datasets.dataset import Dataset
-from poisonlab.victims import engine
+from poisonlab.models.inference import rebuild, resolve_device, to_float
+
+
+def _step(step_size: float, box: Box) -> active_set.Advance:
+    def advance(points: Tensor, gradient: Tensor, where: Tensor) -> Tensor:
+        moved = points + step_size * gradient.sign()
+        return moved if box is None else moved.clamp(*box)
+
+    return advance
 
 
 def path_lengths(
@@ -38,16 +46,29 @@ def path_lengths(
     Returns:
         steps [n], `max_steps` where the boundary was not reached; reached [n] bool.
     """
-
-    def advance(points: Tensor, gradient: Tensor, where: Tensor) -> Tensor:
-        moved = points + step_size * gradient.sign()
-        return moved if box is None else moved.clamp(*box)
-
     aims = labels if targets is None else targets
+    advance = _step(step_size, box)
     steps, reached, _ = active_set.run(
         model, images, aims, labels, targets is not None, advance, max_steps, places, progress
     )
     return steps, reached
+
+
+def path_points(
+    model: nn.Module, images: Tensor, targets: Tensor, step_size: float, max_steps: int, box: Box = None
+) -> list[Tensor]:
+    """Every point of the targeted adversarial paths of a few images [n, …]: for each, [steps + 1, …], the image itself first."""
+    paths = [[image] for image in images]
+    advance = _step(step_size, box)
+
+    def recorded(points: Tensor, gradient: Tensor, where: Tensor) -> Tensor:
+        moved = advance(points, gradient, where)
+        for position, point in zip(where.tolist(), moved, strict=True):
+            paths[position].append(point)
+        return moved
+
+    active_set.run(model, lambda positions: images[positions], targets, targets, True, recorded, max_steps, len(images))
+    return [torch.stack(path) for path in paths]
 
 
 def path_targets(labels: np.ndarray, goal: str, num_classes: int) -> np.ndarray | None:
@@ -71,13 +92,13 @@ def trace(
     Returns:
         One row per training point: index, label, target (−1 for untargeted), steps, reached.
     """
-    where = engine.resolve_device(device)
-    model = engine.rebuild(model_name, dataset.input_shape, dataset.num_classes, dict(parameters), where)
+    where = resolve_device(device)
+    model = rebuild(model_name, dataset.input_shape, dataset.num_classes, dict(parameters), where)
     images = torch.from_numpy(dataset.train_images).to(where)
     targets = path_targets(dataset.train_labels, goal, dataset.num_classes)
     steps, reached = path_lengths(
         model,
-        lambda positions: engine.to_float(images[positions]),
+        lambda positions: to_float(images[positions]),
         torch.from_numpy(dataset.train_labels).to(where),
         step_size,
         max_steps,

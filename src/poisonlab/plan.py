@@ -1,5 +1,9 @@
 """What a configuration makes the pipeline do: the files of a run, and the parameters that each job depends on. Imports no torch."""
 
+import csv
+import gzip
+import itertools
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,21 +19,36 @@ from poisonlab.errors import InputError
 from poisonlab.figures import FIGURES, FigureKind
 
 TABLES = ("conditions", "victims", "robustness")
+PROBED_POINTS = 500  # test points at which a victim's local Lipschitz constants are estimated
 SURVEY_TABLES = ("lengths", "issues")
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """The repeats first … last of one draw of one condition: one training job."""
+    """Some draws and repeats of a condition: one training job."""
 
-    draw: int
-    first: int
-    last: int
+    draws: range
+    repeats: range
 
     @property
     def name(self) -> str:
         """Its part of a file name."""
-        return f"draw-{self.draw}_repeats-{self.first}-{self.last}"
+        return f"draws-{span(self.draws)}_repeats-{span(self.repeats)}"
+
+
+def span(numbers: range) -> str:
+    """Write a range into a file name, "0-7"; `jobs.numbers` reads it."""
+    return f"{numbers[0]}-{numbers[-1]}"
+
+
+def published_number(figure: str) -> str:
+    """Number of a published figure by the name of its file: "fig_4_6b" is "Fig. 4.6b", any other name has none."""
+    number = re.fullmatch(r"fig_(\d+)_(\d+[a-z]?)", figure)
+    return f"Fig. {number[1]}.{number[2]}" if number else ""
+
+
+def _parts(count: int, size: int) -> list[range]:
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]
 
 
 class Plan:
@@ -56,19 +75,56 @@ class Plan:
     @cached_property
     def experiments(self) -> list[tuple[str, str]]:
         """(study, experiment) of everything that runs."""
-        return [(study, name) for study in self.config["studies"] for name in self.config.get(study, {}).get("run", [])]
+        chosen = [
+            (study, name) for study in self.config["studies"] for name in self.config.get(study, {}).get("run", [])
+        ]
+        if not self.config["skip_archived"]:
+            return chosen
+        return [key for key in chosen if any(self.chunks(*key, name) for name in self.experiment(*key)["conditions"])]
+
+    @cached_property
+    def archived(self) -> dict[tuple[str, str], set[tuple[str, float | None, int, int]]]:
+        """(study, experiment) → (condition, axis value, draw, repeat) of every victim that the archive holds."""
+        victims = {}
+        for table in (self.root / "archive").glob("*/*/victims.csv.gz"):
+            with gzip.open(table, "rt") as rows:  # not with pandas, which every job would import to read the plan
+                victims[table.parts[-3], table.parts[-2]] = {
+                    (
+                        row["condition"],
+                        float(value) if (value := row["axis_value"]) else None,
+                        int(row["draw"]),
+                        int(row["repeat"]),
+                    )
+                    for row in csv.DictReader(rows)
+                }
+        return victims
 
     @cached_property
     def figures(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """(study, figure) → configuration, for every figure that can be asked for."""
+        """(study, figure) → configuration, for every figure that can be asked for; of the archive, with the experiments that it holds."""
         sections = {study: self.config.get(study, {}).get("figures", {}) for study in self.config["studies"]}
-        return {(study, name): entry for study, section in sections.items() for name, entry in section.items()}
+        entries = {(study, name): entry for study, section in sections.items() for name, entry in section.items()}
+        if self.config["source"] == "archive":
+            entries = {(study, name): self._archived_part(study, entry) for (study, name), entry in entries.items()}
+        return entries
+
+    def _archived_part(self, study: str, entry: dict[str, Any]) -> dict[str, Any]:
+        """Configuration of a figure without the experiments that are not archived; as it is where none is."""
+        there = [name for name in entry["experiments"] if Path(self._table(study, name, "robustness")).is_file()]
+        return {**entry, "experiments": there} if there else entry
 
     @cached_property
     def drawn(self) -> list[tuple[str, str]]:
         """(study, figure) of everything that is drawn by default: figures whose experiments all run, or are all archived."""
         if self.config["source"] == "archive":
-            return [key for key in self.figures if all(Path(file).is_file() for file in self.figure_inputs(*key))]
+            # Data and poisons are made again where they are needed: that takes no training.
+            return [
+                key
+                for key in self.figures
+                if all(
+                    Path(file).is_file() for file in self.figure_inputs(*key) if Path(file).is_relative_to(self.root)
+                )
+            ]
         runs = set(self.experiments)
         return [key for key, entry in self.figures.items() if {(key[0], name) for name in entry["experiments"]} <= runs]
 
@@ -114,6 +170,12 @@ class Plan:
             return [f"results/raw/{specification['source']}"]
         return [str(Path(specification["path"]).expanduser())] if specification["source"] == "npz" else []
 
+    def redraw(self, study: str, experiment: str) -> dict[str, Any] | None:
+        """Options of the toy whose training set every draw draws anew, None where the training set stays."""
+        entry = self.experiment(study, experiment)
+        name = entry["dataset"]
+        return datasets.options_of(name, self.config["datasets"][name]) if entry["redraw"] else None
+
     def user_files(self, dataset: str) -> list[tuple[str, int]]:
         """Names and sizes of the files of an image folder: a change of the folder prepares the data set again."""
         specification = self.config["datasets"][dataset]
@@ -131,6 +193,14 @@ class Plan:
         entry = self.config["paths"][paths]
         return f"results/proxy/{entry['dataset']}/{entry['model']}-{entry['recipe']}-{proxy_seed}.safetensors"
 
+    def proxy_files(self, paths: str) -> list[str]:
+        """Files of all clean proxies of a survey."""
+        return [self.proxy_file(paths, number) for number in range(self.config["paths"][paths]["proxy_seeds"])]
+
+    def survey_tables(self, paths: str) -> tuple[str, ...]:
+        """Names of the tables of a survey."""
+        return (*SURVEY_TABLES, "nets") if self.config["paths"][paths]["example"] else SURVEY_TABLES
+
     def path_files(self, paths: str) -> list[str]:
         """Files of the traced paths, one for each proxy."""
         return [
@@ -143,8 +213,12 @@ class Plan:
         return {key: entry[key] for key in ("model", "goal", "step_size", "max_steps", "clip")}
 
     def recipe(self, name: str) -> dict[str, Any]:
-        """A recipe's settings."""
-        return self.config["recipes"][name]
+        """What a model is trained with, beside its precision."""
+        return {key: value for key, value in self.config["recipes"][name].items() if key != "precision"}
+
+    def precision(self, recipe: str) -> str:
+        """Arithmetic of training by a recipe."""
+        return self.config["recipes"][recipe]["precision"] or self.config["precision"]
 
     def bucket_settings(self, study: str, experiment: str) -> dict[str, Any]:
         """What cutting buckets depends on."""
@@ -193,18 +267,23 @@ class Plan:
         return values or list(range(self.experiment(study, experiment)["buckets"]["count"]))
 
     def chunks(self, study: str, experiment: str, condition: str) -> list[Chunk]:
-        """Training jobs of a condition: draws × ranges of repeats."""
+        """Training jobs of a condition: ranges of draws × ranges of repeats."""
         own, entry = self.condition(study, experiment, condition), self.experiment(study, experiment)
         draws = self.config["draws"] or own["draws"] or entry["draws"]
         repeats = self.config["repeats"] or own["repeats"] or entry["repeats"]
-        size = entry["repeats_per_job"]
-        first_draw = self.config["first_draw"]
         if self.strategy(study, experiment, condition).deterministic:
-            first_draw, draws = 0, 1
+            draws = 1
+        parts = _parts(draws, entry["draws_per_job"]), _parts(repeats, entry["repeats_per_job"])
+        chunks = [Chunk(*part) for part in itertools.product(*parts)]
+        if not self.config["skip_archived"]:
+            return chunks
+        archived, values = self.archived.get((study, experiment), set()), self.axis_values(study, experiment, condition)
         return [
-            Chunk(draw, first, min(first + size, repeats) - 1)
-            for draw in range(first_draw, first_draw + draws)
-            for first in range(0, repeats, size)
+            chunk
+            for chunk in chunks
+            if not archived.issuperset(
+                (condition, *victim) for victim in itertools.product(values, chunk.draws, chunk.repeats)
+            )
         ]
 
     def chunk_files(self, study: str, experiment: str, folder: str) -> list[str]:
@@ -225,18 +304,36 @@ class Plan:
                 "dataset": entry["dataset"],
                 "model": entry["model"],
                 "recipe": entry["recipe"],
-                "precision": self.config["precision"],
+                "precision": self.precision(entry["recipe"]),
             },
             "source": entry["flip"]["source"],
             "target": entry["flip"]["target"],
         }
 
+    def probe_files(self, study: str, experiment: str) -> list[str]:
+        """Files of the probes of an experiment's victims, if it has any."""
+        return self.chunk_files(study, experiment, "probes") if self.experiment(study, experiment)["probes"] else []
+
+    def probe_proxy(self, study: str, experiment: str) -> list[str]:
+        """File of the clean proxy along whose paths victims are probed, if the experiment has one."""
+        entry = self.experiment(study, experiment)
+        return [self.proxy_file(entry["buckets"]["paths"])] if "buckets" in entry else []
+
+    def probe_settings(self, study: str, experiment: str) -> dict[str, Any]:
+        """What probes depend on, beside their victims."""
+        entry = self.experiment(study, experiment)
+        paths = self.path_settings(entry["buckets"]["paths"]) if "buckets" in entry else {}
+        return {"model": entry["model"], "paths": paths, "points": PROBED_POINTS}
+
     def collect_settings(self, study: str, experiment: str) -> dict[str, Any]:
         """What the tables of an experiment say beside its victims."""
         entry = self.experiment(study, experiment)
+        flip, names = entry["flip"], datasets.class_names(self.config["datasets"][entry["dataset"]])
+        sources = 1 if flip["source"] != "all" else len(names) if names else None
         return {
             "experiment": entry,
-            "precision": self.config["precision"],
+            "budget": sources and sources * flip["budget"],
+            "precision": self.precision(entry["recipe"]),
             "axis_names": {name: self.strategy(study, experiment, name).axis or "" for name in entry["conditions"]},
             "axis_values": {name: self.axis_values(study, experiment, name) for name in entry["conditions"]},
         }
@@ -260,11 +357,15 @@ class Plan:
         inputs = {
             f"{study}/{name}": {t: self._table(study, name, t) for t in TABLES} for study, name in self.experiments
         }
-        inputs |= {f"paths/{name}": {t: self._table("paths", name, t) for t in SURVEY_TABLES} for name in self.surveys}
+        inputs |= {
+            f"paths/{name}": {t: self._table("paths", name, t) for t in self.survey_tables(name)}
+            for name in self.surveys
+        }
         if self.config["source"] == "archive":
-            inputs = {
-                key: files for key, files in inputs.items() if all(Path(file).is_file() for file in files.values())
+            there = {
+                key: {t: file for t, file in files.items() if Path(file).is_file()} for key, files in inputs.items()
             }
+            inputs = {key: files for key, files in there.items() if set(files) >= set(inputs[key]) - {"nets"}}
         return inputs
 
     def figure_kind(self, study: str, figure: str) -> FigureKind:
@@ -281,11 +382,25 @@ class Plan:
         for need in self.figure_kind(study, figure).needs:
             if need in TABLES:
                 files[need] = [self._table(study, name, need) for name in entry["experiments"]]
-            elif need == "extremes":
-                files[need] = [f"{self.table_folder('paths', entry['paths'])}/extremes.safetensors"]
+            elif need == "data":
+                files[need] = [self.data_file(self.experiment(study, entry["experiments"][0])["dataset"])]
+            elif need == "poisons":
+                files[need] = [self._first_poisons(study, entry["experiments"][0])]
+            elif need in ("extremes", "example"):
+                files[need] = [f"{self.table_folder('paths', entry['paths'])}/{need}.safetensors"]
             else:
                 files[need] = [self._table("paths", entry["paths"], need)]
         return files
+
+    def _first_poisons(self, study: str, experiment: str) -> str:
+        """Poison file of the first job of the condition with a sweep axis."""
+        for name in self.experiment(study, experiment)["conditions"]:
+            if self.strategy(study, experiment, name).axis:
+                draws = self.chunks(study, experiment, name)[0].draws
+                return f"results/poisons/{study}/{experiment}/{name}/draws-{span(draws)}.safetensors"
+        raise InputError(
+            f"{study}.experiments.{experiment} has no condition with a sweep axis, whose poisons a figure could show"
+        )
 
     def figure_settings(self, study: str, figure: str) -> dict[str, Any]:
         """What a figure depends on, beside its inputs."""
@@ -293,6 +408,7 @@ class Plan:
         options = dict(entry["options"])
         if entry["experiments"]:
             options["experiments"] = entry["experiments"]
+            options["lines"] = {name: options.get("lines", {}).get(name, {}) for name in entry["experiments"]}
             first = self.experiment(study, entry["experiments"][0])
             names = datasets.class_names(self.config["datasets"][first["dataset"]])
             steps = self.config["paths"][first["buckets"]["paths"]]["step_size"] if "buckets" in first else None
@@ -304,6 +420,18 @@ class Plan:
         options = {key: value for key, value in options.items() if key in kind.options and value is not None}
         return {"kind": entry["kind"], "options": options, "files": self.figure_files(study, figure)}
 
+    def page_figures(self, study: str) -> list[dict[str, str]]:
+        """Name, title and published number of every figure of a study's page, in their order there."""
+        return [
+            {"name": name, "title": self.figure_title(own, name), "published": published_number(name)}
+            for own, name in self.drawn
+            if own == study
+        ]
+
+    def figure_title(self, study: str, figure: str) -> str:
+        """Title of a figure."""
+        return self.figures[study, figure]["title"] or self.figure_kind(study, figure).title
+
     def figure_labels(self, study: str, figure: str) -> dict[str, str]:
         """Labels of a figure in the report."""
         entry = self.figures[study, figure]
@@ -311,7 +439,7 @@ class Plan:
         data |= {self.config["paths"][entry["paths"]]["dataset"]} if entry["paths"] else set()
         return {
             "figure": figure,
-            "shows": self.figure_kind(study, figure).title,
+            "shows": self.figure_title(study, figure),
             "data": ", ".join(sorted(data)) or "—",
         }
 

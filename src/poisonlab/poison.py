@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,17 @@ class Poison:
                 )
 
 
+def merge(poisons: Sequence[Poison]) -> Poison:
+    """Return the poison with the edits of all of them, in their order."""
+
+    def joined(name: str) -> np.ndarray | None:
+        arrays = [array for poison in poisons if (array := getattr(poison, name)) is not None]
+        return np.concatenate(arrays) if arrays else None
+
+    edits = {field.name: joined(field.name) for field in fields(Poison) if field.name != "num_classes"}
+    return Poison(max(poison.num_classes for poison in poisons), **edits)  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """What a victim is trained on.
@@ -132,27 +143,32 @@ def apply(poison: Poison, dataset: Dataset) -> TrainingSet:
     return TrainingSet(images, labels, poison.num_classes, poisoned)
 
 
-def save(poisons: Sequence[Poison], axis_values: Sequence[float | None], path: str | Path) -> None:
-    """Write the poisons of one condition and draw, one for each value of its sweep axis (one `None` without an axis)."""
+Place = tuple[
+    int, float | None
+]  # of a poison in its condition: the draw, and the value of the sweep axis (None without one)
+
+
+def save(poisons: Sequence[Poison], places: Sequence[Place], path: str | Path) -> None:
+    """Write poisons of one condition, each with its place."""
     tensors = {}
     for position, poison in enumerate(poisons):
         for name, array in vars(poison).items():
             if name != "num_classes" and array is not None:
                 tensors[f"{position}.{name}"] = array
     metadata = {
-        "axis_values": json.dumps(list(axis_values)),
+        "places": json.dumps(list(places)),
         "num_classes": json.dumps([p.num_classes for p in poisons]),
     }
     storage.write_tensors(tensors, path, metadata)
 
 
-def load(path: str | Path) -> tuple[list[Poison], list[float | None]]:
-    """Read what `save` wrote: the poisons and the axis values."""
+def load(path: str | Path) -> tuple[list[Poison], list[Place]]:
+    """Read what `save` wrote: the poisons and their places."""
     tensors, metadata = storage.read_tensors(path)
-    axis_values = json.loads(metadata["axis_values"])
+    places = [(draw, axis_value) for draw, axis_value in json.loads(metadata["places"])]
     poisons = []
     for position, num_classes in enumerate(json.loads(metadata["num_classes"])):
         prefix = f"{position}."
         arrays = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
         poisons.append(Poison(num_classes=num_classes, **arrays))
-    return poisons, axis_values
+    return poisons, places

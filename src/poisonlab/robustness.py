@@ -10,7 +10,7 @@ from torch import nn
 
 from poisonlab.attacks import Attack, attack
 from poisonlab.datasets.dataset import Dataset
-from poisonlab.victims.engine import rebuild, resolve_device, to_float
+from poisonlab.models.inference import rebuild, resolve_device, to_float
 
 Row = dict[str, Any]
 COLUMNS = (

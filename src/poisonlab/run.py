@@ -8,9 +8,12 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from poisonlab.errors import InputError
+
+SECONDS_TO_LET_GO = 2.0  # a run that was killed a moment ago may hold the lock until the system has cleared it away
 
 
 def _take_lock(folder: Path) -> int:
@@ -26,11 +29,16 @@ def _take_lock(folder: Path) -> int:
         raise InputError(
             f"results folder '{folder.absolute()}' cannot be written ({error.strerror}); make it a folder that you may write to"
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(f"another run works in '{folder.absolute()}'; wait for it or stop it") from None
-    return descriptor
+    end = time.monotonic() + SECONDS_TO_LET_GO
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise InputError(f"another run works in '{folder.absolute()}'; wait for it or stop it") from None
+            time.sleep(0.05)
+        else:
+            return descriptor
 
 
 def main(arguments: list[str]) -> int:

@@ -254,19 +254,8 @@ def paired_difference(
     """
     _check_share("confidence", confidence)
     contrast = _contrast([a, b], [1.0, -1.0])
-    low, high = contrast.interval(confidence)
     p, smallest_p = _permutation_test(contrast, alternative, permutations, seed)
-    return Difference(
-        contrast.value,
-        low,
-        high,
-        min(contrast.draws),
-        contrast.repeats,
-        contrast.missing,
-        p=p,
-        smallest_p=smallest_p,
-        draws=contrast.draws,
-    )
+    return Difference(*contrast.estimate(confidence), p=p, smallest_p=smallest_p, draws=contrast.draws)
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -353,19 +342,8 @@ def trend(
     if len(np.unique(x)) < 2:
         raise InputError(f"{len(np.unique(x))} axis positions have values, a trend needs 2 or more; add axis values")
     contrast = _contrast([matrices[k] for k in kept], list(x / np.sum(x**2)))
-    low, high = contrast.interval(confidence)
     p, smallest_p = _permutation_test(contrast, alternative, permutations, seed)
-    return Trend(
-        contrast.value,
-        low,
-        high,
-        min(contrast.draws),
-        contrast.repeats,
-        contrast.missing,
-        p=p,
-        smallest_p=smallest_p,
-        draws=contrast.draws,
-    )
+    return Trend(*contrast.estimate(confidence), p=p, smallest_p=smallest_p, draws=contrast.draws)
 
 
 def needed_repeats(
@@ -449,6 +427,10 @@ class _Contrast:
             return math.nan, math.nan
         half = float(stats.t.ppf((1 + confidence) / 2, self.df)) * math.sqrt(self.variance)
         return self.value - half, self.value + half
+
+    def estimate(self, confidence: float) -> tuple[float, float, float, int, int, int]:
+        """The fields of an `Estimate` that compares conditions."""
+        return self.value, *self.interval(confidence), min(self.draws), self.repeats, self.missing
 
     def plan(self, target: float, reach: Callable[[float], float]) -> tuple[int, int] | None:
         """Smallest (draws, repeats), both grown in proportion, at which reach(df) · standard error ≤ target."""

@@ -22,13 +22,15 @@ def conditions_table(
     """One row per condition × axis value: its parameters, the number of draws and repeats, and its bucket.
 
     Args:
-        settings: `experiment` is its configuration, `axis_names` and `axis_values` are the sweep axis of each condition ("" and [None]
-            without one), `precision` that of the training.
+        settings: `experiment` is its configuration, `budget` its number of poisons in all, `axis_names` and `axis_values` are the sweep
+            axis of each condition ("" and [None] without one), `precision` that of the training.
         victims: the experiment's victims table, for the numbers of draws and repeats.
         buckets: the table of `buckets.cut_buckets`, if the experiment has one.
     """
     entry, axis_names, axis_values = settings["experiment"], settings["axis_names"], settings["axis_values"]
     flip = entry["flip"]
+    # "all", "next" and "new" are no single class
+    source, target = (flip[key] if isinstance(flip[key], int) else np.nan for key in ("source", "target"))
     rows = []
     for name, condition in entry["conditions"].items():
         own = victims[victims["condition"] == name]
@@ -41,9 +43,9 @@ def conditions_table(
                 "axis_value": np.nan if value is None else float(value),
                 "strategy": condition["strategy"],
                 "parameters": json.dumps(condition["parameters"], sort_keys=True),
-                "budget": 0 if condition["strategy"] == "none" else flip["budget"],
-                "source_class": flip["source"],
-                "target_class": flip["target"],
+                "budget": 0 if condition["strategy"] == "none" else settings["budget"],
+                "source_class": source,
+                "target_class": target,
                 "dataset": entry["dataset"],
                 "model": entry["model"],
                 "recipe": entry["recipe"],
@@ -74,3 +76,8 @@ def concatenate(parts: Sequence[pd.DataFrame], kind: str) -> pd.DataFrame:
         if column in frame:
             frame[column] = frame[column].astype(float)
     return frame.sort_values(KEYS[kind], kind="stable", ignore_index=True)
+
+
+def with_probes(victims: pd.DataFrame, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Add the columns of the victims' probes to the `victims` table."""
+    return victims.merge(concatenate(parts, "victims"), on=KEY, how="left", validate="1:1")

@@ -20,6 +20,7 @@ from poisonlab.strategies import Flip, Request, Strategy, craft
 SOURCE, TARGET, BUDGET, BUCKETS = 1, 2, 6, 3
 CATALOGUE = strategies.catalogue()
 CONTROLS_WITHOUT_EDITS = {"none"}  # the clean victim: whatever the budget, nothing is changed
+PLACING = {"at_distance"}  # new points, of which there is no limited pool
 
 every_strategy = pytest.mark.parametrize("name", CATALOGUE)
 every_strategy_that_keeps_out = pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def buckets(dataset: Dataset) -> pd.DataFrame:
 
 # What a strategy may declare that it needs, and values of the axes that it may have: a new kind gets an entry here.
 NEEDS: dict[str, Callable[[Dataset], Any]] = {"buckets": buckets}
-AXIS_VALUES: dict[str | None, list[float | None]] = {None: [None], "bucket": [0, 2, 1]}
+AXIS_VALUES: dict[str | None, list[float | None]] = {None: [None], "bucket": [0, 2, 1], "r": [0.1, 0.2, 0.4]}
 
 
 def readable(dataset: Dataset) -> Dataset:
@@ -219,7 +220,7 @@ def test_a_strategy_draws_from_the_generator_of_its_request_alone(name, dataset)
 # ------------------------------------------------------------------------------------------------ errors and secrets
 
 
-@every_editing_strategy
+@pytest.mark.parametrize("name", sorted(CATALOGUE.keys() - CONTROLS_WITHOUT_EDITS - PLACING))
 def test_a_budget_beyond_the_pool_is_refused_in_one_line_that_says_the_way_out(name, dataset):
     with pytest.raises(InputError, match=r"^poison budget 31 exceeds the \d+ points of .*lower flip\.budget") as error:
         crafted(name, dataset, budget=31)  # the source class has 30 points
@@ -338,6 +339,69 @@ def test_points_of_a_bucket_are_relabelled_from_that_bucket_alone(dataset):
     for value, poison in zip(AXIS_VALUES["bucket"], crafted("path_bucket", dataset), strict=True):
         assert set(poison.relabel_index) <= set(table.loc[table["bucket"] == value, "index"])
         assert (poison.relabel_label == TARGET).all()
+
+
+def toy(mean: float, dimensions: int = 8) -> Dataset:
+    points = np.zeros((4, dimensions), dtype=np.float32)
+    labels, index = np.array([0, 1, 0, 1]), np.arange(4)
+    centres = np.outer([-mean, mean], np.ones(dimensions))
+    return Dataset("toy", points, labels, points[:2], labels[:2], ("a", "b"), None, index, index[:2], centres)
+
+
+def placed(dataset: Dataset, radius: float, target: int | str = "next", source: int | str = "all", budget: int = 200):
+    flip = {"source": source, "target": target, "budget": budget}
+    settings = {"name": "at_distance", "parameters": {}, "axis_values": [radius], "flip": flip}
+    return craft(dataset, settings, {}, draw=0)[0]
+
+
+def test_points_are_placed_at_the_distance_from_the_known_mean_of_their_class_in_every_direction():
+    poison = placed(toy(mean=10), radius=3.0)
+    assert poison.append_labels.tolist() == [1] * 200 + [0] * 200  # 200 of each class, with the next one's label
+    for label, centre in ((1, -10), (0, 10)):
+        offsets = poison.append_images[poison.append_labels == label].astype(float) - centre
+        np.testing.assert_allclose(np.linalg.norm(offsets, axis=1), 3, rtol=1e-5)  # single precision
+        # Uniform on the sphere: means of 200 coordinates with variance r² / d, four and a half standard errors for 8 coordinates.
+        assert (np.abs(offsets.mean(axis=0)) < 4.5 * 3 / np.sqrt(8 * 200)).all()
+        np.testing.assert_allclose(np.cov(offsets.T), 9 / 8 * np.eye(8), atol=4.5 * 9 / 8 * np.sqrt(2 / 200))
+
+
+def test_points_at_distance_0_are_the_means_themselves():
+    np.testing.assert_array_equal(placed(toy(mean=2), 0.0, budget=1).append_images, np.outer([-2, 2], np.ones(8)))
+
+
+def test_every_placed_point_lies_on_the_side_of_its_own_class_so_that_its_label_is_wrong():
+    # The boundary is 0.5 · √8 = 1.4 from the means: many points at distance 4 lie beyond it.
+    poison = placed(toy(mean=0.5), radius=4.0)
+    sides = (poison.append_images.sum(axis=1) > 0).astype(int)
+    np.testing.assert_array_equal(sides, 1 - poison.append_labels)
+
+
+def test_a_distance_at_which_no_point_is_mislabelled_is_refused():
+    # In one dimension, the only points at distance 3 from −1 are −4 and 2; from a mean between two others there is none at all.
+    three = dataclasses.replace(
+        toy(mean=1, dimensions=1), class_names=("a", "b", "c"), centres=np.array([[-1.0], [0.0], [1.0]])
+    )
+    with pytest.raises(InputError, match=r"r = 3 is too far from the mean of class 1 in 'toy'.*choose a smaller r"):
+        placed(three, 3.0, source=1)
+
+
+def test_poisons_of_every_class_for_a_new_class_give_the_victim_one_more_class(dataset):
+    settings = {"name": "random", "parameters": {}, "axis_values": [None]}
+    (poison,) = craft(dataset, settings | {"flip": {"source": "all", "target": "new", "budget": 4}}, {}, draw=0)
+    assert poison.num_classes == 4
+    assert poison.relabel_label.tolist() == [3] * 12
+    assert sorted(dataset.train_labels[poison.relabel_index]) == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_the_next_class_is_cyclic_and_both_targets_poison_the_same_points(dataset):
+    settings = {"name": "random", "parameters": {}, "axis_values": [None]}
+    to_next, to_new = (
+        craft(dataset, settings | {"flip": {"source": "all", "target": target, "budget": 4}}, {}, draw=5)[0]
+        for target in ("next", "new")
+    )
+    np.testing.assert_array_equal(to_next.relabel_label, (dataset.train_labels[to_next.relabel_index] + 1) % 3)
+    np.testing.assert_array_equal(to_next.relabel_index, to_new.relabel_index)
+    assert to_next.num_classes == 3
 
 
 @pytest.mark.parametrize("name", ["random", "path_bucket"])

@@ -1,19 +1,30 @@
 """What the tests of the pipeline share: one finished run of the smoke configuration."""
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
 from checkout import SMOKE, Checkout, NewCheckout
+from filelock import FileLock
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout in which the smoke configuration has run from beginning to end. Leave it as it is, or edit a copy."""
-    checkout = Checkout.create(tmp_path_factory.mktemp("finished").resolve())
-    done = checkout.run(*SMOKE)
-    assert done.returncode == 0, done.stdout
-    return checkout
+    """A checkout in which the smoke configuration has run from beginning to end. Leave it as it is, or edit a copy.
+
+    Of several workers the first one runs it, and each has a copy.
+    """
+    own = tmp_path_factory.mktemp("finished").resolve()
+    root = own.parents["PYTEST_XDIST_WORKER" in os.environ]  # a worker's folder lies in the folder of its run
+    shared = root / "finished"
+    with FileLock(root / "finished.lock"):
+        if not shared.exists():
+            checkout = Checkout.create(root / "unfinished")
+            done = checkout.run(*SMOKE)
+            assert done.returncode == 0, done.stdout
+            checkout.folder.rename(shared)
+    return Checkout(shared).copy(own / "checkout")
 
 
 @pytest.fixture

@@ -12,8 +12,16 @@ import pytest
 from checkout import Checkout
 
 PUBLISHED = ("--configfile", "config/published.yaml")
-TARGETS = {"all", "tables", "figures", "scorecard"}  # rules without a job of their own
-ON_GPU = {"train_proxy", "train_victims", "trace_paths", "find_label_issues", "evaluate_robustness"}
+TARGETS = {"all", "tables", "figures", "scorecard", "pages", "thesis_figures"}  # rules without a job of their own
+ON_GPU = {
+    "train_proxy",
+    "train_victims",
+    "trace_paths",
+    "find_label_issues",
+    "evaluate_robustness",
+    "probe_victims",
+    "attack_proxies",
+}
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Asking for more draws or more repeats trains the new victims only."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ def grown(finished: Checkout, tmp_path: Path) -> Checkout:
 
 
 def weights(checkout: Checkout, condition: str, chunk: str) -> Weights:
-    """Weights of all victims of a chunk: "axis-<i>_repeat-<r>/<parameter>" → array."""
+    """Weights of all victims of a chunk: "draw-<d>_axis-<value>_repeat-<r>/<parameter>" → array."""
     return read_tensors(checkout.folder / "results/victims" / EXPERIMENT / condition / f"{chunk}.safetensors")[0]
 
 
@@ -37,7 +38,7 @@ def trained(stale: dict[str, set[str]]) -> set[str]:
 
 def test_more_draws_train_the_victims_of_the_new_draws(grown: Checkout):
     # `none` has the same poison, nothing, in every draw: more draws of it would be the same victims.
-    new = {"random/draw-1_repeats-0-1", "bucket/draw-1_repeats-0-1"}
+    new = {"random/draws-1-1_repeats-0-1", "bucket/draws-1-1_repeats-0-1"}
     assert trained(grown.stale("--config", "draws=2")) == new
     before = grown.results("victims", "robustness", "poisons", "proxy", "paths")
     done = grown.run("tables", *SMOKE, "--config", "draws=2")
@@ -51,18 +52,37 @@ def test_more_draws_train_the_victims_of_the_new_draws(grown: Checkout):
 
 
 def test_more_repeats_train_the_new_repeat_and_take_the_others_as_they_are(grown: Checkout):
-    assert trained(grown.stale("--config", "repeats=3")) == {f"{name}/draw-0_repeats-0-2" for name in CONDITIONS}
-    old = {name: weights(grown, name, "draw-0_repeats-0-1") for name in CONDITIONS}
+    assert trained(grown.stale("--config", "repeats=3")) == {f"{name}/draws-0-0_repeats-0-2" for name in CONDITIONS}
+    old = {name: weights(grown, name, "draws-0-0_repeats-0-1") for name in CONDITIONS}
     done = grown.run("tables", *SMOKE, "--config", "repeats=3")
     assert done.returncode == 0, done.stdout
     for name in CONDITIONS:
-        new = weights(grown, name, "draw-0_repeats-0-2")
+        new = weights(grown, name, "draws-0-0_repeats-0-2")
         assert len(new) * 2 == len(old[name]) * 3
         for key, array in old[name].items():
             assert np.array_equal(new[key], array), f"{name}: {key} has changed"
         # The job's own words: how many it had before it began, and which it trained.
-        log = (grown.folder / "results/logs/train_victims" / EXPERIMENT / name / "draw-0_repeats-0-2.log").read_text()
+        log = (
+            grown.folder / "results/logs/train_victims" / EXPERIMENT / name / "draws-0-0_repeats-0-2.log"
+        ).read_text()
         had, total = map(int, re.findall(r"(\d+) of (\d+) victims trained", log)[0])
         assert 3 * had == 2 * total
-        assert set(re.findall(r"axis-\d+_repeat-(\d+)", log)) == {"2"}
+        assert set(re.findall(r"draw-0\S*_repeat-(\d+)", log)) == {"2"}
     assert victims(grown) == {(condition, 0, repeat) for condition in CONDITIONS for repeat in (0, 1, 2)}
+
+
+def test_what_is_archived_is_not_trained_again_elsewhere_and_the_rest_is_merged_in(grown: Checkout):
+    assert grown.run("archive", *SMOKE).returncode == 0
+    for folder in ("victims", "robustness", "tables"):
+        shutil.rmtree(grown.folder / "results" / folder)
+    rest = ["--config", "draws=2", "skip_archived=true"]
+    assert trained(grown.stale(*rest)) == {"random/draws-1-1_repeats-0-1", "bucket/draws-1-1_repeats-0-1"}
+    for target in ("tables", "archive"):
+        done = grown.run(target, *SMOKE, *rest)
+        assert done.returncode == 0, done.stdout
+    one_draw = {(condition, 0, repeat) for condition in CONDITIONS for repeat in (0, 1)}
+    archived = read_table(grown.folder / "archive" / EXPERIMENT / "victims.csv.gz")
+    assert set(archived[["condition", "draw", "repeat"]].itertuples(index=False, name=None)) == one_draw | {
+        (condition, 1, repeat) for condition in ("random", "bucket") for repeat in (0, 1)
+    }
+    assert "train_victims" not in grown.stale(*rest)

@@ -91,6 +91,13 @@ def test_kills_at_any_moment_change_nothing_in_the_tables(finished: Checkout, ch
     kill(run, "snakemake")
     expect_only_the_dead(checkout)
     assert unfinished, (checkout.folder / "run.log").read_text()
+    # The killed chunk goes on from where it was.
+    chunk = unfinished[0].relative_to(checkout.folder).with_suffix("")
+    done = checkout.run(str(chunk), *SMOKE)
+    assert done.returncode == 0, done.stdout
+    name = chunk.relative_to("results/victims").with_suffix(".log")
+    log = (checkout.folder / "results/logs/train_victims" / name).read_text()
+    assert all(int(had) >= 1 for had in re.findall(r"(\d+) of \d+ victims trained", log))
 
     kill_at_random("everything", latest=9)
     kill_at_random("snakemake", latest=9)
@@ -99,10 +106,6 @@ def test_kills_at_any_moment_change_nothing_in_the_tables(finished: Checkout, ch
     assert done.returncode == 0, done.stdout
     assert len(tables(finished)) >= 10
     assert tables(checkout) == tables(finished)
-    # The killed chunk went on from where it was.
-    chunk = unfinished[0].relative_to(checkout.folder / "results/victims").with_suffix("").with_suffix(".log")
-    log = (checkout.folder / "results/logs/train_victims" / chunk).read_text()
-    assert all(int(had) >= 1 for had in re.findall(r"(\d+) of \d+ victims trained", log))
     assert not list(checkout.folder.glob("results/**/*.unfinished"))
 
 

@@ -6,9 +6,18 @@ from pathlib import Path
 import pytest
 from checkout import EXPERIMENT, Checkout, write_config
 
-DRAWN = {"draw_figure", "judge_claims"}  # what is made from tables
+DRAWN = {"draw_figure", "judge_claims", "write_page"}  # what is made from tables
 EVALUATED = {"evaluate_robustness", "collect_tables", *DRAWN}
-TRACED = {"trace_paths", "cut_buckets", "summarise_paths", "craft_poison", "train_victims", *EVALUATED}
+TRACED = {
+    "trace_paths",
+    "cut_buckets",
+    "summarise_paths",
+    "craft_poison",
+    "train_victims",
+    "probe_victims",
+    "attack_proxies",
+    *EVALUATED,
+}
 TRAINED = {"train_proxy", "find_label_issues", *TRACED}
 
 
@@ -32,20 +41,24 @@ def test_a_fresh_checkout_of_the_same_source_has_nothing_to_do(finished: Checkou
 def test_an_edit_of_a_figure_draws_the_figures_of_its_module_and_nothing_else(finished: Checkout):
     with finished.edited("src/poisonlab/figures/paths.py", "style.PAGE * span_y", "0.9 * style.PAGE * span_y"):
         stale = finished.stale()
-    assert set(stale) == {"draw_figure"}
+    assert set(stale) == {"draw_figure", "write_page"}
     assert figures(stale["draw_figure"]) == {"fig_4_5", "fig_4_6a", "fig_4_7"}
 
 
 def test_a_comment_or_a_docstring_of_the_trainer_reruns_nothing(finished: Checkout):
-    file = "src/poisonlab/victims/engine.py"
     comment = ("\ndef _train_one(", "\n# A remark.\ndef _train_one(")
     docstring = ('"""One victim to train:', '"""A victim that is to be trained:')
-    with finished.edited(file, *comment), finished.edited(file, *docstring):
+    with (
+        finished.edited("src/poisonlab/victims/engines/loop.py", *comment),
+        finished.edited("src/poisonlab/victims/victim.py", *docstring),
+    ):
         assert finished.stale() == {}
 
 
 def test_an_edit_of_the_trainer_trains_again(finished: Checkout):
-    with finished.edited("src/poisonlab/victims/engine.py", "betas=(0.9, recipe.beta2)", "betas=(0.8, recipe.beta2)"):
+    with finished.edited(
+        "src/poisonlab/victims/engines/loop.py", "betas=(0.9, recipe.beta2)", "betas=(0.8, recipe.beta2)"
+    ):
         stale = finished.stale()
     assert set(stale) == TRAINED
     assert {Path(file).parts[4] for file in stale["train_victims"]} == {"clean", "random", "bucket"}
@@ -54,7 +67,7 @@ def test_an_edit_of_the_trainer_trains_again(finished: Checkout):
 def test_an_edit_of_pgd_evaluates_again_and_trains_nothing(finished: Checkout):
     with finished.edited("src/poisonlab/attacks.py", "2.5 / self.steps", "2.0 / self.steps"):
         stale = finished.stale()
-    assert set(stale) == EVALUATED
+    assert set(stale) == {"attack_proxies", *EVALUATED}
     # three conditions; the figures are those that show adversarial accuracy or victims, which share their tables' job
     assert len(stale["evaluate_robustness"]) == 3
     assert not figures(stale["draw_figure"]) & {"fig_4_5", "fig_4_6a", "fig_4_7", "pipeline"}
@@ -82,7 +95,7 @@ def test_an_edit_of_a_strategy_crafts_its_poisons_again(finished: Checkout):
     old, new = "np.full(len(index), flip.target)", "np.full(len(index), int(flip.target))"
     with finished.edited("src/poisonlab/strategies/path_bucket.py", old, new):
         stale = finished.stale()
-    assert stale["craft_poison"] == {f"results/poisons/{EXPERIMENT}/bucket/draw-0.safetensors"}
+    assert stale["craft_poison"] == {f"results/poisons/{EXPERIMENT}/bucket/draws-0-0.safetensors"}
 
 
 def test_paths_that_come_out_the_same_make_nothing_stale(finished: Checkout, tmp_path: Path):
@@ -93,7 +106,7 @@ def test_paths_that_come_out_the_same_make_nothing_stale(finished: Checkout, tmp
         assert done.returncode == 0, done.stdout
         assert traced_again.content("paths", ".parquet") == before
         # New time, old content: Snakemake compares checksums. What is left uses the engine itself.
-        assert set(traced_again.stale()) == EVALUATED
+        assert set(traced_again.stale()) == {"probe_victims", "attack_proxies", *EVALUATED}
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,12 @@ def experiment(
     epsilon=0.1,
     points=POINTS,
     natural=0.995,
+    random_draws=6,
 ):
     """Tables of an experiment with these means, a repeat effect common to all conditions, and independent rest."""
     generator = np.random.default_rng(seed)
     repeat_effect = generator.normal(0, 0.05, repeats)
-    planned = [("clean", "none", np.nan, clean, 1), ("random", "random", np.nan, random, 6)]
+    planned = [("clean", "none", np.nan, clean, 1), ("random", "random", np.nan, random, random_draws)]
     planned += [("bucket", "path_bucket", float(k), mean, draws) for k, mean in enumerate(buckets)]
     conditions, victims, robustness = [], [], []
     for name, strategy, value, mean, n_draws in planned:
@@ -55,9 +56,13 @@ def experiment(
         rest = generator.normal(0, sd, (n_draws, repeats))
         for draw, repeat in np.ndindex(n_draws, repeats):
             victim = {**key, "draw": draw, "repeat": repeat}
-            victims.append(
-                {**victim, "fitted_share": np.nan if strategy == "none" else 1.0, "natural_accuracy": natural}
-            )
+            fitted = np.nan if strategy == "none" else 1.0
+            probes = {
+                "path_share": 1 - mean + rest[draw, repeat],
+                "line_share": 1 - mean,
+                "feature_ratio": 2 + rest[draw, repeat],
+            }
+            victims.append({**victim, "fitted_share": fitted, "natural_accuracy": natural, **probes})
             attacks = [("pgd", pair, mean + repeat_effect[repeat] + rest[draw, repeat])]
             if strategy == "none":
                 attacks.append(("pgd_next", (1, 2), clean_next + 0.001 * repeat))
@@ -72,6 +77,50 @@ def experiment(
             ]  # fmt: skip
     frames = (pd.DataFrame(rows) for rows in (conditions, victims, robustness))
     return dict(zip(("conditions", "victims", "robustness"), frames, strict=True))
+
+
+def toy(
+    means=VALLEY,
+    *,
+    dataset="toy",
+    natural=0.999,
+    epochs=(90, 60, 50, 40, 30, 20),
+    draws=8,
+    repeats=32,
+    fitted=1.0,
+    seed=1,
+):
+    """Tables of poisons placed at growing distances, with an effect of the victims-to-be that is common to all of them."""
+    generator = np.random.default_rng(seed)
+    repeat_effect = np.random.default_rng(0).normal(0, 0.01, repeats)
+    conditions, victims, robustness = [], [], []
+    for distance, (mean, epoch) in enumerate(zip(means, epochs, strict=True)):
+        key = {"study": "label_noise", "experiment": "one", "condition": "placed", "axis_value": float(distance)}
+        facts = {"strategy": "at_distance", "source_class": np.nan, "target_class": np.nan, "dataset": dataset}
+        conditions.append({**key, **facts, "scale": "published", "n_points": np.nan})
+        rest = generator.normal(0, 0.01, (2, draws, repeats))
+        for draw, repeat in np.ndindex(draws, repeats):
+            victim = {**key, "draw": draw, "repeat": repeat}
+            noise = repeat_effect[repeat] + rest[0, draw, repeat]
+            learned = {"natural_accuracy": natural + noise / 20, "epochs": epoch + 100 * rest[1, draw, repeat]}
+            victims.append({**victim, "fitted_share": fitted, **learned})
+            attack = {
+                "attack": "pgd_untargeted",
+                "goal": "untargeted",
+                "attack_source": np.nan,
+                "attack_target": np.nan,
+            }
+            robustness.append({**victim, **attack, "epsilon": 0.2, "adversarial_accuracy": mean + noise})
+    frames = (pd.DataFrame(rows) for rows in (conditions, victims, robustness))
+    return dict(zip(("conditions", "victims", "robustness"), frames, strict=True))
+
+
+def of_toys(kind, *tables, minimum=(8, 32), **options):
+    """The row of a claim of this kind on experiments with these tables, in their order."""
+    names = [f"label_noise/toy{number}" for number in range(len(tables))]
+    part = Part("0", Place(tuple(names), None, 0.2), None)
+    claim = Claim(1, "label_noise", "", "it is so", "yes", "share", kind, options, {"at_distance": minimum}, (part,))
+    return judge([claim], dict(zip(names, tables, strict=True))).iloc[0]
 
 
 def survey(medians=(7, 9, 12), proxies=3, longest=10, nearest=12, points=20000, among=100):
@@ -91,7 +140,16 @@ def survey(medians=(7, 9, 12), proxies=3, longest=10, nearest=12, points=20000, 
         for seed in range(proxies)
         for label in (1, 4, 9)
     ]
-    return {"lengths": pd.DataFrame(lengths), "issues": pd.DataFrame(issues)}
+    nets = [
+        {
+            "proxy_seed": seed,
+            "natural_accuracy": 0.992 + seed / 1e4,
+            "adversarial_accuracy": seed / 1e4,
+            "confidence": 0.7 + seed / 10,
+        }
+        for seed in range(proxies)
+    ]
+    return {"lengths": pd.DataFrame(lengths), "issues": pd.DataFrame(issues), "nets": pd.DataFrame(nets)}
 
 
 def one(kind, tables, *, minimum=None, parts=1, dataset="mnist", **options):
@@ -117,8 +175,28 @@ def unfit(tables, chosen):
 def test_the_registered_claims_are_those_of_the_path_study_with_one_row_for_each_part():
     frame = judge(load_claims(REGISTERED), {})
     assert list(frame.columns) == COLUMNS
-    assert frame.groupby("claim").size().to_dict() == {6: 2, 7: 2, 8: 3, 9: 3, 10: 1, 11: 2, 12: 6, 42: 1}
+    assert frame.groupby("claim").size().to_dict() == {
+        1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 2, 7: 2, 8: 3, 9: 3, 10: 1, 11: 2, 12: 6, 13: 1, 14: 1, 15: 3, 16: 2,
+        17: 4, 18: 1, 22: 1, 41: 3, 42: 1, 45: 6, 46: 4, 101: 2,
+    }  # fmt: skip
     assert set(frame["verdict"]) == {"not run"}
+
+
+def registered_toy(name):
+    """A toy of the registered size on which every claim about toys is true."""
+    if name.startswith("soft"):
+        k = int(name[5])
+        return toy([0.5 + k / 20] * 6, dataset="toy_nn", draws=40, repeats=1, seed=k)
+    if name.startswith("16"):
+        return toy(VALLEY, dataset="toy16")
+    # by growing μ: higher, and less apart for the two targets
+    place, level, apart = {"64_near": ("toy64_near", 0.6, 0.2), "64_far": ("toy64_far", 0.998, 0.01)}.get(
+        name.rpartition("_")[0], ("toy64", 0.8, 0.1)
+    )
+    if name == "64_early":
+        return toy([0.99] * 6, dataset="toy64", fitted=0.1)
+    level += apart * name.endswith("third")
+    return toy([level + 0.05, *[level] * 5], dataset=place, seed=len(name))
 
 
 def test_registered_sizes_can_reach_a_verdict_on_a_clear_case():
@@ -129,11 +207,18 @@ def test_registered_sizes_can_reach_a_verdict_on_a_clear_case():
         for key in part.judged_on.tables:
             if key.startswith("paths/"):
                 tables[key] = survey()
+            elif "/toy" in key or "/soft" in key:
+                tables[key] = registered_toy(key.partition("/")[2].removeprefix("toy"))
+            elif key.endswith(("_next", "_new")):
+                level = 0.36 if key.endswith("next") else 0.45
+                tables[key] = experiment(random=level, repeats=16, pair=(0, 1), seed=len(key))
             else:
                 binary = part.judged_on.dataset == "mnist01"
-                pair = tuple(int(digit) for digit in key[-4:].split("to"))
+                pair = tuple(int(digit) for digit in key[-4:].split("to")) if "to" in key[-4:] else (0, 1)
                 means = FALLING if binary else VALLEY
-                tables[key] = experiment(means, draws=6, pair=pair, dataset=part.judged_on.dataset, seed=len(name))
+                tables[key] = experiment(
+                    means, draws=6, pair=pair, dataset=part.judged_on.dataset, seed=len(name), random_draws=18
+                )
     frame = judge(load_claims(REGISTERED), tables)
     assert frame[["statement", "verdict"]].loc[frame["verdict"] != "reproduced"].empty
 
@@ -154,6 +239,7 @@ def test_registered_sizes_can_reach_a_verdict_on_a_clear_case():
 )
 def test_a_claim_that_is_not_fully_registered_is_refused_in_one_line(tmp_path, change, message):
     content = yaml.safe_load(REGISTERED.read_text())
+    content["claims"].sort(key=lambda claim: claim["id"] != 6)
     change(content)
     (tmp_path / "claims.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(InputError, match=message) as caught:
@@ -213,6 +299,28 @@ def test_clean_accuracy_is_that_of_the_attack_and_the_classes_that_the_claim_nam
     assert one("clean_accuracy", experiment(clean_next=0.3), **options)["verdict"] == "refuted"
     row = one("clean_accuracy", experiment(), **{**options, "target": 3})
     assert (row["verdict"], "1→3" in row["test"]) == ("not run", True)
+
+
+def test_recipes_are_equivalent_within_the_margin_different_beyond_it_and_open_between():
+    def against(difference, sd=SMALL, missing=False, **options):
+        place = Place(("label_noise/fast", "label_noise/plain"), "mnist", 0.1)
+        settings = {"column": "adversarial_accuracy", "margin": 0.1} | options
+        claim = Claim(
+            101, "label_noise", "", "", "", "", "equivalent_recipes", settings, {}, (Part("only", place, None),)
+        )
+        tables = {"label_noise/fast": experiment(random=0.5 + difference, sd=sd, seed=3)}
+        if not missing:
+            tables["label_noise/plain"] = experiment(random=0.5, sd=2 * sd, seed=3)  # the same repeats
+        return judge([claim], tables).iloc[0]
+
+    row = against(0.03)
+    assert (row["verdict"], row["n"]) == ("reproduced", "6 × 4")
+    assert row["low"] < row["measured"] < row["high"]
+    assert row["measured"] == pytest.approx(0.03, abs=3 * SMALL)
+    assert against(0.3)["verdict"] == against(-0.3)["verdict"] == "refuted"
+    assert against(0.1, sd=0.1)["verdict"] == "inconclusive"
+    assert against(0.0, column="natural_accuracy", margin=0.002)["verdict"] == "reproduced"
+    assert against(0.0, missing=True)["verdict"] == "not run"
 
 
 def test_one_victim_at_the_bound_refutes_a_claim_about_every_victim():
@@ -402,6 +510,182 @@ def test_noise_alone_is_seldom_taken_for_an_interior_minimum():
         found += any(side.holds and side.p <= 0.05 for side in (evidence.supports, evidence.opposes))
     # each side has a level of 5 % at most, and several differences must agree: 12 of 120 is its sum
     assert found <= 12
+
+
+# -------------------------------------------------------------------------------------------------------------- probes
+
+
+def test_clean_proxies_are_compared_with_published_values_and_bounds():
+    near = {"column": "natural_accuracy", "margin": 0.002}
+    assert one("net_near", survey(), value=0.9919, **near)["verdict"] == "reproduced"
+    assert one("net_near", survey(), value=0.98, **near)["verdict"] == "refuted"
+    assert one("net_near", survey(), value=0.9901, **near)["verdict"] == "inconclusive"
+    assert one("net_above", survey(), column="confidence", above=0.6)["verdict"] == "reproduced"
+    assert one("net_above", survey(), column="confidence", above=0.75)["verdict"] == "inconclusive"
+    assert one("net_above", survey(), column="confidence", above=0.95)["verdict"] == "refuted"
+    without = {name: frame for name, frame in survey().items() if name != "nets"}
+    assert one("net_above", without, column="confidence", above=0.6)["verdict"] == "not run"
+
+
+def test_a_mean_is_compared_with_the_published_one():
+    tables = experiment(random=0.4, repeats=16)
+    assert one("near_published", tables, value=0.38, margin=0.1)["verdict"] == "reproduced"
+    assert one("near_published", tables, value=0.6, margin=0.1)["verdict"] == "refuted"
+    assert one("near_published", tables, value=0.5, margin=0.1)["verdict"] == "inconclusive"
+
+
+def of_two(first, second, **options):
+    """The row of `higher_than` for two experiments."""
+    place = Place(("label_noise/one", "label_noise/two"), "mnist", 0.1)
+    claim = Claim(
+        1, "label_noise", "", "it is so", "yes", "share", "higher_than", options, {}, (Part("0", place, None),)
+    )
+    return judge([claim], {"label_noise/one": first, "label_noise/two": second}).iloc[0]
+
+
+def test_one_experiment_is_above_another_in_the_mean_or_in_every_draw():
+    high, low = experiment(random=0.5, repeats=16, seed=3), experiment(random=0.4, repeats=16)
+    row = of_two(high, low, every_draw=0)
+    assert (row["verdict"], row["n"], round(row["measured"], 1)) == ("reproduced", "6 × 16", 0.1)
+    assert of_two(low, high, every_draw=0)["verdict"] == "refuted"
+    assert of_two(high, low, every_draw=1)["verdict"] == "reproduced"
+    turned = {name: frame.copy() for name, frame in high.items()}
+    robustness = turned["robustness"]
+    robustness.loc[(robustness["condition"] == "random") & (robustness["draw"] == 2), "adversarial_accuracy"] -= 0.3
+    assert (
+        of_two(turned, low, every_draw=0)["verdict"] == "inconclusive"
+    )  # 5 of 6 draws are above, and one is far below
+    assert of_two(turned, low, every_draw=1)["verdict"] == "refuted"
+    assert of_two(high, experiment(random=0.5, repeats=16), every_draw=0)["verdict"] == "inconclusive"
+
+
+def test_a_probe_of_random_poisons_is_above_its_bound_below_it_or_neither():
+    tables = experiment()
+    assert one("probe_above", tables, column="feature_ratio", above=1.5)["verdict"] == "reproduced"
+    assert one("probe_above", tables, column="feature_ratio", above=2.5)["verdict"] == "refuted"
+    assert one("probe_above", tables, column="feature_ratio", above=2.0)["verdict"] == "inconclusive"
+    row = one(
+        "probe_above",
+        {**tables, "victims": tables["victims"].drop(columns="feature_ratio")},
+        column="feature_ratio",
+        above=1,
+    )
+    assert (row["verdict"], "were not probed" in row["test"]) == ("not run", True)
+
+
+def test_a_probe_rises_over_the_buckets_as_accuracy_falls():
+    tables = experiment(VALLEY)
+    row = one("larger_where_harmful", tables, column="path_share")
+    assert row["verdict"] == "reproduced"
+    assert row["measured"] == pytest.approx(1, abs=0.05)  # the probe is 1 − accuracy
+    turned = {**tables, "victims": tables["victims"].assign(path_share=1 - tables["victims"]["path_share"])}
+    assert one("larger_where_harmful", turned, column="path_share")["verdict"] == "refuted"
+    noise = np.random.default_rng(3).normal(0.5, 0.1, len(tables["victims"]))
+    same = {**tables, "victims": tables["victims"].assign(path_share=noise)}
+    assert one("larger_where_harmful", same, column="path_share")["verdict"] == "inconclusive"
+
+
+# ---------------------------------------------------------------------------------------------------------------- toys
+
+
+def test_a_curve_with_its_lowest_point_inside_falls_then_rises_and_one_that_falls_throughout_does_not():
+    row = of_toys("falls_then_rises", toy(VALLEY), margin=0.02)
+    assert row["verdict"] == "reproduced"
+    assert row["measured"] == pytest.approx(
+        0.75 - 0.2, abs=0.01
+    )  # the lower end against the lowest point, ± noise of 0.01 / √128
+    assert of_toys("falls_then_rises", toy(FALLING), margin=0.02)["verdict"] == "refuted"
+    assert of_toys("falls_then_rises", toy([0.5] * 6), margin=0.02)["verdict"] == "inconclusive"
+
+
+def test_curves_are_equivalent_only_if_they_are_at_every_distance():
+    first, last, near = list(VALLEY), list(VALLEY), list(VALLEY)
+    first[0], last[5], near[2] = first[0] + 0.05, last[5] - 0.2, near[2] + 0.1
+    row = of_toys("equivalent_curves", toy(VALLEY), toy(first, seed=2), margin=0.1)
+    assert (row["verdict"], round(row["measured"], 2)) == ("reproduced", -0.05)
+    row = of_toys("equivalent_curves", toy(VALLEY), toy(last, seed=2), margin=0.1)
+    assert (row["verdict"], round(row["measured"], 2)) == ("refuted", 0.2)
+    assert "at r = 5" in row["test"]
+    assert of_toys("equivalent_curves", toy(VALLEY), toy(near, seed=2), margin=0.1)["verdict"] == "inconclusive"
+
+
+def test_the_highest_value_lies_at_the_mean_or_elsewhere():
+    options = {"column": "adversarial_accuracy"}
+    assert of_toys("highest_at_the_mean", toy([0.9, 0.5, 0.6, 0.7, 0.8, 0.8]), **options)["verdict"] == "reproduced"
+    row = of_toys("highest_at_the_mean", toy([0.9, 0.5, 0.6, 0.7, 0.8, 0.95]), **options)
+    assert (row["verdict"], round(row["measured"], 2)) == ("refuted", -0.05)
+    assert "r = 0 − r = 5" in row["test"]
+    tie = toy([0.9, 0.5, 0.6, 0.7, 0.8, 0.9])
+    assert of_toys("highest_at_the_mean", tie, **options)["verdict"] == "inconclusive"
+    late = of_toys("highest_at_the_mean", toy(epochs=(90, 80, 50, 40, 30, 20)), column="epochs")
+    assert late["verdict"] == "reproduced"
+    assert late["measured"] == pytest.approx(10, abs=0.5)
+    without_the_mean = toy()
+    for frame in without_the_mean.values():
+        frame["axis_value"] += 1
+    assert of_toys("highest_at_the_mean", without_the_mean, **options)["verdict"] == "not run"
+
+
+def test_curves_rise_only_if_every_one_is_above_the_one_before():
+    low, middle, high = ([level] * 6 for level in (0.5, 0.6, 0.9))
+    assert of_toys("rising_curves", toy(low), toy(middle, seed=2), toy(high, seed=3))["verdict"] == "reproduced"
+    row = of_toys("rising_curves", toy(low), toy(high, seed=2), toy(middle, seed=3))
+    assert (row["verdict"], round(row["measured"], 2)) == ("refuted", -0.3)
+    assert "toy2 − toy1" in row["test"]
+    assert of_toys("rising_curves", toy(low), toy(low, seed=2), toy(high, seed=3))["verdict"] == "inconclusive"
+
+
+def test_differences_between_models_of_the_same_training_samples_are_paired_by_sample():
+    def model(level, seed=0):
+        # What a training sample does to every model is ten times what the models differ by.
+        tables = toy([level] * 6, draws=40, repeats=1, seed=seed)
+        sample = np.random.default_rng(9).normal(0, 0.1, 40)
+        tables["robustness"]["adversarial_accuracy"] += sample[tables["robustness"]["draw"]]
+        return tables
+
+    def judged(*levels):
+        return of_toys(
+            "rising_over_samples", *(model(level, seed) for seed, level in enumerate(levels)), minimum=[40, 1]
+        )
+
+    row = judged(0.5, 0.51, 0.55)
+    assert (row["verdict"], row["n"], round(row["measured"], 2)) == ("reproduced", "40 training samples", 0.01)
+    assert judged(0.5, 0.55, 0.54)["verdict"] == "refuted"
+    assert judged(0.5, 0.5, 0.54)["verdict"] == "inconclusive"
+
+
+def test_a_difference_grows_from_pair_to_pair():
+    def pair(difference, seed):
+        return toy([0.6 + difference] * 6, seed=seed), toy([0.6] * 6, seed=seed + 1)
+
+    assert of_toys("growing_difference", *pair(0.0, 1), *pair(0.05, 3), *pair(0.1, 5))["verdict"] == "reproduced"
+    assert of_toys("growing_difference", *pair(0.1, 1), *pair(0.05, 3), *pair(0.2, 5))["verdict"] == "refuted"
+    assert of_toys("growing_difference", *pair(0.1, 1), *pair(0.1, 3), *pair(0.2, 5))["verdict"] == "inconclusive"
+
+
+def test_the_higher_of_two_curves():
+    high, low = toy([0.7] * 6), toy([0.6] * 6, seed=2)
+    row = of_toys("higher_curve", high, low)
+    assert (row["verdict"], round(row["measured"], 2)) == ("reproduced", 0.1)
+    assert of_toys("higher_curve", low, high)["verdict"] == "refuted"
+    assert of_toys("higher_curve", high, toy([0.7] * 6, seed=2))["verdict"] == "inconclusive"
+
+
+def test_early_stopping_counts_victims_that_did_not_fit_and_the_other_toys_do_not():
+    early, full = toy([0.9] * 6, fitted=0.0), toy([0.6] * 6, seed=2)
+    assert of_toys("higher_at_the_mean", early, full)["verdict"] == "reproduced"
+    assert of_toys("higher_at_the_mean", full, early)["verdict"] == "refuted"
+    assert of_toys("higher_curve", early, full)["verdict"] == "inconclusive"
+
+
+def test_every_point_of_every_curve_has_to_be_above_the_bound():
+    high, one_low = toy([0.998] * 6), toy([0.998] * 5 + [0.95], seed=2)
+    options = {"column": "adversarial_accuracy", "above": 0.99}
+    assert of_toys("curve_above", high, **options)["verdict"] == "reproduced"
+    row = of_toys("curve_above", high, one_low, **options)
+    assert (row["verdict"], round(row["measured"], 2)) == ("refuted", 0.95)
+    assert "toy1 at r = 5" in row["test"]
+    assert of_toys("curve_above", toy([0.99] * 6), **options)["verdict"] == "inconclusive"
 
 
 # ------------------------------------------------------------------------------------------------------------ scorecard

@@ -24,6 +24,8 @@ from torchvision.datasets import CIFAR10, MNIST
 
 from poisonlab import datasets
 from poisonlab.datasets import SOURCES, Dataset, class_counts, class_names, fetch, prepare, validate_specification
+from poisonlab.datasets.sources import options_of
+from poisonlab.datasets.toys import redrawn
 from poisonlab.errors import InputError
 
 
@@ -648,3 +650,18 @@ def test_the_real_cifar10_comes_from_the_mirror(mirror: Path, tmp_path: Path, no
     # The published means of red, green and blue, to the digits that are published.
     means = dataset.train_images.mean(axis=(0, 2, 3)) / 255
     np.testing.assert_allclose(means, [0.4914, 0.4822, 0.4465], atol=5e-5)
+
+
+def test_a_redrawn_toy_has_another_training_set_of_the_same_distribution_and_the_same_test_set() -> None:
+    toy = prepare("toy", {"source": "gaussians", "n_train": 40, "mean": 2.0})
+    options = options_of("toy", {"source": "gaussians", "n_train": 40, "mean": 2.0})
+    assert redrawn(toy, None, draw=3) is toy
+    assert redrawn(toy, options, draw=0) is toy
+    first, again, second = (redrawn(toy, options, draw=draw) for draw in (1, 1, 2))
+    assert first.digest == again.digest
+    assert len({tuple(one.train_images.ravel()) for one in (toy, first, second)}) == 3
+    for one in (first, second):
+        np.testing.assert_array_equal(one.test_images, toy.test_images)
+        np.testing.assert_array_equal(one.test_labels, toy.test_labels)
+        assert len(one.train_labels) == 40
+        np.testing.assert_array_equal(one.train_labels, one.train_images.sum(axis=1) > 0)

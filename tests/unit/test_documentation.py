@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -28,10 +29,12 @@ from poisonlab import storage
 from poisonlab.configuration import check
 from poisonlab.datasets import Dataset, prepare
 from poisonlab.errors import InputError
+from poisonlab.models.inference import predict, rebuild, resolve_device
 from poisonlab.poison import Poison, apply
 from poisonlab.strategies import craft
-from poisonlab.victims import engine
+from poisonlab.victims.engines import train
 from poisonlab.victims.recipe import Recipe
+from poisonlab.victims.victim import VictimJob
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [path for path in [*sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "README.md"] if path.is_file()]
@@ -268,15 +271,15 @@ def test_a_bad_array_gives_the_error_that_the_page_shows(inside, monkeypatch):
 @pytest.mark.parametrize("name", ["my_model:Net", "my_model:wide"])
 def test_the_model_learns_and_comes_back_from_its_file(name, inside, digits, tmp_path):
     clean = apply(Poison(digits.num_classes), digits)
-    job = engine.VictimJob("first", clean, seed=1)
+    job = VictimJob("first", clean, seed=1)
     recipe = Recipe(epochs=1, batch_size=64, learning_rate=0.005)
-    ((_, victim),) = engine.train([job], name, recipe)
+    ((_, victim),) = train([job], name, recipe)
     # Chance is 0.1; twenty seeds of each model gave 0.78 … 0.93.
     assert victim.train_accuracy > 0.5
     storage.write_tensors(victim.parameters, tmp_path / "victim.safetensors")
     parameters, _ = storage.read_tensors(tmp_path / "victim.safetensors")
-    network = engine.rebuild(name, digits.input_shape, digits.num_classes, parameters, engine.resolve_device("cpu"))
-    answers = engine.predict(network, engine.torch.from_numpy(digits.train_images)).numpy()
+    network = rebuild(name, digits.input_shape, digits.num_classes, parameters, resolve_device("cpu"))
+    answers = predict(network, torch.from_numpy(digits.train_images)).numpy()
     assert (answers == digits.train_labels).mean() == victim.train_accuracy
 
 
@@ -376,7 +379,7 @@ def test_a_need_that_the_pipeline_does_not_make_is_named_before_anything_runs(in
 # ------------------------------------------------------------------------------------------------------------- pipeline
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def snakemake(workshop):
     """Run the documented command for data, model and strategy of one's own; the training is cut to two epochs."""
     (command,) = [c for page in OWN for c in commands(page) if "mine.yaml" in c and "repeats=1" in c]
@@ -394,13 +397,9 @@ def snakemake(workshop):
     return run
 
 
-@pytest.fixture(scope="module")
-def said(snakemake) -> str:
-    """What the run printed."""
-    return snakemake()
-
-
-def test_data_model_and_strategy_of_ones_own_go_through_the_pipeline(workshop, said):
+# One test, for the run takes long.
+def test_data_model_and_strategy_of_ones_own_go_through_the_pipeline(workshop, snakemake):
+    said = snakemake()
     assert int(re.search(r"^total +(\d+)", said, re.MULTILINE)[1]) <= 12
     results = workshop / "results"
     rows = storage.read_table(results / "tables" / "label_noise" / "mine" / "robustness.parquet")
@@ -421,8 +420,6 @@ def test_data_model_and_strategy_of_ones_own_go_through_the_pipeline(workshop, s
     assert "near 0.2" in caption
     assert (results / "figures" / "label_noise" / "mine.svg").stat().st_size > 1000
 
-
-def test_editing_the_model_retrains_and_a_comment_in_it_does_not(workshop, said, snakemake):
     file = workshop / "my_model.py"
     before = file.read_text()
     try:

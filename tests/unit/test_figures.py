@@ -12,8 +12,10 @@ import pytest
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 
+from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.figures import FIGURES, draw, save, style
+from poisonlab.poison import Poison
 from poisonlab.statistics import grid, holm, mean_interval, paired_difference
 
 # bucket → adversarial accuracy, fitted share and natural accuracy as [draws, repeats]
@@ -62,7 +64,8 @@ def tables(experiment="one", source=1, target=2, epsilons=(0.1,), lowest=0.985):
             }
             share = np.nan if fitted is None else fitted[draw_][repeat]
             natural = lowest if (value, draw_, repeat) == (1.0, 1, 2) else 0.992 + 0.001 * repeat
-            victims.append({**key, "fitted_share": share, "natural_accuracy": natural})
+            probes = {"path_share": 1 - accuracy[draw_, repeat], "line_share": accuracy[draw_, repeat] ** 2}
+            victims.append({**key, "fitted_share": share, "natural_accuracy": natural, "epochs": 10 + repeat, **probes})
             for epsilon in epsilons:
                 targeted = {"goal": "targeted", "attack_source": source, "attack_target": target, "epsilon": epsilon}
                 attack = {"attack": "pgd", "norm": "linf", "steps": 40, **targeted}
@@ -110,8 +113,36 @@ def extremes(classes=3, near=4, far=2):
     return arrays, names
 
 
+def flat_toy():
+    points = np.random.default_rng(1).normal(0, 1, (20, 2)).astype(np.float32)
+    labels, index = np.arange(20) % 2, np.arange(20)
+    points += np.where(labels, 5, -5)[:, None].astype(np.float32)
+    centres = np.array([[-5.0, -5.0], [5.0, 5.0]])
+    return Dataset("flat", points, labels, points, labels, ("low", "high"), None, index, index, centres)
+
+
+def placed():
+    def poison(radius, labels):
+        images = np.array([[-5 + radius, -5], [5, 5 - radius]], dtype=np.float32)
+        return Poison(3, append_images=images, append_labels=np.array(labels))
+
+    places = [(4, 0.0), (4, 2.0), (5, 0.0), (5, 2.0)]
+    return [poison(0, [1, 0]), poison(2, [1, 2]), poison(0, [0, 0]), poison(2, [0, 0])], places
+
+
+def example(wrong=2):
+    images = np.random.default_rng(0).random((2, 1, 6, 5), dtype=np.float32)
+    images[1] = images[0]
+    images[1, 0, 2, 3] += 0.04
+    probabilities = np.array([[0.01, 0.985, 0.005], [0.1, 0.28, 0.62]], dtype=np.float32)
+    return {"images": images, "probabilities": probabilities, "labels": np.array([1, wrong])}, {}
+
+
 def inputs_of(kind):
-    known = {**tables(), "lengths": lengths(), "extremes": extremes()}
+    whole = one_condition("one") if kind == "by_experiment" else tables()
+    known = {**whole, "lengths": lengths(), "extremes": extremes(), "data": flat_toy(), "poisons": placed()} | {
+        "example": example()
+    }
     return {name: known[name] for name in FIGURES[kind].needs}
 
 
@@ -150,8 +181,18 @@ def test_every_entry_has_a_function_that_names_its_published_figure(kind):
     module, name = entry.function.split(":")
     docstring = getattr(importlib.import_module(module), name).__doc__
     assert entry.name == kind
-    assert set(entry.needs) <= {"conditions", "victims", "robustness", "lengths", "buckets", "extremes"}
-    for number in ("4.5", "4.6a", "4.6b", "4.7", "4.8"):
+    assert set(entry.needs) <= {
+        "conditions",
+        "victims",
+        "robustness",
+        "lengths",
+        "buckets",
+        "extremes",
+        "example",
+        "data",
+        "poisons",
+    }
+    for number in ("2.1", "3.3", "4.1", "4.2", "4.3", "4.4", "4.5", "4.6a", "4.6b", "4.7", "4.8"):
         assert (number in entry.published) <= (number in docstring), f"{name} does not say that it draws Fig. {number}"
 
 
@@ -493,7 +534,7 @@ def test_the_pipeline_names_every_rule_and_no_text_leaves_its_box_or_meets_anoth
     rules = {rule for text in texts for rule in text.get_text().split("\n") if "_" in rule}
     assert rules == {
         "fetch_data", "prepare_data", "train_proxy", "trace_paths", "cut_buckets", "craft_poison", "train_victims",
-        "evaluate_robustness", "collect_tables", "draw_figure", "judge_claims",
+        "evaluate_robustness", "probe_victims", "collect_tables", "draw_figure", "judge_claims",
     }  # fmt: skip
     boxes = [text.get_window_extent() for text in texts]
     page = figure.bbox
@@ -556,3 +597,136 @@ def test_one_victim_per_condition_has_neither_interval_nor_a_p_that_says_somethi
     figure, caption = draw("conditions", {"conditions": data["conditions"], **first})
     assert not [mark for mark in figure.axes[0].get_children() if mark.get_gid() == "all-interval"]
     assert "clean +0.500 no interval" in caption
+
+
+# ---- sweeps and toys -----------------------------------------------------------------
+
+
+def test_a_line_of_a_sweep_goes_through_the_means_at_the_values_of_the_axis_and_its_band_is_their_interval():
+    data = both(tables(), tables("two", 3, 4))
+    options = {
+        "lines": {"two": {"label": "second"}, "one": {"label": "first", "dashed": True}},
+        "axis_label": "distance",
+    }
+    figure, caption = draw("sweep", data, options)
+    titles = ["adversarial accuracy", "natural accuracy", "poisons fitted", "epochs to memorise"]
+    assert [panel.get_ylabel() for panel in figure.axes] == titles
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["second", "first"]
+    for line in by_gid(figure.axes[0], "adversarial_accuracy"):
+        np.testing.assert_array_equal(line.get_xdata(), [0, 1, 2])
+        np.testing.assert_allclose(line.get_ydata(), [np.mean(ACCURACY[value]) for value in (0, 1, 2)], **EXACT)
+    band = by_gid(figure.axes[0], "interval")[0].get_paths()[0].vertices
+    for value in (0, 1, 2):
+        expected = mean_interval(np.array(ACCURACY[value]), bounds=(0, 1))
+        ends = band[band[:, 0] == value, 1]
+        np.testing.assert_allclose([ends.min(), ends.max()], [expected.low, expected.high], **EXACT)
+    np.testing.assert_allclose(by_gid(figure.axes[3], "epochs")[0].get_ydata(), [11, 11, 11], **EXACT)
+    assert by_gid(figure.axes[0], "adversarial_accuracy")[1].get_linestyle() == "--"
+    assert "n, draws × repeats, at each value: 2 × 3" in caption
+
+
+def test_a_sweep_refuses_experiments_that_are_not_there_or_have_no_axis():
+    data = tables()
+    with pytest.raises(InputError, match=r"option lines names the experiments \['three'\], the tables hold \['one'\]"):
+        draw("sweep", data, {"lines": {"three": {}}})
+    with pytest.raises(
+        InputError, match=r"allowed are \['adversarial_accuracy', 'natural_accuracy', 'fitted_share', 'epochs'\]"
+    ):
+        draw("sweep", data, {"panels": ["loss"]})
+    without = {**data, "conditions": data["conditions"].assign(axis_value=np.nan)}
+    with pytest.raises(InputError, match=r"has the conditions \[\] with a sweep axis"):
+        draw("sweep", without)
+
+
+def test_the_toy_shows_its_points_and_the_poisons_of_the_first_draw_in_the_colour_of_their_label():
+    figure, caption = draw("toy_data", {"data": flat_toy(), "poisons": placed()} | {"example": example()})
+    (panel,) = figure.axes
+    first, second = by_gid(panel, "points")
+    np.testing.assert_array_equal(np.array(first.get_data()).T, flat_toy().train_images[0::2])
+    to_high, to_new = by_gid(panel, "poisons")
+    np.testing.assert_array_equal(np.array(to_high.get_data()).T, [[-3, -5]])
+    assert same_color(to_high.get_color(), second.get_color())
+    np.testing.assert_array_equal(np.array(to_new.get_data()).T, [[5, 3]])
+    assert to_new.get_label() == "labelled a new class"
+    assert "The 20 training points of flat, and 2 mislabelled points" in caption
+    assert "r = 2" in caption
+    at_the_means, _ = draw("toy_data", {"data": flat_toy(), "poisons": placed()} | {"example": example()}, {"value": 0})
+    np.testing.assert_array_equal(np.array(by_gid(at_the_means.axes[0], "poisons")[0].get_data()).T, [[5, 5]])
+    with pytest.raises(InputError, match=r"no placed poisons at 7, the values are \[0.0, 2.0\]"):
+        draw("toy_data", {"data": flat_toy(), "poisons": placed()} | {"example": example()}, {"value": 7})
+
+
+def one_condition(experiment, source=1, target=2):
+    data = tables(experiment, source, target)
+    return {name: frame[frame["condition"] != "random"] for name, frame in data.items()}
+
+
+def test_experiments_side_by_side_are_the_means_of_their_victims_at_the_first_value():
+    data = both(one_condition("one"), one_condition("two", 3, 4))
+    figure, _ = draw(
+        "by_experiment", data, {"lines": {"two": {"label": "b"}, "one": {"label": "a"}}, "axis_label": "k"}
+    )
+    (panel,) = figure.axes
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["b", "a"]
+    (means,) = by_gid(panel, "adversarial_accuracy")
+    np.testing.assert_allclose(means.get_ydata(), [np.mean(ACCURACY[0])] * 2, **EXACT)
+    expected = mean_interval(np.array(ACCURACY[0]), bounds=(0, 1))
+    intervals = [path.vertices[:, 1] for lines in by_gid(panel, "interval") for path in lines.get_paths()]
+    np.testing.assert_allclose(intervals[2], [expected.low, expected.high], **EXACT)
+    assert sum(len(dots.get_xdata()) for dots in by_gid(panel, "victims")) == 2 * 2 * 6
+    with pytest.raises(
+        InputError, match=r"has the conditions \['random', 'bucket'\] with poisons, this figure needs exactly 1"
+    ):
+        draw("by_experiment", tables())
+
+
+def test_an_experiment_without_a_sweep_axis_stands_beside_others_too():
+    data = {name: frame[frame["condition"] != "bucket"] for name, frame in tables().items()}
+    figure, _ = draw("by_experiment", data)
+    (means,) = by_gid(figure.axes[0], "adversarial_accuracy")
+    np.testing.assert_allclose(means.get_ydata(), [np.mean(RANDOM)], **EXACT)
+
+
+def test_the_mechanism_shows_each_bucket_at_its_mean_accuracy_and_its_mean_share():
+    data = tables()
+    figure, caption = draw("mechanism", data)
+    path, line = figure.axes
+    accuracy = [np.mean(ACCURACY[value]) for value in (0, 1, 2)]
+    for panel, shares in (
+        (path, [1 - mean for mean in accuracy]),
+        (line, [np.mean(np.square(ACCURACY[value])) for value in (0, 1, 2)]),
+    ):
+        (means,) = by_gid(panel, "means")
+        np.testing.assert_allclose(means.get_offsets(), np.transpose([accuracy, shares]), **EXACT)
+        assert sum(len(dots.get_xdata()) for dots in by_gid(panel, "victims")) == 18
+    assert [text.get_text() for text in path.texts] == ["1–6", "10"]
+    assert "n, draws × repeats: 2 × 3" in caption
+    without = {**data, "victims": data["victims"].drop(columns="path_share")}
+    with pytest.raises(InputError, match=r"lacks the probes \['path_share'\]; set probes: true"):
+        draw("mechanism", without)
+
+
+def test_victims_without_a_fitted_poison_are_no_part_of_the_mechanism():
+    data = tables()
+    victims = data["victims"]
+    victims.loc[(victims["axis_value"] == 1) & (victims["repeat"] > 0), ["path_share", "line_share"]] = np.nan
+    figure, _ = draw("mechanism", data)
+    (means,) = by_gid(figure.axes[0], "means")
+    np.testing.assert_allclose(means.get_offsets()[1], [0.35, 0.65], **EXACT)
+
+
+def test_the_example_stands_beside_its_image_with_the_confidence_of_both():
+    figure, caption = draw("adversarial_example", {"example": example()}, {"class_names": ["a", "b", "c"]})
+    left, middle, right = figure.axes
+    for panel, image in ((left, 0), (right, 1)):
+        np.testing.assert_array_equal(by_gid(panel, "image")[0].get_array(), example()[0]["images"][image, 0])
+    assert [panel.get_title() for panel in (left, middle, right)] == ["b: 98.5 %", "difference, ±0.04", "c: 62.0 %"]
+    shown = by_gid(middle, "difference")[0].get_array()
+    assert shown[2, 3] == pytest.approx(1)
+    np.testing.assert_allclose(np.delete(np.asarray(shown).ravel(), 2 * 5 + 3), 0.5, **EXACT)
+    assert (
+        "calls b with 98.5 % confidence, the same image moved by at most 0.04 per pixel (right), which it calls c"
+        in caption
+    )
+    with pytest.raises(InputError, match="no adversarial example of class 1 was found"):
+        draw("adversarial_example", {"example": example(wrong=1)})

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from poisonlab.buckets import PATH_COLUMNS
 from poisonlab.datasets import Dataset
+from poisonlab.models.inference import rebuild
 from poisonlab.paths import path_lengths, path_targets, trace
-from poisonlab.victims.engine import rebuild
 
 BOX = (0.0, 1.0)
 

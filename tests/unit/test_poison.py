@@ -193,10 +193,10 @@ def poisons() -> list[Poison]:
 
 
 def test_a_file_keeps_every_poison_to_the_bit(poisons, tmp_path: Path):
-    axis_values = [k / 3 for k in range(12)]  # thirds have no finite decimal form
-    save(poisons, axis_values, tmp_path / "draw-0.safetensors")
-    loaded, values = load(tmp_path / "draw-0.safetensors")
-    assert values == axis_values
+    places = [(k // 4, k / 3) for k in range(12)]  # thirds have no finite decimal form
+    save(poisons, places, tmp_path / "poison.safetensors")
+    loaded, found_places = load(tmp_path / "poison.safetensors")
+    assert found_places == places
     for expected, poison in zip(poisons, loaded, strict=True):
         for name, array in vars(expected).items():
             found = getattr(poison, name)
@@ -209,15 +209,16 @@ def test_a_file_keeps_every_poison_to_the_bit(poisons, tmp_path: Path):
 
 
 def test_a_condition_without_an_axis_has_one_poison_and_no_axis_value(tmp_path: Path):
-    save([Poison(3)], [None], tmp_path / "draw-0.safetensors")
-    loaded, values = load(tmp_path / "draw-0.safetensors")
-    assert values == [None]
+    save([Poison(3)], [(0, None)], tmp_path / "poison.safetensors")
+    loaded, places = load(tmp_path / "poison.safetensors")
+    assert places == [(0, None)]
     assert [poison.budget for poison in loaded] == [0]
 
 
 def test_the_same_poisons_give_the_same_bytes(poisons, tmp_path: Path):
+    places = [(0, float(k)) for k in range(12)]
     for name in ("one", "two"):
-        save(poisons, list(range(12)), tmp_path / name)
+        save(poisons, places, tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    save([dataclasses.replace(poisons[0], num_classes=9), *poisons[1:]], list(range(12)), tmp_path / "three")
+    save([dataclasses.replace(poisons[0], num_classes=9), *poisons[1:]], places, tmp_path / "three")
     assert (tmp_path / "three").read_bytes() != (tmp_path / "one").read_bytes()

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from poisonlab.attacks import Attack, perturb
+from poisonlab.models.inference import predict, rebuild
 from poisonlab.robustness import COLUMNS, evaluate, evaluate_chunk
-from poisonlab.victims import engine
 
 CPU = torch.device("cpu")
 PGD = {"norm": "linf", "epsilon": [0.0, 0.05, 0.1], "steps": 5, "step_size": None, "random_start": False, "restarts": 1}
@@ -14,7 +14,7 @@ PGD = {"norm": "linf", "epsilon": [0.0, 0.05, 0.1], "steps": 5, "step_size": Non
 
 @pytest.fixture(scope="module")
 def model(digits, digits_parameters):
-    return engine.rebuild("mlp", digits.input_shape, digits.num_classes, digits_parameters, CPU)
+    return rebuild("mlp", digits.input_shape, digits.num_classes, digits_parameters, CPU)
 
 
 def fooled_and_right(model, digits, chosen, epsilon, targets):
@@ -25,7 +25,7 @@ def fooled_and_right(model, digits, chosen, epsilon, targets):
     for steps in range(PGD["steps"] + 1):
         settings = Attack(steps=max(steps, 1), step_size=2.5 / PGD["steps"])
         moved = perturb(model, images, labels, epsilon, settings, targets=targets) if steps else images
-        answers = engine.predict(model, moved)
+        answers = predict(model, moved)
         hit = answers != labels if targets is None else answers == targets
         # A point leaves at its first success, so its last answer is the one that fooled the model.
         right = torch.where(fooled, right, answers == labels)
@@ -52,7 +52,7 @@ def test_targeted_adversarial_accuracy_is_the_share_of_the_source_class_that_doe
 
 def test_untargeted_adversarial_accuracy_is_the_share_of_all_test_points_that_stays_correct(digits, model):
     rows = evaluate(model, digits, "pgd", {**PGD, "goal": "untargeted"}, 4, 5, CPU)
-    answers = engine.predict(model, torch.from_numpy(digits.test_images)).numpy()
+    answers = predict(model, torch.from_numpy(digits.test_images)).numpy()
     assert rows[0]["adversarial_accuracy"] == pytest.approx((answers == digits.test_labels).mean(), abs=1e-12)
     for row in rows:
         fooled, _ = fooled_and_right(model, digits, slice(None), row["epsilon"], None)

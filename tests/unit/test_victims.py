@@ -21,14 +21,17 @@ from torch.nn import functional as F
 from poisonlab import models
 from poisonlab.datasets import Dataset
 from poisonlab.errors import InputError
+from poisonlab.models.inference import rebuild, resolve_device
 from poisonlab.poison import Poison, TrainingSet, apply, save
 from poisonlab.seeds import seed
-from poisonlab.victims import engine
+from poisonlab.victims import chunk as chunks
+from poisonlab.victims import engines
 from poisonlab.victims.chunk import load_chunk, train_chunk, victim_key
-from poisonlab.victims.engine import Victim, VictimJob, rebuild, resolve_device
+from poisonlab.victims.engines import loop, stacked
 from poisonlab.victims.order import epoch_order
 from poisonlab.victims.proxy import out_of_fold_probabilities, train_proxy
 from poisonlab.victims.recipe import Recipe
+from poisonlab.victims.victim import Victim, VictimJob
 
 CPU = torch.device("cpu")
 SHORT = Recipe(epochs=2, batch_size=16, learning_rate=5e-3, warmup=0.2, final=0.1, stop_when_fitted=False)
@@ -94,12 +97,12 @@ def digest(parameters: dict[str, np.ndarray]) -> str:
 def digests(model: str, keys: list[str]) -> dict[str, str]:
     """Hash of the weights of the jobs `keys`, trained in this order as one chunk."""
     jobs = all_jobs()
-    trained = engine.train([jobs[key] for key in keys], model, SHORT)
+    trained = engines.train([jobs[key] for key in keys], model, SHORT)
     return {job.key: digest(victim.parameters) for job, victim in trained}
 
 
 def train_one(training_set: TrainingSet, recipe: Recipe, model: str = "mlp", seed: int = 3, **options: Any) -> Victim:
-    ((_, victim),) = engine.train([VictimJob("one", training_set, seed)], model, recipe, **options)
+    ((_, victim),) = engines.train([VictimJob("one", training_set, seed)], model, recipe, **options)
     return victim
 
 
@@ -173,12 +176,13 @@ def test_a_warm_up_over_everything_only_rises():
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_victim_is_what_a_plain_loop_with_adam_trains(precision):
+@pytest.mark.parametrize("name", ["mlp", "strided"])
+def test_a_victim_is_what_a_plain_loop_with_adam_trains(name, precision):
     training_set = apply(flips(toy(), [1, 2]), toy())
     recipe = Recipe(
         epochs=3, batch_size=24, learning_rate=4e-3, beta2=0.99, warmup=0.3, final=0.2, stop_when_fitted=False
     )
-    model = models.build("mlp", (1, 8, 8), CLASSES, seed=11)
+    model = models.build(name, (1, 8, 8), CLASSES, seed=11)
     # The plain kernel of Adam; in bfloat16 the victim's own, because a weight that differs by 1e-7 may round to another bfloat16.
     optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99), fused=precision == "bfloat16")
     images, labels = torch.from_numpy(training_set.images) / 255, torch.from_numpy(training_set.labels)
@@ -195,11 +199,11 @@ def test_a_victim_is_what_a_plain_loop_with_adam_trains(precision):
             F.cross_entropy(logits.float(), labels[batch]).backward()
             optimizer.step()
             step += 1
-    victim = train_one(training_set, recipe, seed=11, precision=precision)
+    victim = train_one(training_set, recipe, name, seed=11, precision=precision)
     assert victim.epochs == 3
-    for name, expected in model.state_dict().items():
+    for key, expected in model.state_dict().items():
         # Single precision and another kernel of Adam: nine steps of at most 4e-3, each rounded at 1e-7 of a weight below 1 or so.
-        torch.testing.assert_close(torch.from_numpy(victim.parameters[name]), expected, rtol=0, atol=2e-6)
+        torch.testing.assert_close(torch.from_numpy(victim.parameters[key]), expected, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -215,6 +219,98 @@ def test_weights_are_the_same_to_the_bit_in_chunks_of_any_size_and_order(model):
     assert in_fours == together
     for key in ("0-0", "1-3", "2-2", "3-1"):
         assert digests(model, [key]) == {key: together[key]}
+
+
+def test_weights_are_the_same_to_the_bit_when_rows_are_given_to_waiting_victims(monkeypatch: pytest.MonkeyPatch):
+    recipe = Recipe(epochs=60, batch_size=16, learning_rate=5e-3)
+
+    def trained() -> dict[str, tuple[str, int]]:
+        found = engines.train(all_jobs().values(), "mlp", recipe)
+        return {job.key: (digest(victim.parameters), victim.epochs) for job, victim in found}
+
+    together = trained()
+    assert len({epochs for _, epochs in together.values()}) > 3, "victims must end at different times for this test"
+    monkeypatch.setattr(stacked, "WIDTH", 3)
+    assert trained() == together
+
+
+@pytest.mark.parametrize("model", ["pooled", "strided", "small"])
+def test_stacked_convolutions_train_what_the_loop_trains(model):
+    jobs = list(all_jobs().values())
+    side_by_side = {job.key: victim for job, victim in stacked.train(jobs, model, SHORT, "float32", CPU, print)}
+    for job, expected in loop.train(jobs[::3], model, SHORT, "float32", CPU, print):
+        for name, weights in expected.parameters.items():
+            # Eight steps of at most 5e-3, sums in another order: Adam turns a gradient that differs in its last bits around zero into a
+            # step of either sign, so a few weights may differ by a fraction of a step.
+            difference = np.abs(side_by_side[job.key].parameters[name] - weights)
+            assert np.quantile(difference, 0.99) < 2e-6
+            assert difference.max() < 5e-3
+
+
+@pytest.mark.parametrize("model", ["mlp", "strided"])
+def test_at_a_fixed_width_weights_are_the_same_to_the_bit_in_chunks_of_any_size_and_order(model, monkeypatch):
+    # As on a GPU, where the width is part of how a product is computed.
+    monkeypatch.setattr(stacked, "FIXED_WIDTH", {"cpu"})
+    monkeypatch.setattr(stacked, "WIDTH", 4)
+    jobs = all_jobs()
+
+    def trained(keys: list[str]) -> dict[str, str]:
+        found = stacked.train([jobs[key] for key in keys], model, SHORT, "float32", CPU, print)
+        return {job.key: digest(victim.parameters) for job, victim in found}
+
+    together = trained(list(jobs))
+    assert len(set(together.values())) == 16
+    shuffled = random.Random(1).sample(list(jobs), 16)
+    assert trained(shuffled) == together
+    assert trained(shuffled[:1]) == {shuffled[0]: together[shuffled[0]]}
+
+
+def test_out_of_memory_halves_the_width_and_goes_on(monkeypatch: pytest.MonkeyPatch):
+    jobs = list(all_jobs().values())
+    together = {job.key: digest(victim.parameters) for job, victim in engines.train(jobs, "mlp", SHORT)}
+    epoch, widths, lines = stacked._Group._epoch, [], []
+
+    def hungry(self: Any, slots: Any) -> list[int]:
+        widths.append(len(slots.jobs))
+        if len(slots.jobs) > 3:
+            raise torch.OutOfMemoryError
+        return epoch(self, slots)
+
+    monkeypatch.setattr(stacked._Group, "_epoch", hungry)
+    monkeypatch.setattr(stacked, "WIDTH", 8)
+    found = engines.train(jobs, "mlp", SHORT, progress=lines.append)
+    assert {job.key: digest(victim.parameters) for job, victim in found} == together
+    assert (widths[0], widths[1], max(widths[2:])) == (8, 4, 2)
+    assert "out of memory: going on with 2 victims side by side" in lines
+    monkeypatch.setattr(stacked._Group, "_epoch", lambda self, slots: (_ for _ in ()).throw(torch.OutOfMemoryError))
+    with pytest.raises(torch.OutOfMemoryError):
+        list(engines.train(jobs, "mlp", SHORT))
+
+
+def test_the_engine_follows_from_model_and_device():
+    gpu = torch.device("cuda")
+    assert [engines.choose(name, CPU) for name in ("mlp", "pooled", f"{__name__}:Dropping")] == [stacked, loop, loop]
+    assert [engines.choose(name, gpu) for name in ("mlp", "pooled", f"{__name__}:Dropping")] == [stacked, stacked, loop]
+
+
+def test_onednn_multiplies_in_float32_or_not_at_all(monkeypatch: pytest.MonkeyPatch):
+    settings = torch.backends.mkldnn.matmul
+    before = settings.fp32_precision
+    with loop.onednn_matmul():
+        assert loop.matmul_error() < loop.FLOAT32_ERROR
+    assert settings.fp32_precision == before
+    # What bfloat16 inputs would do is far beyond the limit, so the check can tell.
+    monkeypatch.setattr(loop, "matmul_error", lambda: 1e-3)
+    with loop.onednn_matmul():
+        assert settings.fp32_precision == "ieee"
+    assert settings.fp32_precision == before
+
+
+def test_the_check_of_onednn_sees_rounded_inputs():
+    a, b = (torch.rand(256, 256, generator=torch.Generator().manual_seed(k)).bfloat16().float() for k in range(2))
+    exact = [torch.rand(256, 256, generator=torch.Generator().manual_seed(k)).double() for k in range(2)]
+    error = ((a @ b).double() - exact[0] @ exact[1]).abs().max() / (exact[0] @ exact[1]).abs().max()
+    assert error > 10 * loop.FLOAT32_ERROR
 
 
 def test_weights_are_the_same_to_the_bit_in_another_process_with_other_jobs():
@@ -235,7 +331,7 @@ def test_neither_the_global_generator_nor_the_key_of_a_job_matters(model):
     torch.manual_seed(1234)
     np.random.seed(1234)  # noqa: NPY002 - the legacy generator is what must not matter
     before = torch.get_rng_state()
-    ((_, second),) = engine.train([VictimJob("another", training_set, 3)], model, SHORT)
+    ((_, second),) = engines.train([VictimJob("another", training_set, 3)], model, SHORT)
     assert digest(second.parameters) == digest(first.parameters)
     assert torch.equal(torch.get_rng_state(), before)
     assert digest(train_one(training_set, SHORT, model, seed=4).parameters) != digest(first.parameters)
@@ -249,8 +345,8 @@ def test_jobs_may_be_made_one_by_one_with_images_that_are_gone_afterwards(monkey
         for number in range(12):  # enough for an address to come again
             yield VictimJob(str(number), apply(Poison(CLASSES), toy(seed=number)), 3)
 
-    one_by_one = [digest(victim.parameters) for _, victim in engine.train(lazily(), "mlp", SHORT)]
-    at_once = [digest(victim.parameters) for _, victim in engine.train(list(lazily()), "mlp", SHORT)]
+    one_by_one = [digest(victim.parameters) for _, victim in engines.train(lazily(), "mlp", SHORT)]
+    at_once = [digest(victim.parameters) for _, victim in engines.train(list(lazily()), "mlp", SHORT)]
     assert one_by_one == at_once
 
 
@@ -333,16 +429,17 @@ def test_bfloat16_computes_otherwise_and_keeps_its_weights_in_float32(model):
         assert np.abs(array - single.parameters[name]).max() < 2 * 8 * 5e-3
 
 
-def test_progress_is_reported_every_epoch_with_the_wrong_answers_met_on_the_way():
+@pytest.mark.parametrize(("model", "beside"), [("mlp", "; 1 side by side, 0 wait"), ("strided", "")])
+def test_progress_is_reported_every_epoch_with_the_wrong_answers_met_on_the_way(model, beside):
     lines: list[str] = []
     training_set = apply(Poison(CLASSES), toy())
     # Batches of the whole set: what is wrong in an epoch is what the victim of one epoch less gets wrong.
     recipe = Recipe(epochs=2, batch_size=64, learning_rate=1e-3, stop_when_fitted=False)
-    train_one(training_set, recipe, progress=lines.append)
-    after_one = train_one(training_set, dataclasses.replace(recipe, epochs=1))
-    wrong = (predictions(after_one, "mlp", training_set) != training_set.labels).sum()
+    train_one(training_set, recipe, model, progress=lines.append)
+    after_one = train_one(training_set, dataclasses.replace(recipe, epochs=1), model)
+    wrong = (predictions(after_one, model, training_set) != training_set.labels).sum()
     assert lines[0].startswith("one: epoch 1 of at most 2, ")
-    assert lines[1:] == [f"one: epoch 2 of at most 2, {wrong} of 64 wrong while training"]
+    assert lines[1:] == [f"one: epoch 2 of at most 2, {wrong} of 64 wrong while training{beside}"]
     assert 0 < wrong < 64
 
 
@@ -382,7 +479,7 @@ def test_a_model_that_does_not_exist_is_refused_in_one_line(model):
 # ------------------------------------------------------------------------------------------------ chunks
 
 Train = Callable[..., pd.DataFrame]
-COLUMNS = {"study": "s", "experiment": "e", "condition": "c", "draw": 0}
+COLUMNS = {"study": "s", "experiment": "e", "condition": "c"}
 AXIS = [0.0, 2.5]
 
 
@@ -390,19 +487,20 @@ AXIS = [0.0, 2.5]
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Keys of the victims that are really trained."""
     keys: list[str] = []
-    train = engine._train_one
 
-    def count(job: VictimJob, *arguments: Any) -> Victim:
-        keys.append(job.key)
-        return train(job, *arguments)
+    def count(jobs: list[VictimJob], *arguments: Any) -> Iterator[tuple[VictimJob, Victim]]:
+        for job, victim in engines.train(jobs, *arguments):
+            keys.append(job.key)
+            yield job, victim
 
-    monkeypatch.setattr(engine, "_train_one", count)
+    monkeypatch.setattr(chunks, "train", count)
+    monkeypatch.setattr(chunks, "SECONDS_BETWEEN_SAVES", 0)
     return keys
 
 
 def poison_file(folder: Path, *poisons: Poison) -> Path:
     path = folder / "poison.safetensors"
-    save(poisons or [flips(toy(), [0, 4, 9]), flips(toy(), [1, 2])], AXIS, path)
+    save(poisons or [flips(toy(), [0, 4, 9]), flips(toy(), [1, 2])], [(0, value) for value in AXIS], path)
     return path
 
 
@@ -418,7 +516,7 @@ def chunk(folder: Path, first: int, last: int, poisons: Path | None = None, **ch
     }
     return train_chunk(
         poison_file=poisons or poison_file(folder.parent),
-        output=folder / f"draw-0_repeats-{first}-{last}.safetensors",
+        output=folder / f"draws-0-0_repeats-{first}-{last}.safetensors",
         columns=COLUMNS,
         repeats=range(first, last + 1),
         **(settings | changes),
@@ -426,7 +524,7 @@ def chunk(folder: Path, first: int, last: int, poisons: Path | None = None, **ch
 
 
 def keys(repeats: range) -> list[str]:
-    return [victim_key(axis, repeat) for axis in range(2) for repeat in repeats]
+    return [victim_key((0, value), repeat) for value in AXIS for repeat in repeats]
 
 
 def test_a_chunk_trains_every_value_of_the_axis_with_every_repeat_on_the_seed_of_the_repeat(tmp_path: Path, trained):
@@ -435,14 +533,14 @@ def test_a_chunk_trains_every_value_of_the_axis_with_every_repeat_on_the_seed_of
     assert rows[["axis_value", "repeat"]].to_numpy().tolist() == [[a, r] for a in AXIS for r in (1, 2, 3)]
     assert (rows[list(COLUMNS)] == pd.Series(COLUMNS)).all(axis=None)
     stored = load_chunk(
-        tmp_path / "victims" / "draw-0_repeats-1-3.safetensors",
+        tmp_path / "victims" / "draws-0-0_repeats-1-3.safetensors",
         tmp_path / "poison.safetensors",
         COLUMNS,
         range(1, 4),
     )
     dataset = toy()
     for (identity, num_classes, parameters), (_, row) in zip(stored, rows.iterrows(), strict=True):
-        assert identity == COLUMNS | {"axis_value": row["axis_value"], "repeat": row["repeat"]}
+        assert identity == COLUMNS | {"draw": 0, "axis_value": row["axis_value"], "repeat": row["repeat"]}
         assert num_classes == CLASSES
         training_set = apply(flips(dataset, [0, 4, 9] if row["axis_value"] == 0 else [1, 2]), dataset)
         expected = train_one(training_set, SHORT, seed=seed("victim", repeat=row["repeat"]))
@@ -461,30 +559,33 @@ def test_memorised_are_the_victims_that_fit_every_point(tmp_path: Path):
     assert chunk(tmp_path / "hasty", 0, 1)["memorised"].tolist() == [False] * 4
 
 
+@pytest.mark.parametrize("model", ["mlp", "strided"])
 def test_a_killed_chunk_goes_on_where_it_was_and_ends_as_if_nothing_had_happened(
-    tmp_path: Path, trained, monkeypatch: pytest.MonkeyPatch
+    model, tmp_path: Path, trained, monkeypatch: pytest.MonkeyPatch
 ):
-    undisturbed = chunk(tmp_path / "undisturbed", 0, 2)
-    train = engine._train_one
+    undisturbed = chunk(tmp_path / "undisturbed", 0, 2, model=model)
+    train = chunks.train
     trained.clear()
 
-    def interrupted(job: VictimJob, *arguments: Any) -> Victim:
-        if job.key == victim_key(1, 1):
-            raise KeyboardInterrupt
-        return train(job, *arguments)
+    def interrupted(jobs: list[VictimJob], *arguments: Any) -> Iterator[tuple[VictimJob, Victim]]:
+        for job, victim in engines.train(jobs, *arguments):
+            if job.key == victim_key((0, AXIS[1]), 1):
+                raise KeyboardInterrupt
+            trained.append(job.key)
+            yield job, victim
 
-    monkeypatch.setattr(engine, "_train_one", interrupted)
+    monkeypatch.setattr(chunks, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        chunk(tmp_path / "killed", 0, 2)
-    assert [file.name for file in (tmp_path / "killed").iterdir()] == ["draw-0_repeats-0-2.safetensors.unfinished"]
+        chunk(tmp_path / "killed", 0, 2, model=model)
+    assert [file.name for file in (tmp_path / "killed").iterdir()] == ["draws-0-0_repeats-0-2.safetensors.unfinished"]
     assert trained == keys(range(3))[:4]
     trained.clear()
-    monkeypatch.setattr(engine, "_train_one", train)
-    resumed = chunk(tmp_path / "killed", 0, 2)
+    monkeypatch.setattr(chunks, "train", train)
+    resumed = chunk(tmp_path / "killed", 0, 2, model=model)
     assert trained == keys(range(3))[4:]
     pd.testing.assert_frame_equal(resumed, undisturbed, check_exact=True)
-    assert [file.name for file in (tmp_path / "killed").iterdir()] == ["draw-0_repeats-0-2.safetensors"]
-    name = "draw-0_repeats-0-2.safetensors"
+    assert [file.name for file in (tmp_path / "killed").iterdir()] == ["draws-0-0_repeats-0-2.safetensors"]
+    name = "draws-0-0_repeats-0-2.safetensors"
     assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
 
 
@@ -495,8 +596,21 @@ def test_asking_for_more_repeats_trains_only_the_new_victims(tmp_path: Path, tra
     grown = chunk(tmp_path / "grown", 1, 4)
     assert trained == keys(range(3, 5))
     pd.testing.assert_frame_equal(grown, undisturbed, check_exact=True)
-    name = "draw-0_repeats-1-4.safetensors"
+    name = "draws-0-0_repeats-1-4.safetensors"
     assert (tmp_path / "grown" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
+
+
+def test_a_job_of_more_draws_trains_only_the_new_ones_and_names_each_victim_by_its_draw(tmp_path: Path, trained):
+    first, second = flips(toy(), [0, 4, 9]), flips(toy(), [1, 2])
+    one, both = tmp_path / "one.safetensors", tmp_path / "both.safetensors"
+    save([first], [(0, None)], one)
+    save([first, second], [(0, None), (1, None)], both)
+    alone = chunk(tmp_path / "victims", 0, 1, poisons=one)
+    trained.clear()
+    rows = chunk(tmp_path / "victims", 0, 2, poisons=both)
+    assert trained == [victim_key((0, None), 2), *(victim_key((1, None), repeat) for repeat in range(3))]
+    assert rows[["draw", "repeat"]].to_numpy().tolist() == [[draw, repeat] for draw in (0, 1) for repeat in range(3)]
+    pd.testing.assert_frame_equal(rows[:2], alone, check_exact=True)
 
 
 def test_a_finished_chunk_that_is_asked_for_again_trains_nothing(tmp_path: Path, trained):
@@ -524,7 +638,7 @@ def test_victims_of_another_identity_are_not_reused(tmp_path: Path, trained, cha
     assert trained == keys(range(2))
     fresh = chunk(tmp_path / "fresh", 0, 1, **CHANGES[change])
     pd.testing.assert_frame_equal(again, fresh, check_exact=True)
-    name = "draw-0_repeats-0-1.safetensors"
+    name = "draws-0-0_repeats-0-1.safetensors"
     assert (tmp_path / "victims" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
 
 
@@ -548,7 +662,7 @@ def test_a_changed_poison_retrains_its_own_victims_and_no_others(tmp_path: Path,
     (tmp_path / "other").mkdir()
     other = poison_file(tmp_path / "other", edited(position), flips(toy(), [1, 2]))
     chunk(tmp_path / "victims", 0, 1, poisons=other)
-    assert trained == [victim_key(0, repeat) for repeat in range(2)]
+    assert trained == [victim_key((0, AXIS[0]), repeat) for repeat in range(2)]
 
 
 def test_an_appended_image_is_part_of_the_identity(tmp_path: Path, trained):
@@ -556,17 +670,17 @@ def test_an_appended_image_is_part_of_the_identity(tmp_path: Path, trained):
         images = 255 - toy().train_images[number : number + 1]
         poison = Poison(CLASSES, append_images=images, append_labels=np.array([0]))
         chunk(tmp_path / "victims", 0, 0, poisons=poison_file(tmp_path, poison, flips(toy(), [1, 2])))
-    assert trained == [victim_key(0, 0), victim_key(1, 0), victim_key(0, 0)]
+    assert trained == [victim_key((0, AXIS[axis]), 0) for axis in (0, 1, 0)]
 
 
 @pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-100], lambda content: b"\0" * 500])
 def test_a_damaged_file_is_not_reused(tmp_path: Path, trained, damage):
     undisturbed = chunk(tmp_path / "undisturbed", 0, 1)
     chunk(tmp_path / "victims", 0, 0)
-    older = tmp_path / "victims" / "draw-0_repeats-0-0.safetensors"
+    older = tmp_path / "victims" / "draws-0-0_repeats-0-0.safetensors"
     content = damage(older.read_bytes())
     older.write_bytes(content)
-    checkpoint = tmp_path / "victims" / "draw-0_repeats-0-1.safetensors.unfinished"
+    checkpoint = tmp_path / "victims" / "draws-0-0_repeats-0-1.safetensors.unfinished"
     checkpoint.write_bytes(content)
     trained.clear()
     pd.testing.assert_frame_equal(chunk(tmp_path / "victims", 0, 1), undisturbed, check_exact=True)

@@ -5,8 +5,7 @@ rule draw_figure:
         svg=report(
             f"{plan.documents}/figures/{{study}}/{{figure}}.svg",
             category="{study}",
-            subcategory=lambda w: plan.figure_kind(w.study, w.figure).published
-            or "support",
+            subcategory=lambda w: published_number(w.figure) or "support",
             labels=lambda w: plan.figure_labels(w.study, w.figure),
             caption="../report/figure.rst",
         ),
@@ -30,3 +29,42 @@ rule draw_figure:
 rule figures:
     input:
         [f"{plan.documents}/figures/{study}/{name}.svg" for study, name in plan.drawn],
+
+
+rule write_page:
+    input:
+        captions=lambda w: [
+            f"{plan.documents}/figures/{study}/{name}.txt"
+            for study, name in plan.drawn
+            if study == w.study
+        ],
+        scorecard=f"{plan.documents}/scorecard.csv",
+        claims=os.path.relpath(ROOT / "config" / "claims.yaml"),
+    output:
+        f"{plan.documents}/{{study}}.md",
+    log:
+        f"results/logs/write_page/{{study}}-{plan.config['source']}.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        figures=lambda w: plan.page_figures(w.study),
+        version=plan.version("write_page"),
+    script:
+        "../scripts/write_page.py"
+
+
+rule pages:
+    input:
+        [f"{plan.documents}/{study}.md" for study in plan.config["studies"]],
+
+
+# The thesis by itself: its figures and its page.
+rule thesis_figures:
+    input:
+        [
+            f"{plan.documents}/figures/{study}/{name}.svg"
+            for study, name in plan.drawn
+            if study == "label_noise"
+        ],
+        f"{plan.documents}/label_noise.md",

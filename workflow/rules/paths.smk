@@ -57,7 +57,7 @@ rule find_label_issues:
     params:
         model=lambda w: plan.config["paths"][w.paths]["model"],
         recipe=lambda w: plan.recipe(plan.config["paths"][w.paths]["recipe"]),
-        precision=plan.config["precision"],
+        precision=lambda w: plan.precision(plan.config["paths"][w.paths]["recipe"]),
         device=plan.config["device"],
         version=lambda w: plan.version(
             "find_label_issues",
@@ -88,3 +88,32 @@ rule summarise_paths:
         version=plan.version("summarise_paths"),
     script:
         "../scripts/summarise_paths.py"
+
+
+rule attack_proxies:
+    input:
+        data=lambda w: plan.data_file(plan.config["paths"][w.paths]["dataset"]),
+        proxies=lambda w: plan.proxy_files(w.paths),
+    output:
+        nets="results/tables/paths/{paths}/nets.parquet",
+        nets_csv="results/tables/paths/{paths}/nets.csv",
+        example="results/tables/paths/{paths}/example.safetensors",
+    log:
+        "results/logs/attack_proxies/{paths}.log",
+    benchmark:
+        "results/benchmarks/attack_proxies/{paths}.jsonl"
+    threads: 1
+    resources:
+        gpu=plan.gpu,
+        mem_mb=4000,
+        runtime=120,
+    params:
+        model=lambda w: plan.config["paths"][w.paths]["model"],
+        settings=lambda w: plan.config["paths"][w.paths]["example"],
+        device=plan.config["device"],
+        version=lambda w: plan.version(
+            "attack_proxies",
+            *plan.model_modules(plan.config["paths"][w.paths]["model"]),
+        ),
+    script:
+        "../scripts/attack_proxies.py"

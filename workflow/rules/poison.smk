@@ -3,9 +3,9 @@ rule craft_poison:
         data=lambda w: plan.data_file(plan.experiment(w.study, w.experiment)["dataset"]),
         needs=lambda w: plan.strategy_inputs(w.study, w.experiment, w.condition),
     output:
-        "results/poisons/{study}/{experiment}/{condition}/draw-{draw}.safetensors",
+        "results/poisons/{study}/{experiment}/{condition}/draws-{draws}.safetensors",
     log:
-        "results/logs/craft_poison/{study}/{experiment}/{condition}/draw-{draw}.log",
+        "results/logs/craft_poison/{study}/{experiment}/{condition}/draws-{draws}.log",
     threads: 1
     resources:
         gpu=lambda w: plan.resource(w.study, w.experiment, w.condition, "gpu", 0),
@@ -16,6 +16,7 @@ rule craft_poison:
             w.study, w.experiment, w.condition, "runtime", 30
         ),
     params:
+        redraw=lambda w: plan.redraw(w.study, w.experiment),
         strategy=lambda w: plan.strategy_settings(w.study, w.experiment, w.condition),
         version=lambda w: plan.version(
             "craft_poison", plan.strategy(w.study, w.experiment, w.condition).module

@@ -14,7 +14,7 @@ rule train_proxy:
         runtime=120,
     params:
         recipe=lambda w: plan.recipe(w.recipe),
-        precision=plan.config["precision"],
+        precision=lambda w: plan.precision(w.recipe),
         device=plan.config["device"],
         version=lambda w: plan.version("train_proxy", *plan.model_modules(w.model)),
     script:

@@ -1,14 +1,14 @@
 rule evaluate_robustness:
     input:
         data=lambda w: plan.data_file(plan.experiment(w.study, w.experiment)["dataset"]),
-        poison="results/poisons/{study}/{experiment}/{condition}/draw-{draw}.safetensors",
-        victims="results/victims/{study}/{experiment}/{condition}/draw-{draw}_repeats-{first}-{last}.safetensors",
+        poison="results/poisons/{study}/{experiment}/{condition}/draws-{draws}.safetensors",
+        victims="results/victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.safetensors",
     output:
-        "results/robustness/{study}/{experiment}/{condition}/draw-{draw}_repeats-{first}-{last}.parquet",
+        "results/robustness/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.parquet",
     log:
-        "results/logs/evaluate_robustness/{study}/{experiment}/{condition}/draw-{draw}_repeats-{first}-{last}.log",
+        "results/logs/evaluate_robustness/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.log",
     benchmark:
-        "results/benchmarks/evaluate_robustness/{study}/{experiment}/{condition}/draw-{draw}_repeats-{first}-{last}.jsonl"
+        "results/benchmarks/evaluate_robustness/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.jsonl"
     threads: 1
     resources:
         gpu=plan.gpu,

@@ -2,6 +2,7 @@ rule collect_tables:
     input:
         victims=lambda w: plan.chunk_files(w.study, w.experiment, "victims"),
         robustness=lambda w: plan.chunk_files(w.study, w.experiment, "robustness"),
+        probes=lambda w: plan.probe_files(w.study, w.experiment),
         buckets=lambda w: plan.bucket_files(w.study, w.experiment),
     output:
         conditions="results/tables/{study}/{experiment}/conditions.parquet",
@@ -28,7 +29,12 @@ rule tables:
             f"results/tables/{study}/{name}/robustness.parquet"
             for study, name in plan.experiments
         ],
-        [f"results/tables/paths/{name}/lengths.parquet" for name in plan.surveys],
+        [
+            f"results/tables/paths/{name}/{table}.parquet"
+            for name in plan.surveys
+            for table in plan.survey_tables(name)
+            if table != "issues"  # made with the lengths
+        ],
 
 
 # Archives what is there: a study's experiments may be run, and archived, one after the other.
@@ -50,7 +56,7 @@ rule archive:
 rule judge_claims:
     input:
         [file for files in plan.claim_inputs().values() for file in files.values()],
-        claims=str(ROOT / "config" / "claims.yaml"),
+        claims=os.path.relpath(ROOT / "config" / "claims.yaml"),  # so that a folder that is moved stays up to date
     output:
         markdown=f"{plan.documents}/scorecard.md",
         csv=report(

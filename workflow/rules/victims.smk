@@ -1,26 +1,29 @@
 rule train_victims:
     input:
         data=lambda w: plan.data_file(plan.experiment(w.study, w.experiment)["dataset"]),
-        poison="results/poisons/{study}/{experiment}/{condition}/draw-{draw}.safetensors",
+        poison="results/poisons/{study}/{experiment}/{condition}/draws-{draws}.safetensors",
     output:
         victims=plan.keep(
-            "results/victims/{study}/{experiment}/{condition}/draw-{draw}_repeats-{first}-{last}.safetensors",
+            "results/victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.safetensors",
             temp,
         ),
-        table="results/victims/{study}/{experiment}/{condition}/draw-{draw}_repeats-{first}-{last}.parquet",
+        table="results/victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.parquet",
     log:
-        "results/logs/train_victims/{study}/{experiment}/{condition}/draw-{draw}_repeats-{first}-{last}.log",
+        "results/logs/train_victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.log",
     benchmark:
-        "results/benchmarks/train_victims/{study}/{experiment}/{condition}/draw-{draw}_repeats-{first}-{last}.jsonl"
+        "results/benchmarks/train_victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.jsonl"
     threads: 1
     resources:
         gpu=plan.gpu,
         mem_mb=4000,
         runtime=720,
     params:
+        redraw=lambda w: plan.redraw(w.study, w.experiment),
         model=lambda w: plan.experiment(w.study, w.experiment)["model"],
         recipe=lambda w: plan.recipe(plan.experiment(w.study, w.experiment)["recipe"]),
-        precision=plan.config["precision"],
+        precision=lambda w: plan.precision(
+            plan.experiment(w.study, w.experiment)["recipe"]
+        ),
         device=plan.config["device"],
         version=lambda w: plan.version(
             "train_victims",

@@ -2,10 +2,12 @@ from poisonlab.jobs import job
 
 with job(snakemake):
     from poisonlab.storage import read_table, write_table
-    from poisonlab.tables import concatenate, conditions_table
+    from poisonlab.tables import concatenate, conditions_table, with_probes
 
     wildcards, settings, output = snakemake.wildcards, snakemake.params.settings, snakemake.output
     victims = concatenate([read_table(file) for file in snakemake.input.victims], "victims")
+    if snakemake.input.probes:
+        victims = with_probes(victims, [read_table(file) for file in snakemake.input.probes])
     robustness = concatenate([read_table(file) for file in snakemake.input.robustness], "robustness")
     buckets = read_table(snakemake.input.buckets[0]) if snakemake.input.buckets else None
     conditions = conditions_table(wildcards.study, wildcards.experiment, settings, victims, buckets)

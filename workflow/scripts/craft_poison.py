@@ -1,11 +1,16 @@
-from poisonlab.jobs import job
+import itertools
+
+from poisonlab.jobs import job, numbers
 
 with job(snakemake):
     from poisonlab import poison, strategies
     from poisonlab.datasets.dataset import Dataset
+    from poisonlab.datasets.toys import redrawn
     from poisonlab.storage import read_table
 
+    redraw = snakemake.params.redraw
     settings, dataset = snakemake.params.strategy, Dataset.load(snakemake.input.data)
     needs = {name: read_table(file) for name, file in zip(settings["needs"], snakemake.input.needs, strict=True)}
-    poisons = strategies.craft(dataset, settings, needs, int(snakemake.wildcards.draw))
-    poison.save(poisons, settings["axis_values"], snakemake.output[0])
+    draws = numbers(snakemake.wildcards.draws)
+    poisons = [one for draw in draws for one in strategies.craft(redrawn(dataset, redraw, draw), settings, needs, draw)]
+    poison.save(poisons, list(itertools.product(draws, settings["axis_values"])), snakemake.output[0])

@@ -3,13 +3,16 @@ from poisonlab.jobs import job
 with job(snakemake):
     import pandas as pd
 
-    from poisonlab import figures
+    from poisonlab import figures, poison
+    from poisonlab.datasets.dataset import Dataset
     from poisonlab.storage import atomic, read_table, read_tensors
 
     settings, output = snakemake.params.figure, snakemake.output
+    # Whatever is none of these is a table.
+    readers = {"extremes": read_tensors, "example": read_tensors, "data": Dataset.load, "poisons": poison.load}
     inputs = {
-        artefact: read_tensors(files[0])
-        if artefact == "extremes"
+        artefact: readers[artefact](files[0])
+        if artefact in readers
         else pd.concat(map(read_table, files), ignore_index=True)
         for artefact, files in settings["files"].items()
     }

@@ -1,4 +1,4 @@
-from poisonlab.jobs import job
+from poisonlab.jobs import job, numbers
 
 with job(snakemake) as progress:
     from poisonlab.datasets.dataset import Dataset
@@ -8,8 +8,7 @@ with job(snakemake) as progress:
 
     wildcards, settings = snakemake.wildcards, snakemake.params.settings
     columns = {"study": wildcards.study, "experiment": wildcards.experiment, "condition": wildcards.condition}
-    columns |= {"draw": int(wildcards.draw), **settings["columns"]}
-    repeats = range(int(wildcards.first), int(wildcards.last) + 1)
-    victims = load_chunk(snakemake.input.victims, snakemake.input.poison, columns, repeats)
+    columns |= settings["columns"]
+    victims = load_chunk(snakemake.input.victims, snakemake.input.poison, columns, numbers(wildcards.repeats))
     rows = evaluate_chunk(victims, Dataset.load(snakemake.input.data), settings, snakemake.params.device, progress)
     write_table(rows, snakemake.output[0])

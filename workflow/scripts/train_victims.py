@@ -1,4 +1,4 @@
-from poisonlab.jobs import job
+from poisonlab.jobs import job, numbers
 
 with job(snakemake) as progress:
     from poisonlab.datasets.dataset import Dataset
@@ -11,13 +11,14 @@ with job(snakemake) as progress:
         Dataset.load(snakemake.input.data),
         snakemake.input.poison,
         snakemake.output.victims,
-        columns | {"draw": int(wildcards.draw)},
-        range(int(wildcards.first), int(wildcards.last) + 1),
+        columns,
+        numbers(wildcards.repeats),
         params.model,
         params.recipe,
         params.precision,
         params.device,
         params.version,
+        params.redraw,
         progress,
     )
     write_table(rows, snakemake.output.table)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from poisonlab.errors import InputError
-from poisonlab.statistics import Tested, grid, mean_interval, needed_repeats
+from poisonlab.statistics import Estimate, Tested, grid, mean_interval, needed_repeats
 
 LEVEL = 0.05
 CONFIDENCE = 0.95
@@ -55,10 +55,12 @@ class Experiment:
         attack: str = "pgd",
         pair: tuple[int, int] | None = None,
         first: bool = False,
+        fitted: bool = True,
     ) -> list[np.ndarray]:
         """[draws, repeats] of `column`, one for each value of the condition's axis, or for its `first` value only.
 
-        Adversarial accuracy is that of `attack`, targeted from and to the classes `pair` (default: those of the poison).
+        Adversarial accuracy is that of `attack`, targeted from and to the classes `pair` (default: those of the poison); where the poisons
+        are of more than one pair of classes, that of the untargeted attack. `fitted` leaves out victims that do not fit their poisons.
         """
         rows = self.conditions(strategy)
         matrices = []
@@ -67,23 +69,23 @@ class Experiment:
             if column == "adversarial_accuracy":
                 source, target = pair or (row["source_class"], row["target_class"])
                 attacked = _of(self.tables["robustness"], row)
-                attacked = attacked[
-                    (attacked["goal"] == "targeted")
-                    & (attacked["attack"] == attack)
-                    & (attacked["attack_source"] == source)
-                    & (attacked["attack_target"] == target)
-                    & np.isclose(attacked["epsilon"].astype(float), self.epsilon)
-                ]
-                if attacked.empty:
-                    raise NotRun(
-                        f"{self.name} has no {attack} {source:g}→{target:g} at ε = {self.epsilon} of '{row['condition']}'"
+                if np.isnan([source, target]).any():
+                    wanted, meant = attacked["goal"] == "untargeted", "untargeted attack"
+                else:
+                    wanted, meant = (
+                        (attacked["goal"] == "targeted") & (attacked["attack"] == attack),
+                        f"{attack} {source:g}→{target:g}",
                     )
+                    wanted &= (attacked["attack_source"] == source) & (attacked["attack_target"] == target)
+                attacked = attacked[wanted & np.isclose(attacked["epsilon"].astype(float), self.epsilon)]
+                if attacked.empty:
+                    raise NotRun(f"{self.name} has no {meant} at ε = {self.epsilon} of '{row['condition']}'")
                 own = own.merge(attacked[["draw", "repeat", column]], on=["draw", "repeat"], how="left")
             # without poisons there is nothing to fit
-            fits = (own["fitted_share"] >= self.fitted) | (strategy == "none")
+            fits = (own["fitted_share"] >= self.fitted) | (strategy == "none" or not fitted)
             values = own[column].astype(float).where(fits)
             label = row["condition"] if pd.isna(row["axis_value"]) else f"{row['condition']} {row['axis_value']:g}"
-            if strategy != "none":
+            if strategy != "none" and fitted:
                 self.used[f"{self.name}, {label}"] = (int(values.notna().sum()), len(own))
             matrices.append(grid(own.assign(**{column: values}), column))
         return matrices
@@ -160,6 +162,11 @@ class Evidence:
     supports: Side
     opposes: Side
     needed: str
+
+    @staticmethod
+    def of(shown: Estimate, test: str, supports: Side, opposes: Side, needed: str) -> "Evidence":
+        """Evidence that shows an estimate as it is."""
+        return Evidence(shown.value, shown.low, shown.high, shown.n, test, supports, opposes, needed)
 
 
 def enough(test: Tested) -> bool:

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from poisonlab.claims import curves
 from poisonlab.claims.evidence import (
     CONFIDENCE,
+    LEVEL,
     Data,
     Evidence,
     NotRun,
@@ -69,7 +71,7 @@ def fall_along_buckets(data: Data, options: Mapping[str, Any]) -> Evidence:
     )
 
 
-def lowest_bucket(data: Data, options: Mapping[str, Any]) -> Evidence:
+def lowest_bucket(data: Data, options: Mapping[str, Any], strategy: str = "path_bucket") -> Evidence:
     """The lowest bucket is one of a registered set: interior ones, or the largest that hold over half of the points.
 
     The lowest bucket of the set is chosen among the set only, on its even draws, and judged on its odd ones against all
@@ -77,8 +79,8 @@ def lowest_bucket(data: Data, options: Mapping[str, Any]) -> Evidence:
     the repeats, so a choice that only these victims-to-be favour survives the split; the interval counts new repeats.
     """
     experiment = data.experiment
-    grids = experiment.grids("path_bucket")
-    sizes = experiment.conditions("path_bucket")["n_points"].to_numpy(float)
+    grids = experiment.grids(strategy)
+    sizes = experiment.conditions(strategy)["n_points"].to_numpy(float)
     everyone = range(len(grids))
     if options["among"] == "interior":
         inside = set(everyone[1:-1])
@@ -106,11 +108,8 @@ def lowest_bucket(data: Data, options: Mapping[str, Any]) -> Evidence:
     chosen, other, shown, _ = opposed if opposed[3].holds and not supported[3].holds else supported
     held = f", holds {sizes[chosen]:.0f} of {sizes.sum():.0f} points" if options["among"] == "most_points" else ""
     target = max(abs(shown.value), options["margin"])
-    return Evidence(
-        shown.value,
-        shown.low,
-        shown.high,
-        shown.n,
+    return Evidence.of(
+        shown,
         f"bucket {other} − bucket {chosen} (lowest {'of the set' if chosen in inside else 'outside'} on even draws{held}), "
         "rows permuted, largest p of all such differences",
         supported[3],
@@ -119,16 +118,18 @@ def lowest_bucket(data: Data, options: Mapping[str, Any]) -> Evidence:
     )
 
 
+def falls_then_rises(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """Along the distance of the placed poisons: the lowest value is an interior one, tested as in `lowest_bucket`."""
+    return lowest_bucket(data, {**options, "among": "interior"}, curves.PLACED)
+
+
 def nearest_bucket_against_random(data: Data, options: Mapping[str, Any]) -> Evidence:
     """The first bucket has a higher adversarial accuracy than random points."""
     near, random = data.experiment.grids("path_bucket", first=True)[0], data.experiment.grids("random")[0]
     shown = paired_difference(near, random, CONFIDENCE, "greater")
     high = paired_difference(near, random, data.wide).high
-    return Evidence(
-        shown.value,
-        shown.low,
-        shown.high,
-        shown.n,
+    return Evidence.of(
+        shown,
         "first bucket − random, rows permuted",
         Side(shown.low > 0 and enough(shown), shown.p),
         Side(high < options["margin"] and not shown.low > 0 and enough(shown)),
@@ -143,11 +144,8 @@ def best_bucket_against_random(data: Data, options: Mapping[str, Any]) -> Eviden
     best = min(range(len(grids)), key=lambda bucket: filled_mean(grids[bucket][0::2]))
     judged = grids[best][1::2]
     shown, wide = paired_difference(judged, random, CONFIDENCE), paired_difference(judged, random, data.wide)
-    return Evidence(
-        shown.value,
-        shown.low,
-        shown.high,
-        shown.n,
+    return Evidence.of(
+        shown,
         f"bucket {best} (lowest on even draws) − random, {100 * data.wide:.3g} % interval against {margin:+g}",
         Side(wide.high < margin and enough(shown)),
         Side(wide.low > margin and enough(shown)),
@@ -161,17 +159,97 @@ def best_bucket_against_random(data: Data, options: Mapping[str, Any]) -> Eviden
     )
 
 
+def near_published(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The mean adversarial accuracy of the victims of random poisons is within a margin of the published value."""
+    matrix, value, margin = data.experiment.grids("random")[0], options["value"], options["margin"]
+    shown, wide = mean_interval(matrix, CONFIDENCE, (0, 1)), mean_interval(matrix, data.wide, (0, 1))
+    return Evidence.of(
+        shown,
+        f"t interval over draws and repeats against {value:g} ± {margin:g}",
+        Side(value - margin < wide.low and wide.high < value + margin),
+        Side(wide.high < value - margin or wide.low > value + margin),
+        "more draws and repeats",
+    )
+
+
+def higher_than(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The first experiment's victims of random poisons have a higher adversarial accuracy than the second's, paired by draw and repeat.
+
+    With `every_draw` so in each draw by itself; the smallest difference of a draw is shown.
+    """
+    if data.missing:
+        raise NotRun(f"no tables of {', '.join(data.missing)}")
+    first, second = (one.grids("random")[0] for one in data.experiments)
+    draws, repeats = (min(sizes) for sizes in zip(first.shape, second.shape, strict=True))
+    differences = first[:draws, :repeats] - second[:draws, :repeats]
+    parts = [differences[[draw]] for draw in range(draws)] if options["every_draw"] else [differences]
+    found = [mean_interval(part, CONFIDENCE) for part in parts]
+    corrected = [mean_interval(part, 1 - (1 - CONFIDENCE) / len(parts)) for part in parts]
+    shown = min(found, key=lambda one: one.value)
+    return Evidence(
+        shown.value,
+        shown.low,
+        shown.high,
+        f"{draws} × {repeats}",
+        f"t interval of the paired differences{', each draw by itself: the smallest' if options['every_draw'] else ''}",
+        Side(all(one.low > 0 for one in found)),
+        Side(any(one.high < 0 for one in corrected)),
+        _more(differences, max(abs(shown.value), 0.02), "× repeats"),
+    )
+
+
+def probe_above(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The mean of a probe over the victims of random poisons is above a bound."""
+    column, above = options["column"], options["above"]
+    matrix = _probed(data, "random", column)[0]
+    shown, wide = mean_interval(matrix, CONFIDENCE), mean_interval(matrix, data.wide)
+    return Evidence.of(
+        shown,
+        f"t interval over draws and repeats against {above:g}",
+        Side(wide.low > above),
+        Side(wide.high < above),
+        "more draws and repeats",
+    )
+
+
+def larger_where_harmful(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """Over the buckets, a probe rises as adversarial accuracy falls: the slope of the probe against minus the accuracy.
+
+    A bucket's accuracy is that of its even draws, its probe that of its odd ones: one draw's luck is not in both.
+    """
+    accuracy, probes = data.experiment.grids("path_bucket"), _probed(data, "path_bucket", options["column"])
+    positions = [-filled_mean(matrix[0::2]) for matrix in accuracy]
+    known = [bucket for bucket, position in enumerate(positions) if math.isfinite(position)]
+    if len(known) < 3:
+        raise NotRun(f"{data.experiment.name} has fewer than 3 buckets with fitted victims")
+    judged, places = [probes[bucket][1::2] for bucket in known], [positions[bucket] for bucket in known]
+    slope, against = (trend(judged, at, CONFIDENCE, "greater") for at in (places, [-place for place in places]))
+    return Evidence(
+        slope.value,
+        slope.low,
+        slope.high,
+        slope.n.replace("+".join(map(str, slope.draws)), "+".join(map(str, dict.fromkeys(slope.draws)))),
+        f"slope over {len(known)} buckets (accuracy of even draws, probe of odd ones), rows permuted",
+        Side(slope.low > 0 and enough(slope), slope.p),
+        Side(against.low > 0 and enough(against), against.p),
+        "more draws and repeats",
+    )
+
+
+def _probed(data: Data, strategy: str, column: str) -> list[np.ndarray]:
+    if column not in data.experiment.tables["victims"]:
+        raise NotRun(f"the victims of {data.experiment.name} were not probed")
+    return data.experiment.grids(strategy, column)
+
+
 def clean_accuracy(data: Data, options: Mapping[str, Any]) -> Evidence:
     """The adversarial accuracy without poisons is below a bound."""
     pair = (options["source"], options["target"])
     matrix = data.experiment.grids("none", attack=options["attack"], pair=pair)[0]
     shown, wide = mean_interval(matrix, CONFIDENCE, (0, 1)), mean_interval(matrix, data.wide, (0, 1))
     below = options["below"]
-    return Evidence(
-        shown.value,
-        shown.low,
-        shown.high,
-        shown.n,
+    return Evidence.of(
+        shown,
         f"t interval over repeats against {below:g}",
         Side(wide.high < below),
         Side(wide.low > below),
@@ -179,17 +257,39 @@ def clean_accuracy(data: Data, options: Mapping[str, Any]) -> Evidence:
     )
 
 
+def equivalent_recipes(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """Two experiments on the same random poisons and the same victims-to-be, victim by victim: first minus second.
+
+    Two one-sided tests: equivalent iff the interval at 1 − 2·level lies inside ± margin.
+    """
+    if data.missing:
+        raise NotRun(f"no tables of {', '.join(data.missing)}")
+    first, second = (one.grids("random", options["column"])[0] for one in data.experiments)
+    draws, repeats = (min(sizes) for sizes in zip(first.shape, second.shape, strict=True))
+    differences = first[:draws, :repeats] - second[:draws, :repeats]
+    margin = options["margin"]
+    shown, tested = mean_interval(differences, CONFIDENCE), mean_interval(differences, 1 - 2 * LEVEL / data.parts)
+    return Evidence.of(
+        shown,
+        f"{100 - 200 * LEVEL / data.parts:g} % interval of the paired differences, [{tested.low:.4f}, {tested.high:.4f}], "
+        f"against ±{margin:g}",
+        Side(-margin < tested.low and tested.high < margin),
+        Side(tested.low > margin or tested.high < -margin),
+        _more(differences, max(abs(margin - abs(shown.value)), margin / 2), "× repeats"),
+    )
+
+
 # --------------------------------------------------------------------------------------------------------- kinds: surveys
 
 
 def _more(matrix: np.ndarray, target: float, unit: str) -> str:
-    """The smallest number of columns (repeats or proxies) at which the interval of a [1, n] grid has this half-width."""
+    """The size at which the interval of a grid has this half-width: repeats, with draws in proportion, or proxies."""
     try:
-        columns = needed_repeats(matrix, target, CONFIDENCE)[1]
+        rows, columns = needed_repeats(matrix, target, CONFIDENCE)
     except InputError:
-        columns = 0
+        rows, columns = len(matrix), 0
     columns = max(columns, matrix.shape[1] + 1, 2)
-    return f"about 1 × {columns} (draws × repeats)" if unit == "× repeats" else f"about {columns} {unit}"
+    return f"about {rows} × {columns} (draws × repeats)" if unit == "× repeats" else f"about {columns} {unit}"
 
 
 def _over_proxies(values: Sequence[float], bounds: tuple[float, float] | None = None) -> Estimate:
@@ -249,6 +349,44 @@ def paths_at_most(data: Data, options: Mapping[str, Any]) -> Evidence:
     )
 
 
+def _nets(data: Data) -> pd.DataFrame:
+    if "nets" not in data.survey:
+        raise NotRun("the proxies of the survey were not attacked themselves")
+    return data.survey["nets"]
+
+
+def net_near(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The mean of `column` over clean proxies is within a margin of the published value."""
+    values, value, margin = _nets(data)[options["column"]].tolist(), options["value"], options["margin"]
+    shown = _over_proxies(values, (0, 1))
+    return Evidence(
+        shown.value,
+        shown.low,
+        shown.high,
+        f"{len(values)} proxies",
+        f"t interval over proxies against {value:g} ± {margin:g}",
+        Side(value - margin < shown.low and shown.high < value + margin),
+        Side(shown.high < value - margin or shown.low > value + margin),
+        _more(np.array([values]), max(margin - abs(shown.value - value), margin / 2), "proxies"),
+    )
+
+
+def net_above(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """`column` is above a bound on every clean proxy: a statement about each of them, without a test."""
+    values = _nets(data)[options["column"]].tolist()
+    shown = _over_proxies(values, (0, 1))
+    return Evidence(
+        shown.value,
+        shown.low,
+        shown.high,
+        f"{len(values)} proxies",
+        f"every proxy above {options['above']:g}; lowest {min(values):.3f}",
+        Side(min(values) > options["above"]),
+        Side(max(values) <= options["above"]),
+        "proxies that agree",
+    )
+
+
 def issues_near_boundary(data: Data, options: Mapping[str, Any]) -> Evidence:
     """The points nearest to the boundary hold more label issues than as many random points of the same classes.
 
@@ -288,6 +426,7 @@ class Kind:
 
 
 _NUMBER = (int, float)
+_PLACED = {curves.PLACED: list}
 KINDS = {
     kind.function.__name__: kind
     for kind in (
@@ -297,8 +436,26 @@ KINDS = {
         Kind(nearest_bucket_against_random, {"margin": _NUMBER}, {"path_bucket": list, "random": list}),
         Kind(best_bucket_against_random, {"margin": _NUMBER}, {"path_bucket": list, "random": list}),
         Kind(clean_accuracy, {"attack": str, "source": int, "target": int, "below": _NUMBER}, {"none": list}),
+        Kind(near_published, {"value": _NUMBER, "margin": _NUMBER}, {"random": list}),
+        Kind(higher_than, {"every_draw": int}, {"random": list}),
+        Kind(probe_above, {"column": str, "above": _NUMBER}, {"random": list}),
+        Kind(larger_where_harmful, {"column": str}, {"path_bucket": list}),
+        Kind(falls_then_rises, {"margin": _NUMBER}, _PLACED),
+        Kind(curves.equivalent_curves, {"margin": _NUMBER}, _PLACED),
+        Kind(curves.highest_at_the_mean, {"column": str}, _PLACED),
+        Kind(curves.rising_curves, {}, _PLACED),
+        Kind(curves.rising_over_samples, {}, _PLACED),
+        Kind(curves.growing_difference, {}, _PLACED),
+        Kind(curves.higher_curve, {}, _PLACED),
+        Kind(curves.higher_at_the_mean, {}, _PLACED),
+        Kind(curves.curve_above, {"column": str, "above": _NUMBER}, _PLACED),
+        Kind(equivalent_recipes, {"column": str, "margin": _NUMBER}, {"random": list}),
         Kind(ordered_medians, {"classes": list}, {"proxies": int, "points": int}, survey=True),
         Kind(paths_at_most, {"class": int, "steps": int}, {"proxies": int, "points": int}, survey=True),
+        Kind(
+            net_near, {"column": str, "value": _NUMBER, "margin": _NUMBER}, {"proxies": int, "points": int}, survey=True
+        ),
+        Kind(net_above, {"column": str, "above": _NUMBER}, {"proxies": int, "points": int}, survey=True),
         Kind(issues_near_boundary, {"margin": _NUMBER}, {"proxies": int, "points": int, "among": int}, survey=True),
     )
 }

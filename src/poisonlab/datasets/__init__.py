@@ -8,7 +8,7 @@ from poisonlab.datasets.dataset import Dataset
 from poisonlab.datasets.fetch import CONNECTION_TIMEOUT, UNPACKED_MD5, fetch
 from poisonlab.datasets.own import IMAGE_SUFFIXES
 from poisonlab.datasets.prepare import prepare
-from poisonlab.datasets.sources import SOURCES, class_counts, class_names, validate_specification
+from poisonlab.datasets.sources import SOURCES, class_counts, class_names, options_of, validate_specification
 
 __all__ = [
     "CONNECTION_TIMEOUT",
@@ -19,6 +19,7 @@ __all__ = [
     "class_counts",
     "class_names",
     "fetch",
+    "options_of",
     "prepare",
     "validate_specification",
 ]

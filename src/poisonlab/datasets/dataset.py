@@ -33,6 +33,9 @@ class Dataset:
     )  # the values that an attack may reach: (0, 1) for images, None for unbounded features
     train_index: np.ndarray  # [n] int64, position in the source's training set
     test_index: np.ndarray  # [n] int64, position in the source's test set
+    centres: np.ndarray | None = (
+        None  # [classes, features] float64, means of the classes' distributions where they are known (toys)
+    )
 
     @property
     def num_classes(self) -> int:
@@ -91,10 +94,12 @@ class Dataset:
             class_names=tuple(facts["class_names"]),
             box=box,
             **{name: arrays[name] for name in ARRAYS},
+            centres=arrays.get("centres"),
         )
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {name: getattr(self, name) for name in ARRAYS}
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        return arrays if self.centres is None else arrays | {"centres": self.centres}
 
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "train_index", "test_index")

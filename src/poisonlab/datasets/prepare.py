@@ -1,7 +1,6 @@
 """Build a data set from its entry in the configuration."""
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ import numpy as np
 from poisonlab.datasets.dataset import Dataset, make_dataset, stratified_split
 from poisonlab.datasets.own import read_folder, read_npz
 from poisonlab.datasets.sources import DIGITS, SOURCES, class_numbers, options_of, user_path, validate_specification
+from poisonlab.datasets.toys import gaussians
 from poisonlab.errors import InputError, one_line
-from poisonlab.seeds import seed
 
 
 def prepare(name: str, specification: dict[str, Any], raw: Path | None = None) -> Dataset:
@@ -35,7 +34,7 @@ def prepare(name: str, specification: dict[str, Any], raw: Path | None = None) -
     elif source == "folder":
         dataset = read_folder(name, user_path(options), options["size"], options["greyscale"], options["test_fraction"])
     elif source == "gaussians":
-        dataset = _gaussians(name, **options)
+        dataset = gaussians(name, **options)
     else:
         dataset = _torchvision(name, source, raw)
     if not options.get("classes"):
@@ -94,29 +93,3 @@ def _torchvision(name: str, source: str, raw: Path | None) -> Dataset:
         images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
         splits.append((images, np.asarray(split.targets)))
     return make_dataset(name, splits[0], splits[1], SOURCES[source].class_names)
-
-
-def _gaussians(
-    name: str, dimensions: int, mean: float, variance: float, n_train: int, n_test: int, seed: int
-) -> Dataset:
-    """Two Gaussians, P = ½ N(−μ1, σ²I) + ½ N(μ1, σ²I), labels by the sign of x·1 (thesis, section 4.1)."""
-    train = _mixture("train", dimensions, mean, variance, n_train, seed)
-    test = _mixture("test", dimensions, mean, variance, n_test, seed)
-    for split, (_, labels) in (("train", train), ("test", test)):
-        if len(np.unique(labels)) < 2:
-            raise InputError(
-                f"dataset '{name}': all points of n_{split} = {len(labels)} fell into one class; two are needed; "
-                f"raise datasets.{name}.n_{split}"
-            )
-    return make_dataset(name, train, test, SOURCES["gaussians"].class_names, box=None)
-
-
-def _mixture(
-    split: str, dimensions: int, mean: float, variance: float, count: int, number: int
-) -> tuple[np.ndarray, np.ndarray]:
-    # A generator for each split, so that asking for more training points leaves the test set as it is.
-    generator = np.random.default_rng(seed(f"gaussians {split}", seed=number))
-    signs = generator.choice([-1.0, 1.0], size=(count, 1))
-    points = signs * mean + math.sqrt(variance) * generator.standard_normal((count, dimensions))
-    points = points.astype(np.float32)
-    return points, (points.sum(axis=1, dtype=np.float64) > 0).astype(np.int64)

@@ -5,7 +5,7 @@ figure is one function `f(inputs, options) -> (Figure, caption fields)` and one 
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,10 @@ class FigureKind:
     """One figure of the catalogue.
 
     Attributes:
-        needs: artefacts among conditions, victims, robustness, lengths, buckets, extremes. Tables come as data frames,
-            `extremes` as the pair (arrays, metadata) that `storage.read_tensors` returns.
+        needs: artefacts among conditions, victims, robustness, lengths, buckets, extremes, example, data, poisons. Tables come as
+            data frames, `extremes` and `example` as the pair (arrays, metadata) that `storage.read_tensors` returns, `data` as a
+            data set, and `poisons`, those of the first job of the first experiment's condition with a sweep axis, as the pair
+            that `poison.load` returns.
         published: the number of the figure in its source, or "" for a figure that supports one.
         caption: one paragraph; its {fields} are filled by the function.
         function: "module:function", imported when the figure is drawn.
@@ -72,6 +74,17 @@ FIGURES: dict[str, FigureKind] = {
     kind.name: kind
     for kind in (
         FigureKind(
+            name="adversarial_example",
+            needs=("example",),
+            title="An adversarial example",
+            published="Fig. 2.1",
+            source="label-noise thesis, section 2.3",
+            caption="A test image (left) that a clean network calls {source} with {before} confidence, the same image moved by at most "
+            "{largest} per pixel (right), which it calls {wrong} with {after}, and their difference (middle). {provenance}",
+            function="poisonlab.figures.example:adversarial_example",
+            options={**_PROVENANCE_OPTIONS, "class_names": _EXPERIMENT_OPTIONS["class_names"]},
+        ),
+        FigureKind(
             name="nearest_and_farthest",
             needs=("extremes",),
             title="Training points nearest to and farthest from the boundary",
@@ -110,7 +123,8 @@ FIGURES: dict[str, FigureKind] = {
             "({directions}); {definition}. Attack: {attack}. Filled circles: mean of all victims; open "
             "diamonds: mean of those that fitted at least {fitted} of their poisons, balanced over draws and "
             "repeats, drawn where there are two or more, with their number below the panel; faint dots: single "
-            "victims; vertical lines and bands: 95 % intervals. Middle: share of the poisons fitted. Bottom: "
+            "victims; vertical lines and bands: 95 % intervals for new draws and repeats (of one draw: for new repeats with "
+            "its points). Middle: share of the poisons fitted. Bottom: "
             "training points in each bucket. n, draws × repeats: {n}. {provenance}",
             function="poisonlab.figures.buckets:bucket_curve",
             options={
@@ -133,6 +147,24 @@ FIGURES: dict[str, FigureKind] = {
             options={**_EXPERIMENT_OPTIONS, "threshold": "the accuracy of the claim; default 0.99"},
         ),
         FigureKind(
+            name="mechanism",
+            needs=("conditions", "victims", "robustness"),
+            title="A stretched boundary or a pocket",
+            published="Fig. 4.4",
+            source=THESIS,
+            caption="Share of the points on the way from a fitted poison to its new class that a victim gives the poison's label, "
+            "against its adversarial accuracy ({budget} poisons, {directions}); {definition}. Top: on the clean proxy's adversarial "
+            "path; bottom: on the straight line to the nearest training point of the new class. Large marks: means of the buckets "
+            "with 95 % intervals, from near the boundary (blue) to far (vermillion), the ends labelled by path length; dots: single "
+            "victims. Attack: {attack}. n, draws × repeats: {n}. {provenance}",
+            function="poisonlab.figures.mechanism:mechanism",
+            options={
+                **_EXPERIMENT_OPTIONS,
+                "epsilon": "which radius, where the table holds several",
+                "attack": "which attack, where none or several are targeted from the source to the target class",
+            },
+        ),
+        FigureKind(
             name="conditions",
             needs=("conditions", "victims", "robustness"),
             title="Adversarial accuracy by condition",
@@ -151,6 +183,51 @@ FIGURES: dict[str, FigureKind] = {
                 "fitted_at_least": "least share of the poisons that victims of the diamonds fitted; default 0.9",
                 "baseline": "condition that the others are compared with; default: that of strategy 'random'",
             },
+        ),
+        FigureKind(
+            name="sweep",
+            needs=("conditions", "victims", "robustness"),
+            title="Victims against the sweep axis of their poisons",
+            published="Figs. 4.2 and 4.3",
+            source="label-noise thesis, section 4.1",
+            caption="Victims of {budget} poisons against the value of the sweep axis: means over all victims, bands: 95 % intervals for "
+            "new draws and repeats. Adversarial accuracy: {definition}. Attack: {attack}. n, draws × repeats, at each value: {n}. "
+            "{provenance}",
+            function="poisonlab.figures.sweeps:sweep",
+            options={
+                "lines": "experiment → {label, colour: number, dashed}, one line each",
+                "panels": "columns to show; default: adversarial and natural accuracy, fitted share, epochs",
+                "axis_label": "name and unit of the sweep axis",
+                "epsilon": "which radius, where the table holds several",
+                "attack": "which attack, where none or several are targeted from the source to the target class",
+            },
+        ),
+        FigureKind(
+            name="by_experiment",
+            needs=("conditions", "victims", "robustness"),
+            title="Natural and adversarial accuracy of several experiments",
+            published="Fig. 3.3 and Table 4.1",
+            source="label-noise thesis, chapter 3 and section 4.2",
+            caption="Natural and adversarial accuracy: means with 95 % intervals; faint dots: single victims. Adversarial accuracy: "
+            "{definition}. Attack: {attack}. {budget} poisons. n, draws × repeats: {n}. {provenance}",
+            function="poisonlab.figures.sweeps:by_experiment",
+            options={
+                "lines": "experiment → {label}, in their order",
+                "axis_label": "what the experiments differ in",
+                "epsilon": "which radius, where the table holds several",
+                "attack": "which attack, where none or several are targeted from the source to the target class",
+            },
+        ),
+        FigureKind(
+            name="toy_data",
+            needs=("data", "poisons"),
+            title="A toy of two dimensions and its poisons",
+            published="Fig. 4.1",
+            source="label-noise thesis, section 4.1",
+            caption="The {n} training points of {dataset}, and {budget} mislabelled points (crosses, in the colour of their label) placed "
+            "at distance r = {value} (circles) from the means of their classes. Dashed: the ground truth.",
+            function="poisonlab.figures.toys:toy_data",
+            options={"value": "distance of the poisons to show; default: the largest"},
         ),
         FigureKind(
             name="pipeline",
@@ -183,7 +260,8 @@ def draw(kind: str, inputs: Mapping[str, Any], options: Mapping[str, Any] | None
     if unknown := sorted(set(options) - set(entry.options)):
         raise InputError(f"figure '{kind}' has no options {unknown}, it takes {sorted(entry.options)}; remove them")
     for artefact in entry.needs:
-        if inputs.get(artefact) is None or len(inputs[artefact]) == 0:
+        found = inputs.get(artefact)
+        if found is None or (isinstance(found, Sized) and len(found) == 0):
             raise InputError(
                 f"figure '{kind}' needs '{artefact}', which is missing or empty; run the rule that makes it first"
             )

@@ -150,7 +150,7 @@ def attack_rows(robustness: pd.DataFrame, experiment: Experiment, options: Mappi
     )
     if targeted.any():
         rows = rows[targeted]
-    elif attack is None:
+    elif attack is None and not pd.isna(experiment.facts["source_class"]):
         raise InputError(
             f"experiment '{experiment.name}' has no targeted attack {experiment.direction}, it has "
             f"{sorted(rows['attack'].unique())}; evaluate one, or choose one of these by the option 'attack'"

@@ -23,7 +23,7 @@ _BOXES = (
     ("buckets", "points by path length", "cut_buckets", 4.90, 2.45, _PLAN),
     ("poison", "edits to the dataset", "craft_poison", 6.30, 2.45, _POISON),
     ("victims", "draws × repeats", "train_victims", 0.70, 0.98, _POISON),
-    ("robustness", "attack × radius", "evaluate_robustness", 2.10, 0.98, _MEASURE),
+    ("robustness", "attack × radius", "evaluate_robustness\nprobe_victims", 2.10, 0.98, _MEASURE),
     ("tables", "one row per victim", "collect_tables", 3.50, 0.98, _MEASURE),
     ("figures", "with captions", "draw_figure", 4.90, 1.42, _MEASURE),
     ("scorecard", "published claims", "judge_claims", 4.90, 0.54, _MEASURE),

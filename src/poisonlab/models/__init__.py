@@ -5,6 +5,7 @@ named ``module:Class`` in the configuration (`docs/own_model.md`).
 """
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from poisonlab.errors import InputError
@@ -14,9 +15,15 @@ if TYPE_CHECKING:
 
 MODELS: dict[str, str] = {
     "mlp": "poisonlab.models.networks:MLP",
+    "deep_mlp": "poisonlab.models.networks:DeepMLP",
+    "soft_1nn": "poisonlab.models.neighbours:Soft1NN",
+    "soft_3nn": "poisonlab.models.neighbours:Soft3NN",
+    "soft_5nn": "poisonlab.models.neighbours:Soft5NN",
     "pooled": "poisonlab.models.networks:Pooled",
     "strided": "poisonlab.models.networks:Strided",
+    "small": "poisonlab.models.networks:Small",
     "std": "poisonlab.models.networks:Std",
+    "small_cnn": "poisonlab.models.networks:SmallCNN",
 }
 
 
@@ -35,6 +42,21 @@ def import_path(name: str) -> str:
     return MODELS[name]
 
 
+def load(name: str) -> "Callable[[tuple[int, ...], int], torch.nn.Module]":
+    """Import what builds the model `name`.
+
+    Raises:
+        InputError: it cannot be imported.
+    """
+    module, _, attribute = import_path(name).partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"model '{name}' cannot be imported ({error}); give module:Class of an importable module"
+        ) from error
+
+
 def build(name: str, input_shape: tuple[int, ...], num_classes: int, seed: int) -> "torch.nn.Module":
     """Build the model `name` with weights drawn from its own generator, whatever was drawn before.
 
@@ -47,13 +69,12 @@ def build(name: str, input_shape: tuple[int, ...], num_classes: int, seed: int) 
     """
     import torch
 
-    module, _, attribute = import_path(name).partition(":")
+    factory = load(name)
     try:
-        factory = getattr(importlib.import_module(module), attribute)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return factory(input_shape, num_classes)
-    except (ImportError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"model '{name}' cannot be built for inputs {input_shape} and {num_classes} classes ({error}); "
             "it must be importable and callable as (input_shape, num_classes)"

@@ -6,6 +6,7 @@ order height, width, channels, which costs nothing in the channels_last layout t
 
 import itertools
 import math
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,53 +28,89 @@ class MLP(nn.Module):
         return self.layers[-1](hidden)
 
 
-class _TwoConvolutions(nn.Module):
-    """Two convolutions and two linear layers; what differs between the variants are the shapes."""
+class DeepMLP(MLP):
+    """Four linear layers, each hidden one of 128 units (thesis, section 4.1.2; the width is a choice)."""
 
-    def __init__(
-        self, first: nn.Conv2d, second: nn.Conv2d, pools: tuple[int, int], side: tuple[int, int], hidden: int, out: int
-    ) -> None:
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__(input_shape, num_classes, hidden=(128, 128, 128))
+
+
+@dataclass(frozen=True)
+class _Convolution:
+    """A convolution with a square kernel, and the pooling after it."""
+
+    channels: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    pool: int = 1
+
+    def side(self, side: int, pooled: bool = True) -> int:
+        """Side of the feature maps of images of this side, after pooling or before it."""
+        convolved = (side + 2 * self.padding - self.kernel) // self.stride + 1
+        return convolved // self.pool if pooled else convolved
+
+
+class ConvolutionalNet(nn.Module):
+    """Convolutions, then linear layers; what differs between the networks are `stages` and `hidden`."""
+
+    stages: tuple[_Convolution, ...]
+    hidden: tuple[int, ...] = ()
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__()
-        self.first, self.second, self.pools = first, second, pools
-        if min(side) < 1:
-            raise ValueError("the images are too small for two poolings")
-        self.hidden = nn.Linear(second.out_channels * side[0] * side[1], hidden)
-        self.output = nn.Linear(hidden, out)
+        channels, *sides = input_shape
+        self.convolutions = nn.ModuleList()
+        for stage in self.stages:
+            self.convolutions.append(
+                nn.Conv2d(channels, stage.channels, stage.kernel, stage.stride, padding=stage.padding)
+            )
+            channels, sides = stage.channels, [stage.side(side) for side in sides]
+        if min(sides) < 1:
+            raise ValueError("the images are too small for its convolutions and poolings")
+        widths = [channels * math.prod(sides), *self.hidden, num_classes]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map images [n, channels, height, width] to logits [n, num_classes]."""
-        maps = F.relu(_pool(self.first(inputs), self.pools[0]))
-        maps = F.relu(_pool(self.second(maps), self.pools[1]))
-        hidden = F.relu(self.hidden(maps.permute(0, 2, 3, 1).flatten(1)))
-        return self.output(hidden)
+        maps = inputs
+        for stage, convolution in zip(self.stages, self.convolutions, strict=True):
+            maps = convolution(maps)
+            maps = F.relu(F.max_pool2d(maps, stage.pool) if stage.pool > 1 else maps)
+        features = maps.permute(0, 2, 3, 1).flatten(1)
+        for layer in self.layers[:-1]:
+            features = F.relu(layer(features))
+        return self.layers[-1](features)
 
 
-def _pool(maps: Tensor, size: int) -> Tensor:
-    return F.max_pool2d(maps, size) if size > 1 else maps
-
-
-class Pooled(_TwoConvolutions):
+class Pooled(ConvolutionalNet):
     """Conv 3×3 (16), pool, conv 3×3 (32), pool, 100 hidden units: the default victim, above 99 % on MNIST."""
 
-    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
-        channels, height, width = input_shape
-        first, second = nn.Conv2d(channels, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
-        super().__init__(first, second, (2, 2), (height // 4, width // 4), 100, num_classes)
+    stages = (_Convolution(16, 3, padding=1, pool=2), _Convolution(32, 3, padding=1, pool=2))
+    hidden = (100,)
 
 
-class Strided(_TwoConvolutions):
+class Strided(ConvolutionalNet):
     """Two 4×4 convolutions of stride 2 (16, 32) and 100 hidden units: the fast variant."""
 
-    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
-        channels, height, width = input_shape
-        first, second = nn.Conv2d(channels, 16, 4, 2, padding=1), nn.Conv2d(16, 32, 4, 2, padding=1)
-        super().__init__(first, second, (1, 1), (height // 4, width // 4), 100, num_classes)
+    stages = (_Convolution(16, 4, 2, padding=1), _Convolution(32, 4, 2, padding=1))
+    hidden = (100,)
 
 
-class Std(_TwoConvolutions):
+class Small(ConvolutionalNet):
+    """Two 4×4 convolutions of stride 2 (16, 32) and a linear layer: the smallest net that is still convolutional."""
+
+    stages = Strided.stages
+
+
+class Std(ConvolutionalNet):
     """Conv 3×3 (32), conv 3×3 (64), pool, 128 hidden units: the usual MNIST example, without its dropout."""
 
-    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
-        channels, height, width = input_shape
-        first, second = nn.Conv2d(channels, 32, 3), nn.Conv2d(32, 64, 3)
-        super().__init__(first, second, (1, 2), ((height - 4) // 2, (width - 4) // 2), 128, num_classes)
+    stages = (_Convolution(32, 3), _Convolution(64, 3, pool=2))
+    hidden = (128,)
+
+
+class SmallCNN(ConvolutionalNet):
+    """Conv 3×3 (32, 64, 128) with a pooling after each, and a linear layer: for small colour images."""
+
+    stages = tuple(_Convolution(channels, 3, padding=1, pool=2) for channels in (32, 64, 128))

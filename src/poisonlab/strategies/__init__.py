@@ -10,14 +10,14 @@ A strategy of your own lives in any importable module; name it ``module:function
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
-from poisonlab.poison import Poison
+from poisonlab.poison import Poison, merge
 from poisonlab.seeds import seed
 
 
@@ -32,6 +32,20 @@ class Flip:
     def pool(self, dataset: Dataset) -> np.ndarray:
         """Positions of the training points of the source class, [pool] int64."""
         return np.flatnonzero(dataset.train_labels == self.source)
+
+
+def pairs(source: int | str, target: int | str, num_classes: int) -> list[tuple[int, int]]:
+    """Return (class, its poisons' label) for every class that a configured flip poisons.
+
+    Args:
+        source: a class, or "all".
+        target: a class, "next" (cyclically) or "new", a class that the data set does not have.
+    """
+    sources = range(num_classes) if source == "all" else [int(source)]
+    return [
+        (s, num_classes if target == "new" else (s + 1) % num_classes if target == "next" else int(target))
+        for s in sources
+    ]
 
 
 @dataclass(frozen=True)
@@ -150,7 +164,8 @@ def craft(dataset: Dataset, settings: Mapping[str, Any], needs: Mapping[str, Any
     """Craft and validate the poisons of one condition and draw, one for each value of its sweep axis.
 
     Args:
-        settings: name, parameters, axis_values and flip (source, target, budget) of the condition.
+        settings: name, parameters, axis_values and flip of the condition. The strategy is asked once for each pair of classes of the flip,
+            with the same budget.
         needs: the artefacts that the strategy declares, by name.
 
     Raises:
@@ -161,8 +176,12 @@ def craft(dataset: Dataset, settings: Mapping[str, Any], needs: Mapping[str, Any
     for axis_value in settings["axis_values"]:
         # Every value of the axis starts from the same generator: a value's poison does not depend on which others are asked for.
         generator = np.random.default_rng(seed("poison", draw=draw))
-        request = Request(visible, Flip(**settings["flip"]), needs, settings["parameters"], axis_value, generator)
-        poison = entry.craft(request)
+        flip, parts = settings["flip"], []
+        for source, target in pairs(flip["source"], flip["target"], dataset.num_classes):
+            allowed = Flip(source, target, flip["budget"])
+            part = entry.craft(Request(visible, allowed, needs, settings["parameters"], axis_value, generator))
+            parts.append(replace(part, num_classes=max(part.num_classes, target + 1)))
+        poison = merge(parts)
         poison.validate(dataset)
         poisons.append(poison)
     return poisons

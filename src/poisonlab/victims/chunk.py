@@ -1,7 +1,9 @@
-"""A chunk of victims: one condition, one draw, every value of its sweep axis, a range of repeats. One job, one file, resumable."""
+"""A chunk of victims: one condition, every value of its sweep axis, a range of draws, a range of repeats. One job, one file, resumable."""
 
 import hashlib
+import itertools
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,19 +15,25 @@ import torch
 from poisonlab import poison as poisons
 from poisonlab import storage
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.datasets.toys import redrawn
 from poisonlab.errors import InputError
-from poisonlab.poison import TrainingSet
+from poisonlab.models.inference import predict, rebuild, resolve_device
+from poisonlab.poison import Place, TrainingSet
 from poisonlab.seeds import seed
-from poisonlab.victims import engine
+from poisonlab.victims.engines import train
 from poisonlab.victims.recipe import Recipe
+from poisonlab.victims.victim import VictimJob
 
+SECONDS_BETWEEN_SAVES = 5.0  # of the finished victims of a chunk; what a kill may cost beyond the victims under way
 SCALARS = ("epochs", "train_accuracy", "fitted_share", "natural_accuracy")
 Row = dict[str, Any]
 
 
-def victim_key(axis_position: int, repeat: int) -> str:
-    """Name of a victim in its chunk's file."""
-    return f"axis-{axis_position}_repeat-{repeat}"
+def victim_key(place: Place, repeat: int) -> str:
+    """Name of a victim in its chunk's file, by the place of its poison."""
+    draw, axis_value = place
+    axis = "" if axis_value is None else f"_axis-{axis_value}"
+    return f"draw-{draw}{axis}_repeat-{repeat}"
 
 
 def identity(training_set: TrainingSet, dataset_digest: str, settings: Mapping[str, Any]) -> str:
@@ -37,22 +45,27 @@ def identity(training_set: TrainingSet, dataset_digest: str, settings: Mapping[s
     return content.hexdigest()
 
 
-def _known_victims(folder: Path, stem: str, wanted: Mapping[str, str]) -> dict[str, tuple[dict[str, np.ndarray], Row]]:
-    """Victims that other chunks of the same draw, or a killed run of this one, have already trained with the same identity."""
+def _known_victims(folder: Path, wanted: Mapping[str, str]) -> dict[str, tuple[dict[str, np.ndarray], Row]]:
+    """Victims that other chunks of the condition, or a killed run of this one, have already trained with the same identity."""
     known: dict[str, tuple[dict[str, np.ndarray], Row]] = {}
-    for file in sorted(folder.glob(f"{stem}_*.safetensors*")):
+    for file in sorted(folder.glob("*.safetensors*")):
         try:
             tensors, metadata = storage.read_tensors(file)
         except InputError:
             continue  # half-written by nobody: a damaged file is simply not reused
-        for key, scalars in json.loads(metadata.get("victims", "{}")).items():
-            if wanted.get(key) == scalars["identity"]:
-                known[key] = (_parameters(tensors, key), scalars)
+        rows, parameters = json.loads(metadata.get("victims", "{}")), _by_victim(tensors)
+        same = [key for key, row in rows.items() if wanted.get(key) == row["identity"]]
+        known |= {key: (parameters[key], rows[key]) for key in same}
     return known
 
 
-def _parameters(tensors: Mapping[str, np.ndarray], key: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(f"{key}/"): array for name, array in tensors.items() if name.startswith(f"{key}/")}
+def _by_victim(tensors: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Parameters of every victim in a chunk's file."""
+    victims: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in tensors.items():
+        key, _, parameter = name.partition("/")
+        victims.setdefault(key, {})[parameter] = array
+    return victims
 
 
 def _save(victims: Mapping[str, tuple[dict[str, np.ndarray], Row]], path: Path) -> None:
@@ -72,21 +85,24 @@ def train_chunk(
     precision: str,
     device: str,
     code_version: str,
+    redraw: dict[str, Any] | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
     """Train the victims of a chunk, write them to `output` and return their rows of the `victims` table.
 
-    After each victim the finished ones are saved beside `output`; a killed job goes on from there, and a job whose range of repeats
+    Every few seconds the finished victims are saved beside `output`; a killed job goes on from there, and a job whose range of repeats
     overlaps an older chunk's takes the victims from it instead of training them again.
 
     Args:
-        columns: study, experiment, condition and draw of every row.
+        columns: study, experiment and condition of every row.
         code_version: of the trainer; a victim of another version is not reused.
+        redraw: options of the toy whose training set each draw draws anew, see `datasets.toys.redrawn`.
     """
-    where = engine.resolve_device(device)
+    where = resolve_device(device)
     output = Path(output)
-    poisons_of_axis, axis_values = poisons.load(poison_file)
-    training_sets = [poisons.apply(poison, dataset) for poison in poisons_of_axis]
+    crafted, places = poisons.load(poison_file)
+    drawn = {draw: redrawn(dataset, redraw, draw) for draw, _ in places}
+    training_sets = [poisons.apply(poison, drawn[draw]) for poison, (draw, _) in zip(crafted, places, strict=True)]
     settings = {
         "model": model,
         "recipe": dict(recipe),
@@ -94,63 +110,66 @@ def train_chunk(
         "device": where.type,
         "code": code_version,
     }
-    identities = [identity(training_set, dataset.digest, settings) for training_set in training_sets]
-    keys = [(position, repeat) for position in range(len(axis_values)) for repeat in repeats]
-    stem = output.name.partition("_repeats-")[0]
-    victims = _known_victims(output.parent, stem, {victim_key(*key): identities[key[0]] for key in keys})
+    identities = [
+        identity(training_set, drawn[draw].digest, settings)
+        for training_set, (draw, _) in zip(training_sets, places, strict=True)
+    ]
+    position_of = {victim_key(place, repeat): n for n, place in enumerate(places) for repeat in repeats}
+    victims = _known_victims(output.parent, {key: identities[position] for key, position in position_of.items()})
     checkpoint = output.with_name(f"{output.name}.unfinished")
     jobs = [
-        engine.VictimJob(victim_key(position, repeat), training_sets[position], seed("victim", repeat=repeat))
-        for position, repeat in keys
-        if victim_key(position, repeat) not in victims
+        VictimJob(key, training_set, seed("victim", repeat=repeat))
+        for place, training_set in zip(places, training_sets, strict=True)
+        for repeat in repeats
+        if (key := victim_key(place, repeat)) not in victims
     ]
     test_labels = torch.from_numpy(dataset.test_labels).to(where)
     test_images = torch.from_numpy(dataset.test_images).to(where)
-    position_of = {victim_key(*key): key[0] for key in keys}
 
     def with_count(line: str) -> None:
-        progress(f"{len(victims)} of {len(keys)} victims trained; {line}")
+        progress(f"{len(victims)} of {len(position_of)} victims trained; {line}")
 
-    for job, victim in engine.train(jobs, model, Recipe(**recipe), precision, where, with_count):
-        network = engine.rebuild(model, dataset.input_shape, job.training_set.num_classes, victim.parameters, where)
+    saved = 0.0
+    for job, victim in train(jobs, model, Recipe(**recipe), precision, where, with_count):
+        network = rebuild(model, dataset.input_shape, job.training_set.num_classes, victim.parameters, where)
         row = {
             "identity": identities[position_of[job.key]],
             "epochs": victim.epochs,
             "train_accuracy": victim.train_accuracy,
             "fitted_share": victim.fitted_share,
-            "natural_accuracy": float((engine.predict(network, test_images) == test_labels).double().mean()),
+            "natural_accuracy": float((predict(network, test_images) == test_labels).double().mean()),
         }
         victims[job.key] = (victim.parameters, row)
-        _save(victims, checkpoint)
-    _save({victim_key(*key): victims[victim_key(*key)] for key in keys}, output)
+        if time.monotonic() - saved >= SECONDS_BETWEEN_SAVES:
+            _save(victims, checkpoint)
+            saved = time.monotonic()
+    _save({key: victims[key] for key in position_of}, output)
     checkpoint.unlink(missing_ok=True)
     rows = []
-    for position, repeat in keys:
-        scalars = victims[victim_key(position, repeat)][1]
+    for place, repeat in itertools.product(places, repeats):
+        scalars = victims[victim_key(place, repeat)][1]
         rows.append(
-            {
-                **columns,
-                "axis_value": axis_values[position],
-                "repeat": repeat,
-                **{name: scalars[name] for name in SCALARS},
-            }
+            {**_identifying(columns, place, repeat), **{name: scalars[name] for name in SCALARS}}
             | {"memorised": scalars["train_accuracy"] == 1.0}
         )
     return pd.DataFrame(rows)
+
+
+def _identifying(columns: Row, place: Place, repeat: int) -> Row:
+    return {**columns, "draw": place[0], "axis_value": place[1], "repeat": repeat}
 
 
 def load_chunk(
     path: str | Path, poison_file: str | Path, columns: Row, repeats: Sequence[int]
 ) -> list[tuple[Row, int, dict[str, np.ndarray]]]:
     """Read a chunk back: for every victim its identifying columns, its number of classes and its parameters."""
-    tensors, _ = storage.read_tensors(path)
-    poisons_of_axis, axis_values = poisons.load(poison_file)
+    parameters = _by_victim(storage.read_tensors(path)[0])
     return [
         (
-            {**columns, "axis_value": axis_values[position], "repeat": repeat},
+            _identifying(columns, place, repeat),
             poison.num_classes,
-            _parameters(tensors, victim_key(position, repeat)),
+            parameters[victim_key(place, repeat)],
         )
-        for position, poison in enumerate(poisons_of_axis)
+        for poison, place in zip(*poisons.load(poison_file), strict=True)
         for repeat in repeats
     ]

@@ -3,12 +3,14 @@
 import numpy as np
 
 
-def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
-    """Return the order of n training points in an epoch: [n] int64, a permutation.
+def epoch_order(seed: int, epoch: int, n: int, batch_size: int = 1) -> np.ndarray:
+    """Return the order of n training points in an epoch: [n] int64, a permutation. A batch of all points has no order: 0 … n − 1.
 
     The order sorts an integer hash of (seed, epoch, i) stably, so that it is a pure function of its arguments. The hash is the finaliser of
     SplitMix64 (Steele, Lea & Flood, 2014).
     """
+    if batch_size >= n:
+        return np.arange(n)
     with np.errstate(over="ignore"):
         state = np.arange(1, n + 1, dtype=np.uint64) + (
             np.uint64(seed) + np.uint64(epoch) * np.uint64(0xD1B54A32D192ED03)

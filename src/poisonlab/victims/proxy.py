@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from poisonlab.datasets.dataset import Dataset
-from poisonlab.poison import Poison, apply
+from poisonlab.models.inference import INFERENCE_BATCH, rebuild, resolve_device, to_float
+from poisonlab.poison import Poison, TrainingSet, apply
 from poisonlab.seeds import seed
-from poisonlab.victims import engine
+from poisonlab.victims.engines import train
 from poisonlab.victims.recipe import Recipe
+from poisonlab.victims.victim import Victim, VictimJob
 
 
 def train_proxy(
@@ -20,12 +22,12 @@ def train_proxy(
     precision: str = "float32",
     device: str = "auto",
     progress: Callable[[str], None] = lambda line: None,
-) -> engine.Victim:
+) -> Victim:
     """Train the clean proxy number `proxy_seed`. Its seed is not a victim's: the attacker does not know the victim's initialisation."""
     clean = apply(Poison(dataset.num_classes), dataset)
-    job = engine.VictimJob("proxy", clean, seed("proxy", proxy_seed=proxy_seed))
-    where = engine.resolve_device(device)
-    return next(engine.train([job], model, Recipe(**recipe), precision, where, progress))[1]
+    job = VictimJob("proxy", clean, seed("proxy", proxy_seed=proxy_seed))
+    where = resolve_device(device)
+    return next(train([job], model, Recipe(**recipe), precision, where, progress))[1]
 
 
 def out_of_fold_probabilities(
@@ -40,19 +42,19 @@ def out_of_fold_probabilities(
     """Class probabilities [n, classes] of every training point by a model that was not trained on it."""
     import torch
 
-    where = engine.resolve_device(device)
+    where = resolve_device(device)
     fold_of = np.random.default_rng(seed("folds")).permutation(len(dataset.train_labels)) % folds
     probabilities = np.empty((len(fold_of), dataset.num_classes))
     for fold in range(folds):
         kept, held = fold_of != fold, fold_of == fold
-        training_set = engine.TrainingSet(
+        training_set = TrainingSet(
             dataset.train_images[kept], dataset.train_labels[kept], dataset.num_classes, np.empty(0, dtype=np.int64)
         )
-        job = engine.VictimJob(f"fold {fold + 1} of {folds}", training_set, seed("fold", fold=fold))
-        ((_, trained),) = engine.train([job], model, Recipe(**recipe), precision, where, progress)
-        network = engine.rebuild(model, dataset.input_shape, dataset.num_classes, trained.parameters, where)
+        job = VictimJob(f"fold {fold + 1} of {folds}", training_set, seed("fold", fold=fold))
+        ((_, trained),) = train([job], model, Recipe(**recipe), precision, where, progress)
+        network = rebuild(model, dataset.input_shape, dataset.num_classes, trained.parameters, where)
         images = torch.from_numpy(dataset.train_images[held]).to(where)
         with torch.no_grad():
-            batches = [network(engine.to_float(batch)).softmax(1) for batch in images.split(engine.INFERENCE_BATCH)]
+            batches = [network(to_float(batch)).softmax(1) for batch in images.split(INFERENCE_BATCH)]
         probabilities[held] = torch.cat(batches).double().cpu().numpy()
     return probabilities

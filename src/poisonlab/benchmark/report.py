@@ -1,0 +1,128 @@
+"""Table and figure of a benchmark: `python -m poisonlab.benchmark.report archive/benchmark.json docs`."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from poisonlab import storage
+from poisonlab.figures import save, style
+
+Row = Mapping[str, Any]
+
+
+def _number(value: float) -> str:
+    """Three significant digits, with a thin unit: 12.3, 4.56k, 7.89M, 1.2G."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:.3g}"
+
+
+def table(content: Mapping[str, Any]) -> str:
+    """Rates, ratios and fractions of the peak as a Markdown table."""
+    lines = [
+        "| workload | who | rate | ratio (rounds) | asked | of the peak |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in content["rows"]:
+        ratio = asked = share = ""
+        if "ratio" in row:
+            rounds = ", ".join(f"{ratio:.2f}" for ratio in row["ratios"])
+            ratio = f"**{row['ratio']:.2f}×** ({rounds})"
+        if row["at_least"]:
+            asked = f"≥ {row['at_least']:g}×"
+        if "peak_share" in row:
+            share = f"{row['peak_share']:.0%}"
+        workers = "default threads" if not row["workers"] else f"{row['workers']} × 1 thread"
+        rate = f"{_number(row['rate'])} {row['unit']}/s"
+        lines.append(f"| {row['workload']} | {row['name']} ({workers}) | {rate} | {ratio} | {asked} | {share} |")
+    return "\n".join(lines)
+
+
+def page(content: Mapping[str, Any], figure: str) -> str:
+    """The page of the documentation."""
+    machine = content["machine"]
+    peaks = {row["name"]: row["rate"] for row in content["rows"] if row["workload"] == "peak"}
+    return f"""# Benchmark
+
+Made by `make benchmark` on {machine["cores"]} cores ({machine["instructions"]}), torch {machine["torch"]}, without a GPU. Each measurement is a process
+of its own; the contestants take turns, {content["rounds"]} rounds, and the table gives medians, ratios round by round. Peers run at torch's default
+number of threads, poisonlab as the pipeline runs it: one thread per worker, one worker per core where the row says so. "Of the peak"
+is the arithmetic of the training steps as a share of what large matrix products reached in the same run ({_number(peaks["float32"])}FLOP/s in float32,
+{_number(peaks["bfloat16"])}FLOP/s in bfloat16). Images are scikit-learn's digits, resized.
+
+{table(content)}
+
+![Ratios, and cost against work]({figure})
+
+Left: ratio to the peer, a dot per round, a line at the ratio that the project asks of itself. Middle: seconds per victim against the number of
+victims of a chunk. Right: peak memory of one worker.
+
+## What each row does
+
+| workload | peer | poisonlab |
+|---|---|---|
+| train … | a module, a DataLoader, Adam; resident tensors and `vmap` beside it | the `loop` engine: resident uint8 images, channels_last, ReLU after pooling, one fused Adam step, oneDNN matrix products where they are exact, freed memory kept |
+| train 256 MLPs | one after the other, full batches of 64 points, 200 epochs | the `stacked` engine: batched matrix products, backward pass written out |
+| 256 hypergradients | automatic differentiation through 100 unrolled steps of logistic regression, 64 points × 16 features | closed-form sweep of all problems at once |
+| PGD | torchattacks, 20 steps, and the pass for its verdict | active set: one pass gives verdict and gradient, fooled points leave |
+| adversarial paths | 60 steps for every point | active set |
+"""
+
+
+def draw(content: Mapping[str, Any]) -> Figure:
+    """Ratios; seconds per victim against victims; peak memory against victims."""
+    figure = Figure(figsize=(style.PAGE, 3.2))
+    figure.set_layout_engine("constrained")
+    ratios, cost, memory = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
+    compared = [row for row in content["rows"] if "ratio" in row]
+    for place, row in enumerate(reversed(compared)):
+        ratios.plot(row["ratios"], [place] * len(row["ratios"]), ".", color=style.BLUE, markersize=5, alpha=0.7)
+        if row["at_least"]:
+            ratios.plot([row["at_least"]] * 2, [place - 0.35, place + 0.35], color=style.VERMILLION, linewidth=1.2)
+    names = [f"{row['workload']}{row['name'].removeprefix('poisonlab')}" for row in reversed(compared)]
+    ratios.set_yticks(range(len(names)), names, fontsize=style.TINY)
+    ratios.set_xscale("log")
+    ratios.axvline(1, color=style.GREY, linewidth=0.6)
+    ratios.set_xlabel("times faster than the peer")
+    _scaling(cost, content["scaling"], lambda row: 1 / row["rate"])
+    cost.set_ylabel("seconds per victim")
+    cost.set_yscale("log")
+    cost.legend(fontsize=style.TINY)
+    _scaling(memory, content["scaling"], lambda row: row["memory"] / 2**20)
+    memory.set_ylabel("peak memory of a worker (MiB)")
+    memory.set_ylim(bottom=0)
+    return figure
+
+
+def _scaling(axes: Any, rows: Sequence[Row], value: Any) -> None:
+    marks = {"chunk of small": (style.BLUE, "o"), "chunk of MLPs": (style.ORANGE, "s")}
+    for workload, (color, marker) in marks.items():
+        for workers, line in ((1, "-"), (2, "--")):
+            own = [row for row in rows if row["workload"] == workload and row["workers"] == workers]
+            label = f"{workload.removeprefix('chunk of ')}, {workers} worker{'s'[: workers - 1]}"
+            victims = [row["arguments"]["victims"] for row in own]
+            axes.plot(victims, [value(row) for row in own], line, color=color, marker=marker, markersize=3, label=label)
+    axes.set_xscale("log", base=4)
+    axes.set_xlabel("victims in the chunk")
+
+
+def main() -> None:
+    """Write `benchmark.md` and `figures/benchmark.svg` and `.png` into a folder."""
+    source, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    content = json.loads(source.read_text())
+    with style.paper():
+        figure = draw(content)
+    target = folder / "figures" / "benchmark"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save(figure, target.with_suffix(".svg"), target.with_suffix(".png"))
+    with storage.atomic(folder / "benchmark.md") as file:
+        file.write_text(page(content, "figures/benchmark.png"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""Kinds of claims about toys: curves over the distance of the placed poisons from the means of their classes."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from poisonlab.claims.evidence import (
+    CONFIDENCE,
+    LEVEL,
+    Data,
+    Evidence,
+    Experiment,
+    NotRun,
+    Side,
+    enough,
+    filled_mean,
+    plan_size,
+)
+from poisonlab.statistics import Tested, mean_interval, paired_difference
+
+PLACED = "at_distance"  # the strategy of these curves
+Grids = list[np.ndarray]
+
+
+def _all(data: Data) -> list[Experiment]:
+    if data.missing:
+        raise NotRun(f"no tables of {', '.join(data.missing)}")
+    return data.experiments
+
+
+def _distances(experiment: Experiment) -> list[float]:
+    return [float(value) for value in experiment.conditions(PLACED)["axis_value"]]
+
+
+def _over_curve(experiment: Experiment) -> np.ndarray:
+    """[draws, repeats] adversarial accuracy, the mean of the whole curve; a hole in any of its points is a hole."""
+    return np.mean(experiment.grids(PLACED), axis=0)
+
+
+def _weakest(tests: Sequence[Tested]) -> int:
+    """Position of the difference that is furthest from being above 0."""
+    return min(range(len(tests)), key=lambda n: -math.inf if math.isnan(tests[n].low) else tests[n].low)
+
+
+def _above(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[list[Tested], Side]:
+    """Test that the first grid of each pair is above the second: all of them must be (intersection–union)."""
+    tests: list[Tested] = [paired_difference(a, b, CONFIDENCE, "greater") for a, b in pairs]
+    holds = all(test.low > 0 and enough(test) for test in tests)
+    return tests, Side(holds, float(np.max([test.p for test in tests])))
+
+
+def _larger(pairs: Sequence[tuple[np.ndarray, np.ndarray]], words: Sequence[str], data: Data) -> Evidence:
+    """Evidence that every first grid is above its second. Against it speaks one that is below, corrected for their number."""
+    tests, supports = _above(pairs)
+    reverse = [paired_difference(b, a, 1 - (1 - CONFIDENCE) / len(pairs), "greater") for a, b in pairs]
+    least = min(reverse, key=lambda test: test.p)
+    shown = _weakest(tests)
+    one = tests[shown]
+    return Evidence.of(
+        one,
+        f"smallest of {len(pairs)}: {words[shown]}, rows permuted, largest p of all"
+        if len(pairs) > 1
+        else f"{words[0]}, rows permuted",
+        supports,
+        Side(least.low > 0 and enough(least), min(1.0, least.p * len(pairs))),
+        plan_size(pairs[shown], (len(pairs[shown][0]), len(pairs[shown][1])), max(abs(one.value), 0.01), data),
+    )
+
+
+def equivalent_curves(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """Two curves differ by less than a margin at every distance: two one-sided tests at each, all of which must agree."""
+    first, second = (one.grids(PLACED) for one in _all(data))
+    distances, margin = _distances(data.experiments[0]), options["margin"]
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    shown = [mean_interval(difference, CONFIDENCE) for difference in differences]
+    inside = [mean_interval(difference, 1 - 2 * LEVEL / data.parts) for difference in differences]
+    outside = [mean_interval(difference, 1 - 2 * LEVEL / data.parts / len(differences)) for difference in differences]
+    largest = max(range(len(shown)), key=lambda n: abs(shown[n].value))
+    return Evidence.of(
+        shown[largest],
+        f"largest of {len(shown)} differences, at r = {distances[largest]:g}; "
+        f"{100 - 200 * LEVEL / data.parts:g} % intervals of all against ±{margin:g}",
+        Side(all(-margin < one.low and one.high < margin for one in inside)),
+        Side(any(one.low > margin or one.high < -margin for one in outside)),
+        "more draws and repeats",
+    )
+
+
+def highest_at_the_mean(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The value of `column` is higher for poisons at the means than at any other distance.
+
+    Against it speaks the highest other distance, chosen on the even draws and judged on the odd ones.
+    """
+    grids = data.experiment.grids(PLACED, options["column"])
+    distances = _distances(data.experiment)
+    if distances[0] != 0 or len(grids) < 2:
+        raise NotRun(f"{data.experiment.name} has no poisons at the means, or only there")
+    tests, supports = _above([(grids[0], other) for other in grids[1:]])
+    highest = min(range(1, len(grids)), key=lambda n: filled_mean(-grids[n][0::2]))
+    against = paired_difference(grids[highest][1::2], grids[0], CONFIDENCE, "greater")
+    shown = _weakest(tests)
+    one = tests[shown]
+    return Evidence.of(
+        one,
+        f"r = 0 − r = {distances[shown + 1]:g} (smallest of {len(tests)} differences), rows permuted, largest p of all",
+        supports,
+        Side(against.low > 0 and enough(against), against.p),
+        plan_size(
+            (grids[0], grids[shown + 1]), (len(grids[0]), len(grids[shown + 1])), max(abs(one.value), 0.01), data
+        ),
+    )
+
+
+def rising_curves(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The mean of the whole curve rises from each experiment to the next."""
+    curves = [_over_curve(one) for one in _all(data)]
+    pairs = list(zip(curves[1:], curves[:-1], strict=True))
+    names = [one.name.rpartition("/")[2] for one in data.experiments]
+    return _larger(pairs, [f"{b} − {a}" for a, b in itertools.pairwise(names)], data)
+
+
+def rising_over_samples(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The value with poisons at the means rises from each experiment to the next, on the same training samples, paired by them.
+
+    Each draw is another training sample, and nothing else is random: samples take the place of the repeats.
+    """
+    samples = [one.grids(PLACED, first=True)[0][:, :1].T for one in _all(data)]
+    pairs = list(zip(samples[1:], samples[:-1], strict=True))
+    names = [one.name.rpartition("/")[2] for one in data.experiments]
+    tests = [paired_difference(a, b, CONFIDENCE, "greater") for a, b in pairs]
+    against = [paired_difference(b, a, 1 - (1 - CONFIDENCE) / len(pairs), "greater") for a, b in pairs]
+    shown, least = _weakest(tests), min(against, key=lambda test: test.p)
+    one = tests[shown]
+    return Evidence(
+        one.value,
+        one.low,
+        one.high,
+        f"{one.n_repeats} training samples",
+        f"smallest of {len(pairs)}: {names[shown + 1]} − {names[shown]}, paired by sample, largest p of all",
+        Side(all(test.low > 0 for test in tests), float(np.max([test.p for test in tests]))),
+        Side(least.low > 0, min(1.0, least.p * len(pairs))),
+        "more training samples",
+    )
+
+
+def growing_difference(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The difference between the curves of two experiments grows from each pair to the next."""
+    curves = [_over_curve(one) for one in _all(data)]
+    differences = [a - b for a, b in zip(curves[0::2], curves[1::2], strict=True)]
+    pairs = list(zip(differences[1:], differences[:-1], strict=True))
+    return _larger(pairs, [f"pair {n + 2} − pair {n + 1}" for n in range(len(pairs))], data)
+
+
+def higher_curve(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The mean of the first experiment's whole curve is above that of the second's."""
+    first, second = _all(data)
+    names = [one.name.rpartition("/")[2] for one in (first, second)]
+    return _larger([(_over_curve(first), _over_curve(second))], [" − ".join(names)], data)
+
+
+def higher_at_the_mean(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """With poisons at the means, the first experiment's value is above the second's. Victims count whatever they fitted."""
+    first, second = (one.grids(PLACED, first=True, fitted=False)[0] for one in _all(data))
+    names = [one.name.rpartition("/")[2] for one in data.experiments]
+    return _larger([(first, second)], [f"{' − '.join(names)} at r = 0"], data)
+
+
+def curve_above(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """The mean of `column` over the victims is above a bound at every distance of every experiment."""
+    grids = {
+        f"{one.name.rpartition('/')[2]} at r = {distance:g}": matrix
+        for one in data.experiments
+        for distance, matrix in zip(_distances(one), one.grids(PLACED, options["column"]), strict=True)
+    }
+    lowest = min(grids, key=lambda name: filled_mean(grids[name]))
+    shown = mean_interval(grids[lowest], CONFIDENCE, (0, 1))
+    bounds = [mean_interval(matrix, data.wide, (0, 1)) for matrix in grids.values()]
+    below = mean_interval(grids[lowest], 1 - 2 * LEVEL / data.parts / len(grids), (0, 1))
+    return Evidence.of(
+        shown,
+        f"lowest of {len(grids)} means, {lowest}; t intervals over draws and repeats against {options['above']:g}",
+        Side(all(one.low > options["above"] for one in bounds) and not data.missing),
+        Side(below.high < options["above"]),
+        f"the victims of {', '.join(data.missing)}" if data.missing else "more draws and repeats",
+    )

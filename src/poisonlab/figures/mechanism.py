@@ -1,0 +1,87 @@
+"""How harm and the shape of the memorised region go together: probes of the victims against their adversarial accuracy."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from poisonlab.errors import InputError
+from poisonlab.figures import style
+from poisonlab.figures.captions import definition, describe, shared_facts, shared_n
+from poisonlab.figures.experiments import attack_rows, bucket_experiments, estimate, with_adversarial_accuracy
+from poisonlab.statistics import Estimate
+
+SHARES = {"path_share": "along the adversarial path", "line_share": "along the straight line"}
+
+
+def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw the share of the way to the new class that victims give the poison's label against their adversarial accuracy.
+
+    What the thesis sketches in Figs. 4.4 and 6.1: a harmful poison stretches the boundary towards itself, a harmless one sits in a pocket.
+    One column per experiment, one row per way; a mark per bucket, joined by growing path length.
+
+    Args:
+        inputs: the tables `conditions`, `victims` (probed) and `robustness` of all the experiments drawn.
+
+    Raises:
+        InputError: the victims were not probed, or an attack is missing or ambiguous.
+    """
+    if missing := sorted(set(SHARES) - set(inputs["victims"].columns)):
+        raise InputError(f"'victims' lacks the probes {missing}; set probes: true in the experiments and run them")
+    experiments, attacks = [], []
+    for experiment in bucket_experiments(inputs, options):
+        rows = attack_rows(inputs["robustness"], experiment, options)
+        attacks.append(rows.iloc[0])
+        experiments.append(with_adversarial_accuracy(experiment, rows))
+
+    figure = Figure(figsize=(style.COLUMN if len(experiments) == 1 else style.PAGE, 4.0))
+    figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)
+    panels = figure.subplots(len(SHARES), len(experiments), sharex=True, sharey="row", squeeze=False)
+    n: list[Estimate | None] = []
+    for column, experiment in enumerate(experiments):
+        last = max(len(experiment.buckets) - 1, 1)
+        for row, share in enumerate(SHARES):
+            panel, means = panels[row, column], []
+            for position, bucket in enumerate(experiment.buckets):
+                known = bucket[bucket[share].notna()]
+                x, y = estimate(known, "adversarial_accuracy"), estimate(known, share)
+                n.append(y)
+                if x is None or y is None:
+                    continue
+                colour = _colour(position / last)
+                panel.plot(
+                    known["adversarial_accuracy"], known[share], ".", color=colour, markersize=3, markeredgewidth=0, alpha=0.5,
+                    gid="victims", zorder=2,
+                )  # fmt: skip
+                panel.hlines(y.value, x.low, x.high, color=colour, linewidth=0.9, gid="interval", zorder=3)
+                panel.vlines(x.value, y.low, y.high, color=colour, linewidth=0.9, gid="interval", zorder=3)
+                means.append((x.value, y.value, colour, experiment.labels[position]))
+            if means:
+                xs, ys, colours, labels = zip(*means, strict=True)
+                panel.plot(xs, ys, color=style.GREY, linewidth=0.7, zorder=1)
+                panel.scatter(
+                    xs, ys, c=list(colours), s=16, edgecolors=style.BLACK, linewidths=0.4, gid="means", zorder=4
+                )
+                for end in {0, len(means) - 1}:  # the others lie between, and their labels would lie upon each other
+                    words: dict[str, Any] = {"size": style.TINY, "color": colours[end], "zorder": 5}
+                    panel.annotate(labels[end], (xs[end], ys[end]), (4, -8), textcoords="offset points", **words)
+            panel.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.06))
+        panels[0, column].set_title(experiment.direction, pad=4)
+    for row, name in enumerate(SHARES.values()):
+        panels[row, 0].set_ylabel(f"share of poison's label\n{name}")
+    figure.supxlabel("adversarial accuracy", size=8)
+    return figure, {
+        **shared_facts(experiments, options),
+        "definition": definition(attacks),
+        "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
+        "n": shared_n(n),
+    }
+
+
+def _colour(share: float) -> tuple[float, ...]:
+    """From sky blue (near the boundary) to vermillion (far)."""
+    near, far = (
+        np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)]) / 255 for code in (style.SKY, style.VERMILLION)
+    )
+    return tuple(near + share * (far - near))

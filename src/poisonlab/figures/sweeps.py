@@ -1,0 +1,176 @@
+"""Curves over a sweep axis with a scale: victims against the distance of their poisons, or any other number."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from poisonlab.errors import InputError
+from poisonlab.figures import style
+from poisonlab.figures.captions import definition, describe, shared_facts, shared_n
+from poisonlab.figures.experiments import FACTS, Experiment, attack_rows, attacked, direction
+from poisonlab.statistics import Estimate, grid, mean_interval
+
+COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE)
+PANELS = {
+    "adversarial_accuracy": "adversarial accuracy",
+    "natural_accuracy": "natural accuracy",
+    "fitted_share": "poisons fitted",
+    "epochs": "epochs to memorise",
+}
+_DASHED = (0, (4, 2))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One experiment: its victims with all panels' columns, and how it looks."""
+
+    label: str
+    victims: pd.DataFrame
+    look: Mapping[str, Any]
+
+
+def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw the means of victims, with 95 % intervals, against the values of their sweep axis: the thesis's Figs. 4.2 and 4.3.
+
+    One panel for adversarial accuracy, natural accuracy, the share of the poisons fitted and the epochs trained; one line for each
+    experiment. Victims of another condition than the one with the axis are left out.
+
+    Args:
+        inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
+
+    Raises:
+        InputError: an experiment has no condition with a sweep axis, or more than one; an attack is missing or ambiguous.
+    """
+    lines: list[_Line] = []
+    experiments, attacks = [], []
+    for name, settings in _chosen(inputs, options).items():
+        experiment, victims, robustness = _victims(inputs, options, name, swept=True)
+        experiments.append(experiment)
+        attacks.append(robustness.iloc[0])
+        look = {
+            "color": COLOURS[settings.get("colour", len(lines)) % len(COLOURS)],
+            "linestyle": _DASHED if settings.get("dashed") else "-",
+        }
+        lines.append(_Line(settings.get("label", name), attacked(victims, robustness, name), look))
+    panels = options.get("panels") or list(PANELS)
+    if unknown := sorted(set(panels) - PANELS.keys()):
+        raise InputError(f"option panels names {unknown}, allowed are {list(PANELS)}; correct it")
+
+    rows = 1 if len(panels) < 3 else 2
+    figure = Figure(figsize=(style.PAGE, 2.5 * rows))
+    figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.05)
+    axes = figure.subplots(rows, -(-len(panels) // rows), squeeze=False).ravel()
+    n: list[Estimate] = []
+    for panel, column in zip(axes, panels, strict=False):
+        for line in lines:
+            n += _draw(panel, line, column)
+        if column == "fitted_share":
+            panel.set(ylim=(-0.04, 1.04))
+        panel.set_ylabel(PANELS[column])
+        panel.set_xlabel(options.get("axis_label", "sweep axis"))
+    for panel in axes[len(panels) :]:
+        panel.remove()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(len(lines), 3))
+    return figure, {
+        **shared_facts(experiments, options),
+        "definition": definition(attacks),
+        "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
+        "n": shared_n(n),
+    }
+
+
+def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw natural and adversarial accuracy of several experiments side by side: the thesis's Fig. 3.3 and Table 4.1.
+
+    Of each experiment, the victims of its one poisoned condition, at the first value of its sweep axis if it has one; faint dots are single
+    victims.
+
+    Args:
+        inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
+
+    Raises:
+        InputError: as for `sweep`.
+    """
+    figure = Figure(figsize=(style.COLUMN, 2.7))
+    figure.set_layout_engine("constrained")
+    panel = figure.subplots()
+    experiments, attacks, labels = [], [], []
+    estimates: dict[str, list[Estimate]] = {"natural_accuracy": [], "adversarial_accuracy": []}
+    for position, (name, settings) in enumerate(_chosen(inputs, options).items()):
+        experiment, victims, robustness = _victims(inputs, options, name, swept=False)
+        first = victims["axis_value"].isna() | (victims["axis_value"] == victims["axis_value"].min())
+        first = attacked(victims[first], robustness, name)
+        experiments.append(experiment)
+        attacks.append(robustness.iloc[0])
+        labels.append(settings.get("label", name))
+        for column, colour, shift in zip(estimates, (style.ORANGE, style.BLUE), (-0.1, 0.1), strict=True):
+            estimates[column].append(mean_interval(grid(first, column), bounds=(0.0, 1.0)))
+            spread = position + shift + 0.08 * np.sign(shift) + np.linspace(-0.03, 0.03, len(first))
+            panel.plot(
+                spread, first[column], ".", color=colour, markersize=2.5, markeredgewidth=0, alpha=0.35, gid="victims"
+            )
+    for (column, found), colour, shift in zip(estimates.items(), (style.ORANGE, style.BLUE), (-0.1, 0.1), strict=True):
+        x = np.arange(len(found)) + shift
+        panel.vlines(
+            x, [one.low for one in found], [one.high for one in found], color=colour, linewidth=1.2, gid="interval"
+        )
+        panel.plot(
+            x, [one.value for one in found], "o-", color=colour, markersize=3.5, label=PANELS[column], gid=column
+        )
+    panel.set_xticks(range(len(labels)), labels)
+    panel.set(xlabel=options.get("axis_label", ""), ylabel="accuracy", xlim=(-0.5, len(labels) - 0.5))
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure, {
+        **shared_facts(experiments, options),
+        "definition": definition(attacks),
+        "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
+        "n": shared_n(estimates["adversarial_accuracy"]),
+    }
+
+
+def _chosen(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Return how each experiment's line looks; every experiment is drawn where the options choose none."""
+    present = list(inputs["conditions"]["experiment"].unique())
+    lines = options.get("lines") or {name: {} for name in present}
+    if missing := [name for name in lines if name not in present]:
+        raise InputError(
+            f"option lines names the experiments {missing}, the tables hold {present}; choose one of these"
+        )
+    return lines
+
+
+def _victims(
+    inputs: Mapping[str, Any], options: Mapping[str, Any], name: str, swept: bool
+) -> tuple[Experiment, pd.DataFrame, pd.DataFrame]:
+    """Return an experiment, the victims of its one condition with a sweep axis (or poisons), and their rows of the attack."""
+    conditions, victims = (inputs[table][inputs[table]["experiment"] == name] for table in ("conditions", "victims"))
+    own = conditions[conditions["axis_value"].notna() if swept else conditions["strategy"] != "none"]
+    if len(found := list(own["condition"].unique())) != 1:
+        raise InputError(
+            f"experiment '{name}' has the conditions {found} with {'a sweep axis' if swept else 'poisons'}, this figure needs exactly 1; "
+            "choose another experiment, or split it"
+        )
+    facts = {key: own[key].iloc[0] for key in FACTS}
+    experiment = Experiment(name, facts, direction(name, facts, options.get("class_names")))
+    robustness = attack_rows(inputs["robustness"], experiment, options)
+    return experiment, victims[victims["condition"] == found[0]], robustness
+
+
+def _draw(panel: Axes, line: _Line, column: str) -> list[Estimate]:
+    """Draw one line of one panel and return its estimates."""
+    values: Sequence[float] = sorted(line.victims["axis_value"].unique())
+    bounds = None if column == "epochs" else (0.0, 1.0)
+    estimates = [
+        mean_interval(grid(line.victims[line.victims["axis_value"] == value], column), bounds=bounds)
+        for value in values
+    ]
+    lows, highs = ([getattr(estimate, side) for estimate in estimates] for side in ("low", "high"))
+    means = np.array([estimate.value for estimate in estimates])
+    panel.fill_between(values, lows, highs, color=line.look["color"], alpha=0.15, linewidth=0, gid="interval")
+    panel.plot(values, means, marker="o", markersize=3, label=line.label, gid=column, **line.look)
+    return estimates

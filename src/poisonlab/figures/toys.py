@@ -1,0 +1,68 @@
+"""Pictures of two-dimensional data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.errors import InputError
+from poisonlab.figures import style
+from poisonlab.poison import Place, Poison
+
+CLASS_COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILLION)
+
+
+def toy_data(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw the training points of a two-dimensional toy and the poisons of the first draw, the thesis's Fig. 4.1.
+
+    Args:
+        inputs: `data`, the data set; `poisons`, the pair (poisons, places) that `poison.load` returns.
+
+    Raises:
+        InputError: the data are not two-dimensional or have no known means, or there is no poison at that value.
+    """
+    dataset: Dataset = inputs["data"]
+    poisons: tuple[Sequence[Poison], Sequence[Place]] = inputs["poisons"]
+    if dataset.input_shape != (2,) or dataset.centres is None:
+        raise InputError(f"'{dataset.name}' has points {dataset.input_shape}; this figure needs a toy of 2 dimensions")
+    values = sorted({place[1] for place in poisons[1] if place[1] is not None})
+    value = options.get("value", values[-1] if values else None)
+    chosen = [poison for poison, place in zip(*poisons, strict=True) if place == (poisons[1][0][0], value)]
+    placed = chosen[0].append_images if chosen else None
+    if placed is None:
+        raise InputError(
+            f"there are no placed poisons at {value}, the values are {values}; choose one of these by 'value'"
+        )
+
+    figure = Figure(figsize=(style.COLUMN, 3.2))
+    figure.set_layout_engine("constrained")
+    panel = figure.subplots()
+    points = {label: dataset.train_images[dataset.train_labels == label] for label in range(dataset.num_classes)}
+    for label, own in points.items():
+        words = f"class {dataset.class_names[label]}"
+        panel.plot(*own.T, ".", color=CLASS_COLOURS[label], markersize=4, label=words, gid="points")
+        circle = Circle(tuple(dataset.centres[label]), value, fill=False, color=style.GREY, linewidth=0.6)
+        panel.add_patch(circle)
+    poison = chosen[0]
+    for label in sorted(set(poison.append_labels.tolist())):
+        own, words = placed[poison.append_labels == label], f"labelled {_name(dataset, label)}"
+        look: dict[str, Any] = {"markersize": 7, "markeredgewidth": 1.6}
+        panel.plot(*own.T, "x", color=CLASS_COLOURS[label % 4], label=words, gid="poisons", **look)
+    low, high = panel.get_xlim()
+    line = np.array([low, high])
+    panel.plot(line, -line, color=style.BLACK, linewidth=0.8, linestyle=(0, (4, 2)), label="x · 1 = 0", gid="boundary")
+    panel.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure, {
+        "n": len(dataset.train_labels),
+        "budget": poison.budget,
+        "value": f"{value:g}",
+        "dataset": dataset.name,
+    }
+
+
+def _name(dataset: Dataset, label: int) -> str:
+    return dataset.class_names[label] if label < dataset.num_classes else "a new class"

@@ -1,0 +1,53 @@
+"""Using a model: where it runs, what it predicts, and how it comes back from its stored parameters."""
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from poisonlab import models
+from poisonlab.errors import InputError
+
+# Images per forward pass without gradients: divides the usual test sets, a few MB of activations.
+INFERENCE_BATCH = 1000
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the device that `auto`, `cpu` or `cuda` means here.
+
+    Raises:
+        InputError: `cuda` is asked for and not there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device 'cuda' is not there, this machine offers 'cpu'; set device: auto or device: cpu")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+    return torch.device(device)
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Images as float32: uint8 means value / 255."""
+    return images.float().div_(255) if images.dtype == torch.uint8 else images.float()
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """Predicted classes [n] of images [n, …] (uint8 or float), in float32 and evaluation mode."""
+    model.eval()
+    return torch.cat([model(to_float(batch)).argmax(1) for batch in images.split(INFERENCE_BATCH)])
+
+
+def rebuild(
+    name: str, input_shape: tuple[int, ...], num_classes: int, parameters: dict[str, np.ndarray], device: torch.device
+) -> nn.Module:
+    """Return the model `name` with the given parameters, in evaluation mode."""
+    model = models.build(name, input_shape, num_classes, seed=0)
+    model.load_state_dict({key: torch.from_numpy(copy.copy(array)) for key, array in parameters.items()})
+    model = model.to(device)
+    return model.to(memory_format=torch.channels_last).eval() if len(input_shape) == 3 else model.eval()  # type: ignore[call-overload]

@@ -1,0 +1,72 @@
+"""A study's page: every published figure drawn again, beside what its source says and what the claims came to."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from poisonlab.claims import Claim
+from poisonlab.claims.evidence import interval_text
+
+TITLES = {"label_noise": "Crafting Label Noise to Increase Adversarial Vulnerability in Deep Learning Models"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn figure.
+
+    Attributes:
+        name: of its files; published: its number in the source, "" for a figure that supports one.
+    """
+
+    name: str
+    title: str
+    published: str
+    caption: str
+
+
+def study_page(study: str, pictures: Sequence[Picture], claims: Sequence[Claim], scorecard: pd.DataFrame) -> str:
+    """Write the page: each figure with its caption, and below it the claims that name it as their source.
+
+    Args:
+        scorecard: columns of `claims.COLUMNS`; claims that name no figure of the page come last, in one table.
+    """
+    lines = [f"# {TITLES[study]}", "", "Written by the pipeline, as are its pictures, captions, numbers and verdicts;"]
+    lines += ["the [scorecard](scorecard.md) says how each claim was measured and tested.", ""]
+    sources = {claim.statement: claim.source for claim in claims if claim.study == study}
+    rows = scorecard[scorecard["study"] == study].to_dict("records")
+    shown: set[int] = set()
+    for picture in pictures:
+        heading = f"{picture.title} ({picture.published})" if picture.published else picture.title
+        lines += [f"## {heading}", "", f"![{heading}](figures/{study}/{picture.name}.png)", "", picture.caption.strip()]
+        own = [n for n, row in enumerate(rows) if _numbers(_source(row, sources)) & _numbers(picture.published)]
+        lines += ["", *_table([rows[n] for n in own], sources), ""] if own else [""]
+        shown |= set(own)
+    if rest := [row for n, row in enumerate(rows) if n not in shown]:
+        lines += ["## Claims that belong to none of these figures", "", *_table(rest, sources), ""]
+    return "\n".join(lines)
+
+
+def _source(row: Mapping[Any, Any], sources: Mapping[str, str]) -> str:
+    """Where a row's claim stands in the document; a row of several parts has the part behind the statement."""
+    statement = str(row["statement"])
+    return next((source for start, source in sources.items() if statement.startswith(start)), "")
+
+
+def _numbers(text: str) -> set[str]:
+    """Numbers of the figures that a text names: "Figs. 4.6a and 4.7" is {4.6, 4.7}; the number of a section is none."""
+    named = re.findall(r"Figs?\. ([\d., a-z–]*\d[a-z]?)", text)
+    return {number for part in named for number in re.findall(r"\d+\.\d+", part)}
+
+
+def _table(rows: Sequence[Mapping[Any, Any]], sources: Mapping[str, str]) -> list[str]:
+    lines = ["| claim | statement | source | published | measured | n | verdict |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        value, low, high = (row[key] for key in ("measured", "low", "high"))
+        n = "—" if pd.isna(row["n"]) or not row["n"] else row["n"]
+        cells = [row["claim"], row["statement"], _source(row, sources), row["published"]]
+        cells += [interval_text(value, low, high), n, f"**{row['verdict']}**"]
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    return lines

@@ -1,0 +1,56 @@
+"""Engines train victims. They share one interface and one contract.
+
+The interface: `train(jobs, …)` yields each victim as it is finished. The contract: a victim is a pure function of its initialisation and
+data order (its seed), its training set, recipe, precision and class of device; not of the other jobs, their number or their order.
+
+`stacked` trains victims side by side, one batched matrix product per layer for all of them: fully connected networks everywhere, the
+package's convolutional ones on a GPU. `loop` trains any model, one victim after the other. `stored` is for models that are not trained but
+have a method `fit`.
+"""
+
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+
+import torch
+
+from poisonlab import models
+from poisonlab.models.networks import MLP, ConvolutionalNet
+from poisonlab.victims.engines import loop, stacked, stored
+from poisonlab.victims.recipe import Recipe
+from poisonlab.victims.victim import Progress, Victim, VictimJob
+
+
+def choose(model: str, device: torch.device) -> ModuleType:
+    """Return the engine for a model by its name, on this device.
+
+    Raises:
+        InputError: the model cannot be imported.
+    """
+    factory = models.load(model)
+    if hasattr(factory, "fit"):
+        return stored
+    # On a CPU a convolutional net fills a core by itself; `make benchmark` compares with stacked ones (vmap).
+    stackable = (MLP, ConvolutionalNet) if device.type == "cuda" else (MLP,)
+    return stacked if isinstance(factory, type) and issubclass(factory, stackable) else loop
+
+
+def train(
+    jobs: Iterable[VictimJob],
+    model: str,
+    recipe: Recipe,
+    precision: str = "float32",
+    device: torch.device | None = None,
+    progress: Progress = lambda line: None,
+) -> Iterator[tuple[VictimJob, Victim]]:
+    """Train the victims of `jobs` and yield each as it is finished.
+
+    Args:
+        model: name in the catalogue, or ``module:Class``.
+        precision: of the forward and backward pass; the weights, Adam's state and every evaluation are float32.
+        progress: gets a line per epoch.
+
+    Raises:
+        InputError: the model cannot be imported or built for these images.
+    """
+    device = device or torch.device("cpu")
+    yield from choose(model, device).train(jobs, model, recipe, precision, device, progress)

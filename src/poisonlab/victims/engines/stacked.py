@@ -1,0 +1,199 @@
+"""The `stacked` engine: victims side by side, one batched matrix product per layer for all of them.
+
+For fully connected networks everywhere, and for convolutional ones on a GPU. Each victim has a row in every array. A row that is finished
+is given to the next victim that waits, so that the memory does not grow with their number.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from poisonlab import models
+from poisonlab.models.inference import to_float
+from poisonlab.victims.engines import forms
+from poisonlab.victims.order import epoch_order
+from poisonlab.victims.recipe import Recipe
+from poisonlab.victims.victim import CHECK_BELOW, PRECISIONS, Progress, Victim, VictimJob
+
+WIDTH = 64  # victims side by side: a choice, so few that a CPU's caches hold the activations of small nets
+# Kinds of device on which the number of rows is part of how a product is computed: there it never changes, and rows without a victim repeat
+# one. A CPU computes row by row.
+FIXED_WIDTH = {"cuda"}
+BETA1, EPS = 0.9, 1e-8  # Adam's defaults, as in the `loop` engine
+# Rows of parameters are padded to whole groups of vector registers, so that an element is computed by the same instructions whatever stands
+# before it: torch's loops end with plain instructions, which may round otherwise.
+ALIGNMENT = 64
+POINTS_AT_ONCE = 500  # training points of each victim per forward pass without gradients
+
+
+def train(
+    jobs: Iterable[VictimJob], model: str, recipe: Recipe, precision: str, device: torch.device, progress: Progress
+) -> Iterator[tuple[VictimJob, Victim]]:
+    """Train the victims of `jobs`, see `poisonlab.victims.engines.train`. Victims come in the order in which they are finished.
+
+    When the memory does not suffice, half as many victims are trained side by side, and those that were under way begin again.
+    """
+    alike: dict[tuple[object, ...], list[VictimJob]] = {}
+    for job in jobs:
+        data = job.training_set
+        alike.setdefault((data.images.shape[1:], len(data.labels), data.num_classes), []).append(job)
+    width = WIDTH
+    for left in alike.values():
+        while left:
+            group = _Group(left, model, recipe, PRECISIONS[precision], device)
+            try:
+                for job, victim in group.train(width, progress):
+                    left = [other for other in left if other is not job]
+                    yield job, victim
+            except torch.OutOfMemoryError:
+                if width == 1:
+                    raise
+                width //= 2
+                progress(f"out of memory: going on with {width} victims side by side")
+                if device.type == "cuda":
+                    torch.cuda.empty_cache()
+
+
+@dataclass
+class _Slots:
+    """The victims that are being trained, one row each."""
+
+    jobs: list[VictimJob]
+    epochs: list[int]
+    weights: Tensor  # [victims, parameters]
+    first_moment: Tensor
+    second_moment: Tensor
+    labels: Tensor  # [victims, n]
+    offset: Tensor  # [victims, 1] of its images among all images
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.weights, self.first_moment, self.second_moment, self.labels, self.offset
+
+    def replace(self, rows: Sequence[int], others: "_Slots") -> None:
+        """Put other victims into these rows."""
+        for row, job, epoch in zip(rows, others.jobs, others.epochs, strict=True):
+            self.jobs[row], self.epochs[row] = job, epoch
+        for own, new in zip(self.tensors, others.tensors, strict=True):
+            own[list(rows)] = new
+
+    def keep(self, rows: Sequence[int]) -> "_Slots":
+        index = torch.tensor(rows, dtype=torch.long, device=self.weights.device)
+        return _Slots([self.jobs[r] for r in rows], [self.epochs[r] for r in rows], *(t[index] for t in self.tensors))
+
+    def fill(self, width: int) -> "_Slots":
+        """Repeat the first victim up to the width."""
+        return self.keep([*range(len(self.jobs)), *[0] * (width - len(self.jobs))])
+
+
+class _Group:
+    """Victims whose training sets have the same shapes."""
+
+    def __init__(
+        self, jobs: Sequence[VictimJob], name: str, recipe: Recipe, compute: torch.dtype, device: torch.device
+    ) -> None:
+        self.jobs, self.name, self.recipe, self.compute, self.device = list(jobs), name, recipe, compute, device
+        first = jobs[0].training_set
+        self.shape, self.num_classes, self.n = first.images.shape[1:], first.num_classes, len(first.labels)
+        # Poisons that only relabel share the images of their data set: one copy on the device serves all of them.
+        distinct = list({id(job.training_set.images): job.training_set.images for job in jobs}.values())
+        self.offset_of = {id(images): position * self.n for position, images in enumerate(distinct)}
+        self.images = torch.cat([torch.from_numpy(array) for array in distinct]).to(device)
+        template = models.build(name, self.shape, self.num_classes, seed=0)
+        self.template = template.state_dict()
+        form = forms.of(template)
+        assert form is not None, f"model '{name}' has no form for this engine"
+        self.form = form
+        self.steps_per_epoch = -(-self.n // recipe.batch_size)
+
+    def enter(self, jobs: list[VictimJob]) -> _Slots:
+        """Rows of victims that begin."""
+        built = [models.build(self.name, self.shape, self.num_classes, job.seed).state_dict() for job in jobs]
+        rows = torch.stack([torch.cat([tensor.flatten() for tensor in state.values()]) for state in built])
+        weights = F.pad(rows, (0, -rows.shape[1] % ALIGNMENT)).to(self.device)
+        labels = torch.stack([torch.from_numpy(job.training_set.labels) for job in jobs]).to(self.device)
+        offset = torch.tensor([[self.offset_of[id(job.training_set.images)]] for job in jobs], device=self.device)
+        zeros = torch.zeros_like(weights)
+        return _Slots(jobs, [0] * len(jobs), weights, zeros, zeros.clone(), labels, offset)
+
+    def train(self, width: int, progress: Progress) -> Iterator[tuple[VictimJob, Victim]]:
+        """Train every victim, `width` at a time."""
+        recipe, n = self.recipe, self.n
+        waiting = deque(self.jobs)
+        slots = self.enter([waiting.popleft() for _ in range(min(width, len(waiting)))])
+        while slots.jobs:
+            victims = len(slots.jobs)
+            if self.device.type in FIXED_WIDTH:
+                slots = slots.fill(width)
+            errors = self._epoch(slots)
+            slots.epochs = [epoch + 1 for epoch in slots.epochs]
+            progress(
+                f"{slots.jobs[0].key}: epoch {slots.epochs[0]} of at most {recipe.epochs}, {errors[0]} of {n} wrong while training; "
+                f"{victims} side by side, {len(waiting)} wait"
+            )
+            leaving = {row for row in range(victims) if slots.epochs[row] == recipe.epochs}
+            nearly = {row for row in range(victims) if recipe.stop_when_fitted and errors[row] <= CHECK_BELOW * n}
+            if leaving | nearly:
+                answers = self._predict(slots).cpu().numpy()
+                for row in sorted(leaving | nearly):
+                    job = slots.jobs[row]
+                    if row in leaving or (answers[row] == job.training_set.labels).all():
+                        leaving.add(row)
+                        state = self._state(slots.weights[row])
+                        yield job, Victim.judged(state, slots.epochs[row], answers[row], job.training_set)
+            free = sorted(leaving)
+            new = [waiting.popleft() for _ in range(min(len(free), len(waiting)))]
+            if new:
+                slots.replace(free[: len(new)], self.enter(new))
+            if empty := set(free[len(new) :]) | set(range(victims, len(slots.jobs))):
+                slots = slots.keep([row for row in range(len(slots.jobs)) if row not in empty])
+
+    def _epoch(self, slots: _Slots) -> list[int]:
+        """Train every victim for one epoch; return how many points each got wrong on the way."""
+        size = self.recipe.batch_size
+        orders = [
+            epoch_order(job.seed, epoch, self.n, size) for job, epoch in zip(slots.jobs, slots.epochs, strict=True)
+        ]
+        order = torch.from_numpy(np.stack(orders)).to(self.device)
+        wrong = torch.zeros(len(slots.jobs), dtype=torch.long, device=self.device)
+        gradient = torch.zeros_like(slots.weights)
+        for step, batch in enumerate(order.split(self.recipe.batch_size, dim=1)):
+            inputs = to_float(self.images[slots.offset + batch]).to(self.compute)
+            labels = slots.labels.gather(1, batch)
+            logits = self.form.gradient(slots.weights.to(self.compute), inputs, labels, gradient)
+            wrong += (logits.argmax(2) != labels).sum(1)
+            self._adam(slots, gradient, [epoch * self.steps_per_epoch + step for epoch in slots.epochs])
+        return wrong.tolist()
+
+    def _adam(self, slots: _Slots, gradient: Tensor, steps: list[int]) -> None:
+        """One step of Adam (Kingma & Ba, 2015, Algorithm 1) for every victim, each at its own step 0, 1, 2 …"""
+        recipe, total = self.recipe, self.recipe.epochs * self.steps_per_epoch
+
+        def column(values: list[float]) -> Tensor:
+            return torch.tensor(values, dtype=torch.float32, device=self.device)[:, None]
+
+        slots.first_moment.lerp_(gradient, 1 - BETA1)
+        slots.second_moment.mul_(recipe.beta2).addcmul_(gradient, gradient, value=1 - recipe.beta2)
+        length = column([recipe.rate(step, total) / (1 - BETA1 ** (step + 1)) for step in steps])
+        spread = column([(1 - recipe.beta2 ** (step + 1)) ** 0.5 for step in steps])
+        slots.weights.sub_(slots.first_moment.mul(length).div_(slots.second_moment.sqrt().div_(spread).add_(EPS)))
+
+    @torch.no_grad()
+    def _predict(self, slots: _Slots) -> Tensor:
+        """Predicted classes [victims, n] of every victim's own training points, in float32."""
+        positions = torch.arange(self.n, device=self.device)[None, :]
+        parts = [slots.offset + part for part in positions.split(POINTS_AT_ONCE, dim=1)]
+        return torch.cat(
+            [self.form.logits(slots.weights, to_float(self.images[part])).argmax(2) for part in parts], dim=1
+        )
+
+    def _state(self, row: Tensor) -> dict[str, np.ndarray]:
+        """A row of parameters under the names and in the shapes of the model's state."""
+        sizes = [value.numel() for value in self.template.values()]
+        named = zip(self.template.items(), row[: sum(sizes)].cpu().split(sizes), strict=True)
+        return {key: piece.view(value.shape).numpy().copy() for (key, value), piece in named}

@@ -1,0 +1,23 @@
+"""The `stored` engine: models that are fitted by storing their training set; there is nothing to train."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from poisonlab import models
+from poisonlab.models.inference import predict, to_float
+from poisonlab.victims.recipe import Recipe
+from poisonlab.victims.victim import Progress, Victim, VictimJob
+
+
+def train(
+    jobs: Iterable[VictimJob], model: str, recipe: Recipe, precision: str, device: torch.device, progress: Progress
+) -> Iterator[tuple[VictimJob, Victim]]:
+    """Fit the victims of `jobs`, see `poisonlab.victims.engines.train`; recipe, precision and seed change nothing."""
+    for job in jobs:
+        data = job.training_set
+        images = torch.from_numpy(data.images).to(device)
+        network = models.build(model, tuple(images.shape[1:]), data.num_classes, job.seed).to(device)
+        network.fit(to_float(images), torch.from_numpy(data.labels).to(device))  # type: ignore[operator]
+        parameters = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
+        yield job, Victim.judged(parameters, 0, predict(network, images).cpu().numpy(), data)

@@ -1,0 +1,86 @@
+"""The benchmark: fair contestants, ratios round by round, a table that says what was measured."""
+
+import json
+
+import pytest
+import torch
+
+from poisonlab import models
+from poisonlab.benchmark import contestants, measure, report
+from poisonlab.benchmark.measure import Entry
+
+PEAK = Entry("peak", "float32", "peak", {}, "FLOP")
+PEER = Entry("walk", "slow", "none", {}, "miles", workers=0, flop=10)
+OURS = Entry("walk", "fast", "none", {}, "miles", 2, "slow", 1.5, flop=10)
+
+
+@pytest.fixture
+def content(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """A benchmark with made-up rates: the machine is half as fast in the second round."""
+    rates = {"float32": [1000.0, 1000.0, 1000.0], "slow": [10.0, 5.0, 12.0], "fast": [20.0, 10.0, 12.0]}
+    left = {name: list(values) for name, values in rates.items()}
+    monkeypatch.setattr(measure, "measure", lambda entry, seconds: (left[entry.name].pop(0), 3 << 20))
+    machine = {"cores": 2, "instructions": "AVX", "torch": "2"}
+    rows = measure.run([PEAK, PEER, OURS], 3, 0.1)
+    bfloat16 = {**rows[0], "name": "bfloat16"}
+    return {"machine": machine, "rounds": 3, "rows": [*rows, bfloat16], "scaling": []}
+
+
+def test_ratios_are_taken_within_a_round_and_the_median_is_reported(content: dict) -> None:
+    peer, ours = content["rows"][1:3]
+    assert "ratio" not in peer
+    assert ours["ratios"] == [2.0, 2.0, 1.0]
+    assert ours["ratio"] == 2.0
+    assert ours["rate"] == 12.0
+    assert ours["peak_share"] == pytest.approx(12 * 10 / 1000)
+
+
+def test_the_table_says_rate_ratio_and_what_was_asked(content: dict) -> None:
+    row = next(line for line in report.table(content).splitlines() if "fast" in line)
+    assert row == "| walk | fast (2 × 1 thread) | 12 miles/s | **2.00×** (2.00, 2.00, 1.00) | ≥ 1.5× | 12% |"
+    assert "slow (default threads)" in report.table(content)
+    assert report.table(content) in report.page(content, "figure.png")
+
+
+def test_every_entry_has_a_contestant_and_every_ratio_a_peer() -> None:
+    entries = measure.entries()
+    names = {(entry.workload, entry.name) for entry in entries}
+    assert len(names) == len(entries)
+    for entry in [*entries, *measure.scaling()]:
+        assert callable(getattr(contestants, entry.call)(**entry.arguments))
+        assert entry.versus is None or (entry.workload, entry.versus) in names
+
+
+def test_workers_measure_and_answer() -> None:
+    for entry in measure.entries():
+        if entry.workload == "256 hypergradients":
+            rate, memory = measure.measure(entry, 0.01)
+            assert rate > 0
+            assert memory > 50 << 20  # torch alone is more
+
+
+def test_a_worker_that_fails_is_named() -> None:
+    with pytest.raises(RuntimeError, match="'nobody' at 'nothing'"):
+        measure.measure(Entry("nothing", "nobody", "no_such_contestant", {}, "x"), 0.1)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("pooled", (1, 28, 28)), ("std", (1, 28, 28)), ("small_cnn", (3, 32, 32))])
+def test_the_peers_network_is_the_same_function(name: str, shape: tuple[int, ...]) -> None:
+    ours = models.build(name, shape, 10, seed=3).eval()
+    usual = contestants._as_usual(ours, name, shape)
+    images = torch.rand(5, *shape, generator=torch.Generator().manual_seed(0))
+    assert sum(p.numel() for p in usual.parameters()) == sum(p.numel() for p in ours.parameters())
+    # The sums of the linear layers run in another order, in single precision.
+    torch.testing.assert_close(usual(images), ours(images), rtol=1e-5, atol=1e-6)
+
+
+def test_the_command_writes_what_the_report_reads(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(measure, "measure", lambda entry, seconds: (2.0, 3 << 20))
+    monkeypatch.setattr("sys.argv", ["measure", "--rounds", "1", "--output", str(tmp_path / "benchmark.json")])
+    measure.main()
+    assert "| train std |" in capsys.readouterr().out
+    assert json.loads((tmp_path / "benchmark.json").read_text())["rounds"] == 1
+    monkeypatch.setattr("sys.argv", ["report", str(tmp_path / "benchmark.json"), str(tmp_path)])
+    report.main()
+    assert "![Ratios" in (tmp_path / "benchmark.md").read_text()
+    assert {file.name for file in (tmp_path / "figures").iterdir()} == {"benchmark.svg", "benchmark.png"}

@@ -1,0 +1,80 @@
+"""What clean proxies withstand, on nets whose robustness is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from poisonlab import models
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.withstand import withstand
+
+SETTINGS = {"source": 1, "epsilon": 0.1, "far": 0.3}
+
+
+def line() -> Dataset:
+    """Twenty points of three classes on a line: class 0 at 0.0 … 0.2, class 1 at 0.45 … 0.55, class 2 at 0.8 … 1.0."""
+    points = np.concatenate([np.linspace(0, 0.2, 6), np.linspace(0.45, 0.55, 6), np.linspace(0.8, 1, 8)]).astype(
+        np.float32
+    )
+    images = np.stack([points, np.full_like(points, 0.5)], axis=1)
+    labels, index = np.repeat([0, 1, 2], [6, 6, 8]), np.arange(20)
+    return Dataset("line", images, labels, images, labels, ("low", "middle", "high"), (0.0, 1.0), index, index)
+
+
+def test_accuracies_are_those_of_the_network():
+    parameters = trained()
+    rows, _ = withstand(line(), "mlp", [parameters, parameters], SETTINGS | {"far": 0.1}, "cpu")
+    assert rows["proxy_seed"].tolist() == [0, 1]
+    assert rows["natural_accuracy"].tolist() == [1.0, 1.0]
+    assert rows["n_points"].tolist() == [20, 20]
+    # A point withstands if no point of a fine grid around it, in the box, has another class.
+    network = models.build("mlp", (2,), 3, seed=0)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in parameters.items()})
+    steps = torch.linspace(-0.1, 0.1, 41)
+    around = (torch.from_numpy(line().test_images)[:, None] + torch.cartesian_prod(steps, steps)).clamp(0, 1)
+    answers = network(around.view(-1, 2)).argmax(1).view(20, -1)
+    withstands = (answers == torch.from_numpy(line().test_labels)[:, None]).all(1).double().mean().item()
+    assert 0 < withstands < 1
+    # PGD and the grid may each miss what lies at the very edge: one point of twenty.
+    assert rows["adversarial_accuracy"].tolist() == pytest.approx([withstands] * 2, abs=0.051)
+
+
+def test_the_example_is_within_the_radius_and_in_the_box_and_has_the_stated_confidence():
+    rows, example = withstand(line(), "mlp", [trained()], SETTINGS | {"epsilon": 0.25}, "cpu")
+    clean, moved = example["images"]
+    assert np.abs(moved - clean).max() <= 0.25 + 1e-6
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+    source, wrong = example["labels"]
+    assert (source, wrong != 1) == (1, True)
+    assert example["probabilities"][0].argmax() == 1
+    assert example["probabilities"][1].argmax() == wrong
+    assert example["probabilities"][1][wrong] == pytest.approx(rows["confidence"].iloc[0], abs=1e-6)
+    # nothing within the radius is more certain than what a fine grid finds, but for the grid's own spacing
+    network = models.build("mlp", (2,), 3, seed=0)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in trained().items()})
+    steps = torch.linspace(-0.25, 0.25, 41)
+    offsets = torch.cartesian_prod(steps, steps)
+    own = torch.from_numpy(line().test_images[line().test_labels == 1])
+    grid = (own[:, None] + offsets).clamp(0, 1).view(-1, 2)
+    best = network(grid).softmax(1)[:, [0, 2]].max().item()
+    assert rows["confidence"].iloc[0] == pytest.approx(best, abs=0.02)
+
+
+def trained() -> dict[str, np.ndarray]:
+    from poisonlab.poison import Poison, apply
+    from poisonlab.victims.engines import train
+    from poisonlab.victims.recipe import Recipe
+    from poisonlab.victims.victim import VictimJob
+
+    job = VictimJob("one", apply(Poison(3), line()), seed=1)
+    ((_, victim),) = train([job], "mlp", Recipe(epochs=2000, batch_size=20, learning_rate=0.005))
+    assert victim.train_accuracy == 1
+    return victim.parameters
+
+
+def test_without_an_example_the_confidence_is_0():
+    rows, example = withstand(line(), "mlp", [trained()], SETTINGS | {"epsilon": 1e-4}, "cpu")
+    assert rows["confidence"].tolist() == [0.0]
+    assert example["labels"].tolist() == [1, 1]
+    np.testing.assert_array_equal(example["images"][0], example["images"][1])

@@ -1,0 +1,26 @@
+rule probe_victims:
+    input:
+        data=lambda w: plan.data_file(plan.experiment(w.study, w.experiment)["dataset"]),
+        poison="results/poisons/{study}/{experiment}/{condition}/draws-{draws}.safetensors",
+        victims="results/victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.safetensors",
+        proxy=lambda w: plan.probe_proxy(w.study, w.experiment),
+    output:
+        "results/probes/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.parquet",
+    log:
+        "results/logs/probe_victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.log",
+    benchmark:
+        "results/benchmarks/probe_victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.jsonl"
+    threads: 1
+    resources:
+        gpu=plan.gpu,
+        mem_mb=4000,
+        runtime=240,
+    params:
+        settings=lambda w: plan.probe_settings(w.study, w.experiment),
+        device=plan.config["device"],
+        version=lambda w: plan.version(
+            "probe_victims",
+            *plan.model_modules(plan.experiment(w.study, w.experiment)["model"]),
+        ),
+    script:
+        "../scripts/probe_victims.py"
