@@ -1,5 +1,6 @@
 """Victims are a pure function of data, poison, recipe, precision and seed: not of the chunk, the process or an interrupted run."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -29,6 +30,7 @@ from poisonlab.victims import engines
 from poisonlab.victims.chunk import load_chunk, train_chunk, victim_key
 from poisonlab.victims.engines import loop, stacked
 from poisonlab.victims.order import epoch_order
+from poisonlab.victims.precision import PRECISIONS, RoundedProducts, computing_in
 from poisonlab.victims.proxy import out_of_fold_probabilities, train_proxy
 from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import Victim, VictimJob
@@ -183,8 +185,7 @@ def test_a_victim_is_what_a_plain_loop_with_adam_trains(name, precision):
         epochs=3, batch_size=24, learning_rate=4e-3, beta2=0.99, warmup=0.3, final=0.2, stop_when_fitted=False
     )
     model = models.build(name, (1, 8, 8), CLASSES, seed=11)
-    # The plain kernel of Adam; in bfloat16 the victim's own, because a weight that differs by 1e-7 may round to another bfloat16.
-    optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99), fused=precision == "bfloat16")
+    optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99), fused=False)
     images, labels = torch.from_numpy(training_set.images) / 255, torch.from_numpy(training_set.labels)
     step = 0
     for epoch in range(3):
@@ -194,7 +195,7 @@ def test_a_victim_is_what_a_plain_loop_with_adam_trains(name, precision):
             scale = share / 0.3 if share < 0.3 else 1 - 0.8 * (share - 0.3) / 0.7
             optimizer.param_groups[0]["lr"] = 4e-3 * scale
             optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            with computing_in(PRECISIONS[precision], CPU):
                 logits = model(images[batch])
             F.cross_entropy(logits.float(), labels[batch]).backward()
             optimizer.step()
@@ -202,8 +203,15 @@ def test_a_victim_is_what_a_plain_loop_with_adam_trains(name, precision):
     victim = train_one(training_set, recipe, name, seed=11, precision=precision)
     assert victim.epochs == 3
     for key, expected in model.state_dict().items():
-        # Single precision and another kernel of Adam: nine steps of at most 4e-3, each rounded at 1e-7 of a weight below 1 or so.
-        torch.testing.assert_close(torch.from_numpy(victim.parameters[key]), expected, rtol=0, atol=2e-6)
+        difference = np.abs(victim.parameters[key] - expected.detach().numpy())
+        if precision == "float32":
+            # Another kernel of Adam: nine steps of at most 4e-3, each rounded at 1e-7 of a weight below 1 or so.
+            assert difference.max() < 2e-6
+        else:
+            # A sum in another order may round to the neighbouring bfloat16, 2⁻⁸ away, and nine steps with it; where a gradient is about
+            # zero, Adam makes more of it, but no more than a step.
+            assert np.quantile(difference, 0.99) < 9 * 4e-3 * 2**-8
+            assert difference.max() < 4e-3
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -241,9 +249,9 @@ def test_stacked_convolutions_train_what_the_loop_trains(model):
     for job, expected in loop.train(jobs[::3], model, SHORT, "float32", CPU, print):
         for name, weights in expected.parameters.items():
             # Eight steps of at most 5e-3, sums in another order: Adam turns a gradient that differs in its last bits around zero into a
-            # step of either sign, so a few weights may differ by a fraction of a step.
+            # step of either sign, so a few weights may differ by a fraction of a step. How many depends on the processor.
             difference = np.abs(side_by_side[job.key].parameters[name] - weights)
-            assert np.quantile(difference, 0.99) < 2e-6
+            assert np.quantile(difference, 0.99) < 1e-5
             assert difference.max() < 5e-3
 
 
@@ -285,6 +293,34 @@ def test_out_of_memory_halves_the_width_and_goes_on(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(stacked._Group, "_epoch", lambda self, slots: (_ for _ in ()).throw(torch.OutOfMemoryError))
     with pytest.raises(torch.OutOfMemoryError):
         list(engines.train(jobs, "mlp", SHORT))
+
+
+def test_rounded_products_are_exact_products_of_rounded_numbers_rounded_once():
+    generator = torch.Generator().manual_seed(0)
+    shapes = {F.linear: ((24, 65), (7, 65), (24, 7)), F.conv2d: ((8, 3, 6, 6), (5, 3, 3, 3), (8, 5, 4, 4))}
+    for product, drawn in shapes.items():
+        inputs, weights, slope = (torch.randn(shape, generator=generator) for shape in drawn)
+        inputs.requires_grad_()
+        weights.requires_grad_()
+        with RoundedProducts():
+            outputs = product(inputs, weights)
+        outputs.backward(slope)
+        exact = [values.detach().bfloat16().double().requires_grad_() for values in (inputs, weights)]
+        expected = product(*exact)
+        expected.backward(slope.bfloat16().double())
+        pairs = zip((outputs, inputs.grad, weights.grad), (expected, exact[0].grad, exact[1].grad), strict=True)
+        for found, wanted in pairs:
+            # Where the exact sum lies at the middle of two bfloat16, float32's may fall to the other side: 2⁻⁷ at most, and rarely.
+            torch.testing.assert_close(found, wanted.bfloat16().float(), rtol=2**-7, atol=0)
+            assert (found == wanted.bfloat16().float()).float().mean() > 0.99
+            assert (found == wanted.float()).float().mean() < 0.1  # rounded at all
+
+
+def test_no_processor_computes_in_a_bfloat16_that_it_does_not_have(monkeypatch: pytest.MonkeyPatch):
+    for supported, expected in ((True, torch.autocast), (False, RoundedProducts)):
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda there=supported: there)
+        assert isinstance(computing_in(torch.bfloat16, CPU), expected)
+    assert isinstance(computing_in(torch.float32, CPU), contextlib.nullcontext)
 
 
 def test_the_engine_follows_from_model_and_device():

@@ -4,11 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from poisonlab.poison import TrainingSet
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # The exact check for "every point is fitted" costs a third of an epoch, so it waits until the epoch's running count of wrong answers,
 # which comes for free, is at most this share of the training set.
 CHECK_BELOW = 0.002

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from poisonlab import models
 from poisonlab.models.inference import INFERENCE_BATCH, predict, to_float
 from poisonlab.victims.order import epoch_order
+from poisonlab.victims.precision import PRECISIONS, computing_in
 from poisonlab.victims.recipe import Recipe
-from poisonlab.victims.victim import CHECK_BELOW, PRECISIONS, Progress, Victim, VictimJob
+from poisonlab.victims.victim import CHECK_BELOW, Progress, Victim, VictimJob
 
 # Relative error of a product of random 256 × 256 matrices: float32 stays below it by a factor of ten, bfloat16 is above it by a hundred.
 FLOAT32_ERROR = 1e-5
@@ -65,7 +66,7 @@ def _train_one(
             inputs = to_float(images[batch])
             if inputs.dim() == 4:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
-            with torch.autocast(device.type, compute, enabled=compute != torch.float32):
+            with computing_in(compute, device):
                 logits = model(inputs)
             logits = logits.float()
             gradient.zero_()

@@ -4,6 +4,7 @@ For fully connected networks everywhere, and for convolutional ones on a GPU. Ea
 is given to the next victim that waits, so that the memory does not grow with their number.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from poisonlab import models
 from poisonlab.models.inference import to_float
 from poisonlab.victims.engines import forms
 from poisonlab.victims.order import epoch_order
+from poisonlab.victims.precision import PRECISIONS, computes_bfloat16, computing_in
 from poisonlab.victims.recipe import Recipe
-from poisonlab.victims.victim import CHECK_BELOW, PRECISIONS, Progress, Victim, VictimJob
+from poisonlab.victims.victim import CHECK_BELOW, Progress, Victim, VictimJob
 
 WIDTH = 64  # victims side by side: a choice, so few that a CPU's caches hold the activations of small nets
 # Kinds of device on which the number of rows is part of how a product is computed: there it never changes, and rows without a victim repeat
@@ -97,7 +99,11 @@ class _Group:
     def __init__(
         self, jobs: Sequence[VictimJob], name: str, recipe: Recipe, compute: torch.dtype, device: torch.device
     ) -> None:
-        self.jobs, self.name, self.recipe, self.compute, self.device = list(jobs), name, recipe, compute, device
+        self.jobs, self.name, self.recipe, self.device = list(jobs), name, recipe, device
+        # Where the device computes in `compute`, everything is converted once a step; elsewhere products alone are rounded.
+        native = compute == torch.float32 or computes_bfloat16(device)
+        self.compute = compute if native else torch.float32
+        self.arithmetic = contextlib.nullcontext() if native else computing_in(compute, device)
         first = jobs[0].training_set
         self.shape, self.num_classes, self.n = first.images.shape[1:], first.num_classes, len(first.labels)
         # Poisons that only relabel share the images of their data set: one copy on the device serves all of them.
@@ -165,7 +171,8 @@ class _Group:
         for step, batch in enumerate(order.split(self.recipe.batch_size, dim=1)):
             inputs = to_float(self.images[slots.offset + batch]).to(self.compute)
             labels = slots.labels.gather(1, batch)
-            logits = self.form.gradient(slots.weights.to(self.compute), inputs, labels, gradient)
+            with self.arithmetic:
+                logits = self.form.gradient(slots.weights.to(self.compute), inputs, labels, gradient)
             wrong += (logits.argmax(2) != labels).sum(1)
             self._adam(slots, gradient, [epoch * self.steps_per_epoch + step for epoch in slots.epochs])
         return wrong.tolist()

@@ -1,0 +1,67 @@
+"""The arithmetic of training: what `precision: float32` and `precision: bfloat16` mean on this processor."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+# The products that autocast computes in bfloat16, as far as networks use them.
+PRODUCTS = {
+    F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, torch.matmul, torch.mm, torch.bmm, torch.addmm, torch.baddbmm,
+    Tensor.matmul, Tensor.__matmul__, Tensor.mm, Tensor.bmm,
+}  # fmt: skip
+
+
+def computing_in(dtype: torch.dtype, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Return the context in which a network's forward pass is computed in `dtype`; its parameters and inputs are float32.
+
+    bfloat16 is torch's autocast where the device can compute it. A processor that cannot (one without AVX-512, say) would take a hundred
+    times as long as with float32; there `RoundedProducts` computes the same up to the order of summation.
+    """
+    if dtype == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype) if computes_bfloat16(device) else RoundedProducts()
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether products in bfloat16 are at least as fast as in float32 here; on a processor, what torch itself goes by."""
+    return device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+class _Rounded(torch.autograd.Function):
+    """Rounds to bfloat16, the gradient on its way back, too; stays in float32."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        return values.bfloat16().float()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient.bfloat16().float()
+
+
+class RoundedProducts(TorchFunctionMode):
+    """Rounds the operands and the results of products to bfloat16 and multiplies in float32.
+
+    That is what hardware for bfloat16 does: exact products of rounded numbers, summed in float32, then rounded.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Compute `func`, rounded if it is a product."""
+        kwargs = kwargs or {}
+        if func not in PRODUCTS:
+            return func(*args, **kwargs)
+        args = tuple(_round(value) for value in args)
+        return _round(func(*args, **{name: _round(value) for name, value in kwargs.items()}))
+
+
+def _round(value: Any) -> Any:
+    return _Rounded.apply(value) if isinstance(value, Tensor) and value.dtype == torch.float32 else value
