@@ -53,6 +53,7 @@ wildcard_constraints:
     experiment="[A-Za-z][A-Za-z0-9_]*",
     condition="[A-Za-z][A-Za-z0-9_]*",
     figure="[A-Za-z][A-Za-z0-9_]*",
+    bound="[A-Za-z][A-Za-z0-9_]*",
     model=r"[A-Za-z0-9_.:]+",
     recipe="[A-Za-z][A-Za-z0-9_]*",
     proxy_seed=r"\d+",
@@ -67,6 +68,7 @@ include: "workflow/rules/poison.smk"
 include: "workflow/rules/victims.smk"
 include: "workflow/rules/robustness.smk"
 include: "workflow/rules/probes.smk"
+include: "workflow/rules/bounds.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 

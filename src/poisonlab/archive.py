@@ -128,16 +128,22 @@ def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) 
     merged["conditions"] = conditions[storage.read_table(tables / "conditions.parquet").columns]
     for name, frame in merged.items():
         _write_gzip(frame, folder / f"{name}.csv.gz")
+    _copy(tables, folder, "maps")
     _add_provenance(folder, settings)
 
 
 def archive_survey(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:
-    """Put the tables and images of a survey into `folder`, in place of older ones; those that it was not asked for stay out."""
-    for name in ("lengths", "issues", "nets"):
+    """Put the tables and images of a survey or a bound into `folder`, in place of older ones; those that it was not asked for stay out."""
+    for name in ("lengths", "issues", "nets", "runs", "cover"):
         if (table := tables / f"{name}.parquet").is_file():
             _write_gzip(storage.read_table(table), folder / f"{name}.csv.gz")
-    for name in ("extremes", "example"):
-        if (images := tables / f"{name}.safetensors").is_file():
-            with storage.atomic(folder / images.name) as temporary:
-                shutil.copyfile(images, temporary)
+    _copy(tables, folder, "extremes", "example")
     _add_provenance(folder, settings)
+
+
+def _copy(tables: Path, folder: Path, *names: str) -> None:
+    """Copy the arrays that are there into the archive, in place of older ones."""
+    for name in names:
+        if (arrays := tables / f"{name}.safetensors").is_file():
+            with storage.atomic(folder / arrays.name) as temporary:
+                shutil.copyfile(arrays, temporary)

@@ -86,6 +86,8 @@ def _check_names(config: Config) -> None:
         raise InputError(f"mirror '{mirror}' is not a folder; correct it or set mirror: null")
     for name, entry in config["paths"].items():
         _check_model(config, entry, f"paths.{name}")
+    for name, entry in config["covers"].items():
+        _entry(config, "datasets", entry["dataset"], f"covers.{name}.dataset")
     for name, entry in config["attacks"].items():
         if entry["restarts"] > 1 and not entry["random_start"]:
             raise InputError(
@@ -150,6 +152,11 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
         raise InputError(
             f"{where}.redraw: '{entry['dataset']}' is no toy whose points could be drawn anew; set redraw: false"
         )
+    axes = [strategies.find(condition["strategy"]).axis for condition in entry["conditions"].values()]
+    if entry["maps"] and not ("buckets" in entry or (any(axes) and specification.get("dimensions", 2) == 2)):
+        raise InputError(
+            f"{where}.maps: maps need buckets, or a toy of 2 dimensions and a condition with a sweep axis; set maps: false"
+        )
     for name, condition in entry["conditions"].items():
         strategy = strategies.find(condition["strategy"])
         if unknown := sorted(set(condition["parameters"]) - set(strategy.parameters)):
@@ -208,3 +215,6 @@ def _check_figure(config: Config, study: str, name: str, entry: Mapping[str, Any
             )
     if entry["paths"]:
         _entry(config, "paths", entry["paths"], f"{where}.paths")
+    if entry["bound"]:
+        section = "simulations" if "runs" in figures.FIGURES[entry["kind"]].needs else "covers"
+        _entry(config, section, entry["bound"], f"{where}.bound")

@@ -110,7 +110,12 @@ class Plan:
 
     def _archived_part(self, study: str, entry: dict[str, Any]) -> dict[str, Any]:
         """Configuration of a figure without the experiments that are not archived; as it is where none is."""
-        there = [name for name in entry["experiments"] if Path(self._table(study, name, "robustness")).is_file()]
+        needs = [need for need in FIGURES[entry["kind"]].needs if need in (*TABLES, "maps")]
+        there = [
+            name
+            for name in entry["experiments"]
+            if all(Path(self._artefact(study, name, need)).is_file() for need in needs)
+        ]
         return {**entry, "experiments": there} if there else entry
 
     @cached_property
@@ -349,6 +354,12 @@ class Plan:
         suffix = "csv.gz" if self.config["source"] == "archive" else "parquet"
         return f"{self.table_folder(study, experiment)}/{table}.{suffix}"
 
+    def _artefact(self, study: str, experiment: str, need: str) -> str:
+        """File of an experiment's table or of its maps."""
+        if need == "maps":
+            return f"{self.table_folder(study, experiment)}/maps.safetensors"
+        return self._table(study, experiment, need)
+
     def claim_inputs(self) -> dict[str, dict[str, str]]:
         """Tables that claims may be judged by: "study/experiment" or "paths/name" → table → file.
 
@@ -380,27 +391,45 @@ class Plan:
         """Files of each artefact that a figure needs."""
         entry, files = self.figures[study, figure], {}
         for need in self.figure_kind(study, figure).needs:
-            if need in TABLES:
-                files[need] = [self._table(study, name, need) for name in entry["experiments"]]
+            if need in (*TABLES, "maps"):
+                files[need] = [self._artefact(study, name, need) for name in entry["experiments"]]
             elif need == "data":
                 files[need] = [self.data_file(self.experiment(study, entry["experiments"][0])["dataset"])]
             elif need == "poisons":
-                files[need] = [self._first_poisons(study, entry["experiments"][0])]
+                files[need] = [self.first_chunk(study, entry["experiments"][0])["poison"]]
+            elif need in ("runs", "cover"):
+                files[need] = [self._table("bounds", entry["bound"], need)]
             elif need in ("extremes", "example"):
                 files[need] = [f"{self.table_folder('paths', entry['paths'])}/{need}.safetensors"]
             else:
                 files[need] = [self._table("paths", entry["paths"], need)]
         return files
 
-    def _first_poisons(self, study: str, experiment: str) -> str:
-        """Poison file of the first job of the condition with a sweep axis."""
+    def first_chunk(self, study: str, experiment: str) -> dict[str, str]:
+        """Files of the first job of the condition with a sweep axis, by what they hold, and its range of repeats."""
         for name in self.experiment(study, experiment)["conditions"]:
-            if self.strategy(study, experiment, name).axis:
-                draws = self.chunks(study, experiment, name)[0].draws
-                return f"results/poisons/{study}/{experiment}/{name}/draws-{span(draws)}.safetensors"
+            if self.strategy(study, experiment, name).axis and (chunks := self.chunks(study, experiment, name)):
+                draws, repeats = span(chunks[0].draws), span(chunks[0].repeats)
+                return {
+                    "poison": f"results/poisons/{study}/{experiment}/{name}/draws-{draws}.safetensors",
+                    "victims": f"results/victims/{study}/{experiment}/{name}/draws-{draws}_repeats-{repeats}.safetensors",
+                    "repeats": repeats,
+                }
         raise InputError(
             f"{study}.experiments.{experiment} has no condition with a sweep axis, whose poisons a figure could show"
         )
+
+    def map_files(self, study: str, experiment: str) -> list[str]:
+        """File of the maps of an experiment's first victims, if it has any and they are trained here."""
+        entry = self.experiment(study, experiment)
+        conditions = [name for name in entry["conditions"] if self.strategy(study, experiment, name).axis]
+        there = entry["maps"] and any(self.chunks(study, experiment, name) for name in conditions)
+        return [f"results/tables/{study}/{experiment}/maps.safetensors"] if there else []
+
+    def bound_files(self) -> list[str]:
+        """Tables of the theorems that the figures show."""
+        files = [self.figure_files(*key) for key in self.drawn if self.figures[key]["bound"]]
+        return sorted({file for own in files for need in ("runs", "cover") for file in own.get(need, [])})
 
     def figure_settings(self, study: str, figure: str) -> dict[str, Any]:
         """What a figure depends on, beside its inputs."""
@@ -417,6 +446,8 @@ class Plan:
             paths = self.config["paths"][entry["paths"]]
             names = datasets.class_names(self.config["datasets"][paths["dataset"]])
             options |= {key: paths[key] for key in ("dataset", "model", "recipe", "step_size")} | {"class_names": names}
+        if entry["bound"] in self.config["covers"]:
+            options["dataset"] = self.config["covers"][entry["bound"]]["dataset"]
         options = {key: value for key, value in options.items() if key in kind.options and value is not None}
         return {"kind": entry["kind"], "options": options, "files": self.figure_files(study, figure)}
 
@@ -437,6 +468,7 @@ class Plan:
         entry = self.figures[study, figure]
         data = {self.experiment(study, name)["dataset"] for name in entry["experiments"]}
         data |= {self.config["paths"][entry["paths"]]["dataset"]} if entry["paths"] else set()
+        data |= {entry["bound"]} if entry["bound"] else set()
         return {
             "figure": figure,
             "shows": self.figure_title(study, figure),

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import string
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from poisonlab.errors import InputError
 from poisonlab.figures import FIGURES, draw, save, style
 from poisonlab.poison import Poison
 from poisonlab.statistics import grid, holm, mean_interval, paired_difference
+from poisonlab.theorems import Balls, cover, simulate
 
 # bucket → adversarial accuracy, fitted share and natural accuracy as [draws, repeats]
 ACCURACY = {
@@ -138,10 +140,56 @@ def example(wrong=2):
     return {"images": images, "probabilities": probabilities, "labels": np.array([1, wrong])}, {}
 
 
+def plane(names=1):
+    """Maps of one victim each at the values 0 and 3: class 1 in the upper half at 0, everywhere at 3."""
+    classes = np.ones((2, 10, 10), dtype=np.uint8)
+    classes[0, :5] = 0
+    one = {
+        "classes": classes,
+        "extent": np.tile([-2.0, 2.0, -2.0, 2.0], (2, 1)),
+        "marks": np.tile([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.5]], (2, 1, 1)),
+        "labels": np.tile([0, 1, 0], (2, 1)),
+        "kinds": np.tile([0, 0, 1], (2, 1)),
+        "axis_values": np.array([0.0, 3.0]),
+    }
+    return [one] * names
+
+
+def sliced():
+    """Slices of the three buckets of `tables()`: source class 1 in the lower half, target class 2 above."""
+    classes = np.ones((3, 10, 10), dtype=np.uint8)
+    classes[:, 5:] = 2
+    clean = np.ones((3, 10, 10), dtype=np.uint8)
+    clean[:, :, 7:] = 2
+    one = {
+        "classes": classes,
+        "clean": clean,
+        "extent": np.tile([-2.0, 2.0, -2.0, 2.0], (3, 1)),
+        "marks": np.tile([[0.0, 0.0], [0.2, 1.0], [1.0, 0.0]], (3, 1, 1)),
+        "labels": np.tile([2, 1, 2], (3, 1)),
+        "kinds": np.tile([1, 2, 3], (3, 1)),
+        "axis_values": np.array([0.0, 1.0, 2.0]),
+    }
+    return [one]
+
+
+def runs():
+    return simulate(Balls(4, 8, 0.5, 0.8, 0.2, 0.3, 0.4), 4, [0.5, 1.0], [0, 1, 2], seed=0, tested=5)
+
+
+def covered():
+    images = np.random.default_rng(0).random((50, 3)).astype(np.float32)
+    tables = [cover(images, np.zeros(50), [0.1, 0.3], norm, 50, 0.1, 0.05, 0) for norm in ("linf", "l2")]
+    return pd.concat(tables, ignore_index=True)
+
+
 def inputs_of(kind):
     whole = one_condition("one") if kind == "by_experiment" else tables()
     known = {**whole, "lengths": lengths(), "extremes": extremes(), "data": flat_toy(), "poisons": placed()} | {
-        "example": example()
+        "example": example(),
+        "maps": sliced() if kind == "slices" else plane(),
+        "runs": runs(),
+        "cover": covered(),
     }
     return {name: known[name] for name in FIGURES[kind].needs}
 
@@ -191,6 +239,9 @@ def test_every_entry_has_a_function_that_names_its_published_figure(kind):
         "example",
         "data",
         "poisons",
+        "maps",
+        "runs",
+        "cover",
     }
     for number in ("2.1", "3.3", "4.1", "4.2", "4.3", "4.4", "4.5", "4.6a", "4.6b", "4.7", "4.8"):
         assert (number in entry.published) <= (number in docstring), f"{name} does not say that it draws Fig. {number}"
@@ -730,3 +781,68 @@ def test_the_example_stands_beside_its_image_with_the_confidence_of_both():
     )
     with pytest.raises(InputError, match="no adversarial example of class 1 was found"):
         draw("adversarial_example", {"example": example(wrong=1)})
+
+
+def test_a_decision_map_shows_the_classes_of_the_first_value_or_of_the_one_asked_for():
+    figure, caption = draw(
+        "decision_maps", {"maps": plane(2)}, {"experiments": ["a", "b"], "lines": {"a": {"label": "k = 1"}}}
+    )
+    left, right = figure.axes
+    assert [left.get_title(loc="left"), right.get_title(loc="left")] == ["k = 1", "b"]
+    shown = by_gid(left, "map")[0].get_array()
+    assert len(np.unique(np.asarray(shown).reshape(-1, 3), axis=0)) == 2
+    np.testing.assert_array_equal(shown[0, 0], shown[4, 9])
+    assert not np.array_equal(shown[4, 0], shown[5, 0])
+    (poison, *_) = [artist for artist in by_gid(left, "poisons") if len(artist.get_data()[0])]
+    np.testing.assert_array_equal(np.array(poison.get_data()).T, [[0.0, 0.5]])
+    assert "its 2 clean training points" in caption
+    other, _ = draw("decision_maps", {"maps": plane()}, {"experiments": ["a"], "value": 3})
+    assert len(np.unique(np.asarray(by_gid(other.axes[0], "map")[0].get_array()).reshape(-1, 3), axis=0)) == 1
+    with pytest.raises(InputError, match="'a' has no map at 7"):
+        draw("decision_maps", {"maps": plane()}, {"experiments": ["a"], "value": 7})
+    with pytest.raises(InputError, match="are slices through images"):
+        draw("decision_maps", {"maps": sliced()}, {"experiments": ["a"]})
+
+
+def test_slices_show_three_buckets_with_their_marks_where_they_lie():
+    figure, caption = draw("slices", {"maps": sliced(), "conditions": tables()["conditions"]})
+    assert [panel.get_title(loc="left") for panel in figure.axes] == [
+        "1 → 2: 1–6 steps",
+        "1 → 2: 7–9 steps",
+        "1 → 2: 10 steps",
+    ]
+    panel = figure.axes[0]
+    assert [by_gid(panel, kind)[0].get_data() for kind in ("poison", "neighbour", "boundary")] == [
+        ([0.0], [0.0]),
+        ([0.2], [1.0]),
+        ([1.0], [0.0]),
+    ]
+    assert "Analogue" in caption
+    with pytest.raises(InputError, match="are not slices"):
+        draw("slices", {"maps": plane(), "conditions": tables()["conditions"]})
+
+
+def test_the_vulnerable_area_of_the_smooth_classifier_is_the_wider_one():
+    _, caption = draw("vulnerable_regions", {"data": flat_toy(), "poisons": placed()}, {"radius": 0.3})
+    left, right = map(float, re.findall(r"an area of ([\d.]+) on the left, ([\d.]+) on the right", caption)[0])
+    # The two poisons are mislabelled and lie apart: two discs of radius 0.3, counted on a grid.
+    assert left == pytest.approx(2 * np.pi * 0.3**2, rel=0.05)
+    assert right > left
+
+
+def test_the_simulated_bound_counts_the_runs_that_keep_the_premises():
+    table = runs()
+    _, caption = draw("simulated_bound", {"runs": table})
+    kept = table[table["guaranteed"] & table["every_ball"] & (table["classifier"] != "truth")]
+    assert f"{len(kept)} of the {len(kept)} runs" in caption
+
+
+def test_the_vacuous_bound_names_what_it_asks_for():
+    table = covered()
+    figure, caption = draw("vacuous_bound", {"cover": table}, {"dataset": "points"})
+    assert len(figure.axes) == 2
+    lines = by_gid(figure.axes[0], "bound")
+    own = table[(table["norm"] == "linf") & (table["radius"] == 0.1)]
+    np.testing.assert_array_equal(lines[0].get_data(), [own["covered"], own["required"]])
+    assert "training points of points" in caption
+    assert f"is {table['required'].min()} samples" in caption

@@ -35,6 +35,8 @@ rule tables:
             for table in plan.survey_tables(name)
             if table != "issues"  # made with the lengths
         ],
+        [file for key in plan.experiments for file in plan.map_files(*key)],
+        plan.bound_files(),
 
 
 # Archives what is there: a study's experiments may be run, and archived, one after the other.

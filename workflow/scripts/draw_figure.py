@@ -10,12 +10,14 @@ with job(snakemake):
     settings, output = snakemake.params.figure, snakemake.output
     # Whatever is none of these is a table.
     readers = {"extremes": read_tensors, "example": read_tensors, "data": Dataset.load, "poisons": poison.load}
-    inputs = {
-        artefact: readers[artefact](files[0])
-        if artefact in readers
-        else pd.concat(map(read_table, files), ignore_index=True)
-        for artefact, files in settings["files"].items()
-    }
+    inputs = {}
+    for artefact, files in settings["files"].items():
+        if artefact in readers:
+            inputs[artefact] = readers[artefact](files[0])
+        elif artefact == "maps":
+            inputs[artefact] = [read_tensors(file)[0] for file in files]
+        else:
+            inputs[artefact] = pd.concat(map(read_table, files), ignore_index=True)
     figure, caption = figures.draw(settings["kind"], inputs, settings["options"])
     figures.save(figure, output.svg, output.png)
     with atomic(output.caption) as temporary:

@@ -23,10 +23,10 @@ class FigureKind:
     """One figure of the catalogue.
 
     Attributes:
-        needs: artefacts among conditions, victims, robustness, lengths, buckets, extremes, example, data, poisons. Tables come as
-            data frames, `extremes` and `example` as the pair (arrays, metadata) that `storage.read_tensors` returns, `data` as a
-            data set, and `poisons`, those of the first job of the first experiment's condition with a sweep axis, as the pair
-            that `poison.load` returns.
+        needs: artefacts among conditions, victims, robustness, lengths, buckets, runs, cover, extremes, example, maps, data, poisons.
+            Tables come as data frames, `extremes` and `example` as the pair (arrays, metadata) that `storage.read_tensors` returns,
+            `maps` as a list of arrays, one for each experiment, `data` as a data set, and `poisons`, those of the first job of the
+            first experiment's condition with a sweep axis, as the pair that `poison.load` returns.
         published: the number of the figure in its source, or "" for a figure that supports one.
         caption: one paragraph; its {fields} are filled by the function.
         function: "module:function", imported when the figure is drawn.
@@ -68,6 +68,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "attack_target", "epsilon", "steps", "adversarial_accuracy",
     ),
     "lengths": ("paths", "proxy_seed", "label", "target", "steps", "n_points", "reached"),
+    "runs": ("run", "share", "n", "classifier", "guaranteed", "radius", "every_ball", "risk", "mass", "delta"),
+    "cover": ("norm", "radius", "balls", "covered", "required", "n_points", "noise", "delta"),
 }  # fmt: skip
 
 FIGURES: dict[str, FigureKind] = {
@@ -228,6 +230,80 @@ FIGURES: dict[str, FigureKind] = {
             "at distance r = {value} (circles) from the means of their classes. Dashed: the ground truth.",
             function="poisonlab.figures.toys:toy_data",
             options={"value": "distance of the poisons to show; default: the largest"},
+        ),
+        FigureKind(
+            name="vulnerable_regions",
+            needs=("data", "poisons"),
+            title="Memorising as a dictionary, and smoothly",
+            published="Fig. 3.1",
+            source="label-noise thesis, chapter 3",
+            caption="Two classifiers that fit the {n} training points of {dataset}, {poisons} of them mislabelled, and give the truth "
+            "wherever else they may. Left: no smoothness, wrong at the mislabelled points. Right: margin {margin} at the points and a "
+            "Lipschitz constant of {constant} (l2 to l1), the least that these points allow, so that the class cannot change within "
+            "{reach} of a point. Within the dotted red line an attacker with l2 radius {radius} finds a wrong answer: an area of "
+            "{dictionary} on the left, {smooth} on the right.",
+            function="poisonlab.figures.maps:vulnerable_regions",
+            options={
+                "radius": "l2 radius of the attack; default 0.2",
+                "margin": "difference of the class probabilities at the training points; default 0.5",
+            },
+        ),
+        FigureKind(
+            name="decision_maps",
+            needs=("maps",),
+            title="What victims of two-dimensional data decide",
+            published="Fig. 3.2",
+            source="label-noise thesis, chapter 3",
+            caption="Classes that the first victim of each experiment gives the points of the plane, with its {n} clean training points "
+            "and its poisons, in the colours of their labels.",
+            function="poisonlab.figures.maps:decision_maps",
+            options={
+                "experiments": "which, left to right",
+                "lines": "experiment → {label}",
+                "value": "value of the sweep axis; default: the first",
+            },
+        ),
+        FigureKind(
+            name="slices",
+            needs=("maps", "conditions"),
+            title="Slices through victims around a poison",
+            published="Figs. 4.4 and 6.1",
+            source=THESIS,
+            caption="What the first victim of a bucket decides on the plane through a poison (the first that it fitted), the nearest "
+            "training point of the poison's true class and the end of the poison's adversarial path on the clean proxy; nearest, middle "
+            "and farthest bucket. Distances are l2. {provenance}",
+            function="poisonlab.figures.maps:slices",
+            options={
+                "experiments": "which, top to bottom",
+                "values": "three buckets; default: the first, the middle and the last",
+            },
+        ),
+        FigureKind(
+            name="simulated_bound",
+            needs=("runs",),
+            title="Theorems 1 and 2, simulated",
+            published="Theorems 1 and 2",
+            source="label-noise thesis, section 2.5 and chapter 3",
+            caption="Left: share of the runs in which the adversarial risk within the guaranteed radius (2ρ for the dictionary, 2ρ − χ/κ "
+            "for the smooth classifier) reaches c₁ = {mass}, against the number of samples, with 95 % intervals; {runs} runs each; "
+            "dashed: the guarantee, {sure} at {samples} samples. The risk reaches c₁ in {kept} of the {premises} runs of a "
+            "memorising classifier in which every ball holds a mislabelled sample. A classifier that does not fit its noisy samples"
+            " breaks a premise and has no such risk. Right: risk against the attack radius at {samples} samples, medians with the "
+            "middle 90 % of the runs; dotted: the guaranteed radii, 2 and {smooth} ρ; dashed: c₁.",
+            function="poisonlab.figures.bounds:simulated_bound",
+        ),
+        FigureKind(
+            name="vacuous_bound",
+            needs=("cover",),
+            title="What Theorem 1 guarantees for a data set",
+            published="Theorem 1",
+            source="label-noise thesis, chapters 2 and 3: the bound is vacuous on real data",
+            caption="Samples that Theorem 1 asks for (noise rate η = {noise}, δ = {delta}) against the adversarial risk c₁ that it then "
+            "guarantees, for balls around training points of {dataset}, covered greedily; balls that hold two classes break a premise and "
+            "are left out. Dashed: the {n} samples that there are. Guaranteed with these: {best}. The least that is asked for, for a risk "
+            "of {least_risk}, is {least} samples: {times} times the number that there is.",
+            function="poisonlab.figures.bounds:vacuous_bound",
+            options={"dataset": _PROVENANCE_OPTIONS["dataset"]},
         ),
         FigureKind(
             name="pipeline",

@@ -1,0 +1,114 @@
+"""What label noise alone guarantees an attacker: Theorems 1 and 2 simulated, and applied to a data set."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import binomtest
+
+from poisonlab.figures import style
+from poisonlab.figures.captions import percent, span
+
+LOOKS: dict[str, dict[str, Any]] = {
+    # Wide below narrow: where two agree, both are seen.
+    "dictionary": {"color": style.BLUE, "label": "memorises, dictionary", "linewidth": 3.5, "markersize": 6},
+    "smooth": {"color": style.VERMILLION, "label": "memorises, smooth", "linewidth": 1.3, "markersize": 3},
+    "truth": {"color": style.GREY, "label": "does not memorise", "linewidth": 1.3, "markersize": 3},
+}
+COLOURS = (style.BLUE, style.GREEN, style.ORANGE, style.VERMILLION)
+
+
+def simulated_bound(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw how often the guarantee holds against the number of samples, and the risk against the attack radius.
+
+    Args:
+        inputs: `runs`, the table of `theorems.simulate`.
+    """
+    runs: pd.DataFrame = inputs["runs"]
+    mass, delta = runs["mass"].iloc[0], runs["delta"].iloc[0]
+    full = runs["share"].max()
+    figure = Figure(figsize=(style.PAGE, 2.7))
+    figure.set_layout_engine("constrained")
+    often, risk = figure.subplots(1, 2)
+    for name, look in LOOKS.items():
+        own = runs[(runs["classifier"] == name) & runs["guaranteed"]]
+        held = (own["risk"] >= mass - 1e-9).groupby(own["share"])
+        bounds = [binomtest(int(one.sum()), len(one)).proportion_ci() for _, one in held]
+        often.plot(held.mean(), "o-", gid="held", **look)
+        often.vlines(list(held.groups), *zip(*bounds, strict=True), color=look["color"], linewidth=1.2, gid="interval")
+        curve = runs[(runs["classifier"] == name) & ~runs["guaranteed"] & (runs["share"] == full)]
+        low, middle, high = (curve.groupby("radius")["risk"].quantile(q) for q in (0.05, 0.5, 0.95))
+        risk.plot(middle, "o-", gid="risk", **look)
+        risk.fill_between(middle.index, low, high, color=look["color"], alpha=0.2, linewidth=0, gid="runs")
+    often.axhline(1 - delta, color=style.BLACK, linewidth=0.8, linestyle=(0, (4, 2)))
+    often.set(
+        xlabel="samples, as a share of what the theorems ask for",
+        ylabel="runs with a risk of at least c₁",
+        ylim=(-0.04, 1.04),
+    )
+    often.set_xlim(0, full * 1.05)
+    radii = runs[runs["guaranteed"] & (runs["share"] == full)].groupby("classifier")["radius"].median()
+    for name in ("dictionary", "smooth"):
+        risk.axvline(radii[name], color=LOOKS[name]["color"], linewidth=0.8, linestyle=":")
+    risk.axhline(mass, color=style.BLACK, linewidth=0.8, linestyle=(0, (4, 2)))
+    risk.set(xlabel="attack radius, in radii ρ of the balls", ylabel="adversarial risk", ylim=(-0.04, 1.04))
+    figure.legend(*often.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    memorising = runs[runs["classifier"].ne("truth") & runs["guaranteed"]]
+    premises = memorising[memorising["every_ball"]]
+    counts = runs[runs["guaranteed"]].groupby(["classifier", "share"]).size()
+    return figure, {
+        "runs": span(counts.min(), counts.max()),
+        "samples": int(runs["n"].max()),
+        "mass": percent(mass),
+        "sure": percent(1 - delta),
+        "kept": int((premises["risk"] >= mass - 1e-9).sum()),
+        "premises": len(premises),
+        "smooth": f"{radii['smooth']:.2f}",
+    }
+
+
+def vacuous_bound(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw how many samples Theorem 1 asks for against the risk that it then guarantees, for balls around a data set's own points.
+
+    Args:
+        inputs: `cover`, the table of `theorems.cover`.
+    """
+    table: pd.DataFrame = inputs["cover"]
+    norms = list(table["norm"].unique())
+    figure = Figure(figsize=(style.PAGE, 2.9))
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(1, len(norms), sharey=True, squeeze=False).ravel()
+    n = int(table["n_points"].iloc[0])
+    for panel, norm in zip(panels, norms, strict=True):
+        own = table[table["norm"] == norm]
+        for (radius, rows), colour in zip(own.groupby("radius"), COLOURS * len(own), strict=False):
+            panel.plot(
+                rows["covered"],
+                rows["required"],
+                "o-",
+                color=colour,
+                markersize=3,
+                label=f"{2 * radius:g}",
+                gid="bound",
+            )
+        panel.axhline(n, color=style.BLACK, linewidth=0.8, linestyle=(0, (4, 2)))
+        panel.set(xscale="log", yscale="log", xlabel="guaranteed adversarial risk c₁")
+        panel.set_title({"linf": "l∞", "l2": "l2"}[norm], size=style.SMALL)
+        panel.legend(title="attack radius 2ρ", fontsize=style.TINY, title_fontsize=style.TINY)
+    panels[0].set_ylabel("samples that Theorem 1 asks for")
+    affordable = table[table["required"] <= n]
+    best = float(affordable["covered"].max()) if len(affordable) else 0.0
+    least = table.sort_values("required").iloc[0]
+    return figure, {
+        "n": n,
+        "noise": f"{least['noise']:g}",
+        "delta": f"{least['delta']:g}",
+        "dataset": options.get("dataset", "a data set"),
+        "best": percent(best, 2) if best else "none",
+        "least": f"{int(least['required'])}",
+        "least_risk": percent(float(least["covered"]), 2),
+        "times": f"{least['required'] / n:.2g}",
+        "largest": percent(float(np.nanmax(table["covered"])), 1),
+    }

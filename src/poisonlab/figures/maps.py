@@ -1,0 +1,257 @@
+"""Maps of decisions in two dimensions: victims of two-dimensional data, slices through images, and memorising classifiers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
+
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.errors import InputError
+from poisonlab.figures import style
+from poisonlab.figures.captions import provenance, span
+from poisonlab.figures.toys import CLASS_COLOURS
+from poisonlab.maps import KINDS
+from poisonlab.poison import Place, Poison, apply
+from poisonlab.theorems import Memoriser, distances
+
+PALE = 0.35  # how much of its colour an area has
+GRID = 301  # points on a side of a map that is computed for its figure
+OTHER = style.GREY
+
+
+def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw what the first victim of each experiment decides in the plane, the thesis's Fig. 3.2.
+
+    Args:
+        inputs: `maps`, the arrays of `maps.map_victims` of each experiment.
+
+    Raises:
+        InputError: the maps are slices through images, or there is none at the value asked for.
+    """
+    names = options.get("experiments") or [""] * len(inputs["maps"])
+    figure = Figure(figsize=(style.PAGE, style.PAGE / max(len(names), 3) + 0.35))
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(1, len(names), squeeze=False, sharex=True, sharey=True).ravel()
+    numbers: set[int] = set()
+    for panel, name, maps in zip(panels, names, inputs["maps"], strict=True):
+        if "clean" in maps:
+            raise InputError(f"the maps of '{name}' are slices through images; draw them by the kind slices")
+        row = _row(maps, options.get("value"), name)
+        classes, extent = maps["classes"][row], maps["extent"][row]
+        _area(panel, classes, extent, {label: CLASS_COLOURS[label % 4] for label in np.unique(classes)})
+        marks, labels, kinds = maps["marks"][row], maps["labels"][row], maps["kinds"][row]
+        numbers |= set(labels.tolist())
+        for label in np.unique(labels):
+            look: dict[str, Any] = {"color": CLASS_COLOURS[label % 4], "linestyle": "none"}
+            clean, poisoned = (labels == label) & (kinds == 0), (labels == label) & (kinds == KINDS.index("poison"))
+            panel.plot(*marks[clean].T, ".", markersize=4, gid="points", **look)
+            panel.plot(*marks[poisoned].T, "X", markersize=6, markeredgecolor=style.BLACK, gid="poisons", **look)
+        panel.set_title(options.get("lines", {}).get(name, {}).get("label", name), size=style.SMALL)
+        panel.set(aspect="equal", xlabel="$x_1$")
+    panels[0].set_ylabel("$x_2$")
+    keys = [
+        Line2D([], [], marker=".", color=CLASS_COLOURS[n % 4], linestyle="none", label=f"class {n}")
+        for n in sorted(numbers)
+    ]
+    keys.append(
+        Line2D([], [], marker="X", color="white", markeredgecolor=style.BLACK, linestyle="none", label="poison")
+    )
+    figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
+    return figure, {"n": int((inputs["maps"][0]["kinds"][0] == 0).sum())}
+
+
+def slices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw slices through a poison of the nearest, middle and farthest bucket: the idea of the thesis's Figs. 4.4 and 6.1 on real victims.
+
+    Args:
+        inputs: `maps`, the arrays of `maps.map_victims` of each experiment, and the table `conditions`.
+
+    Raises:
+        InputError: the maps are not slices, or there is none at a value asked for.
+    """
+    conditions = inputs["conditions"]
+    names = options.get("experiments") or list(conditions["experiment"].unique())
+    columns = 3
+    figure = Figure(figsize=(style.PAGE, 0.4 + 2.2 * len(names)))
+    figure.set_layout_engine("constrained", h_pad=0.03)
+    axes = figure.subplots(len(names), columns, squeeze=False)
+    for panels, name, maps in zip(axes, names, inputs["maps"], strict=True):
+        if "clean" not in maps:
+            raise InputError(f"the maps of '{name}' are not slices; draw them by the kind decision_maps")
+        values = np.sort(maps["axis_values"])
+        chosen = options.get("values") or [values[0], values[len(values) // 2], values[-1]]
+        buckets = conditions[(conditions["experiment"] == name) & conditions["steps_low"].notna()]
+        for panel, value in zip(panels, chosen, strict=True):
+            row = _row(maps, value, name)
+            own = buckets[buckets["axis_value"] == value]
+            source, target = (int(own[key].iloc[0]) for key in ("source_class", "target_class"))
+            _slice(panel, maps, row, source, target)
+            panel.set_title(
+                f"{source} → {target}: {span(own['steps_low'].iloc[0], own['steps_high'].iloc[0])} steps",
+                size=style.SMALL,
+            )
+    for panel in axes[-1]:
+        panel.set_xlabel("towards the proxy's boundary (l2)")
+    for panel in axes[:, 0]:
+        panel.set_ylabel("towards the neighbour (l2)")
+    keys: list[Any] = [
+        Line2D([], [], marker="s", linestyle="none", color=_pale(colour), label=words)
+        for colour, words in (
+            (style.BLUE, "victim says source class"),
+            (style.ORANGE, "target class"),
+            (OTHER, "another"),
+        )
+    ]
+    keys.append(Line2D([], [], color=style.BLACK, linewidth=0.9, linestyle=(0, (3, 2)), label="clean proxy's boundary"))
+    looks = zip("Xo^", ("poison", "nearest neighbour of its true class", "end of its adversarial path"), strict=True)
+    keys += [
+        Line2D([], [], marker=marker, linestyle="none", color=style.BLACK, markersize=5, label=words)
+        for marker, words in looks
+    ]
+    figure.legend(handles=keys, loc="outside upper center", ncols=4)
+    return figure, {
+        "provenance": provenance(
+            {
+                "dataset": ", ".join(conditions["dataset"].unique()),
+                "model": ", ".join(conditions["model"].unique()),
+                "scale": conditions["scale"].iloc[0],
+            }
+        )
+    }
+
+
+def _slice(panel: Axes, maps: Mapping[str, np.ndarray], row: int, source: int, target: int) -> None:
+    classes, extent = maps["classes"][row], maps["extent"][row]
+    colours = dict.fromkeys(np.unique(classes).tolist(), OTHER) | {source: style.BLUE, target: style.ORANGE}
+    _area(panel, classes, extent, colours)
+    side = len(classes)
+    x, y = (np.linspace(low, high, side) for low, high in (extent[:2], extent[2:]))
+    at_home = (maps["clean"][row] == source).astype(float)
+    if 0 < at_home.sum() < at_home.size:
+        panel.contour(x, y, at_home, [0.5], colors=style.BLACK, linewidths=0.9, linestyles=[(0, (3, 2))])
+    for (across, up), kind in zip(maps["marks"][row], maps["kinds"][row], strict=True):
+        look = {"poison": "X", "neighbour": "o", "boundary": "^"}[KINDS[kind]]
+        panel.plot(across, up, look, color=style.BLACK, markersize=4.5, gid=KINDS[kind])
+    panel.set(aspect="equal")
+
+
+def vulnerable_regions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw where two memorising classifiers err and where an attacker makes them err, the thesis's Fig. 3.1.
+
+    The classifiers are `theorems.Memoriser` of the toy's training points, one for each true class; nothing is trained. The smooth one has
+    the least Lipschitz constant that its points allow.
+
+    Args:
+        inputs: `data`, a toy of two dimensions; `poisons`, the pair (poisons, places) that `poison.load` returns.
+
+    Raises:
+        InputError: the data are not two-dimensional.
+    """
+    dataset: Dataset = inputs["data"]
+    poisons: tuple[Sequence[Poison], Sequence[Place]] = inputs["poisons"]
+    if dataset.input_shape != (2,):
+        raise InputError(f"'{dataset.name}' has points {dataset.input_shape}; this figure needs a toy of 2 dimensions")
+    radius, margin = float(options.get("radius", 0.2)), float(options.get("margin", 0.5))
+    training_set = apply(poisons[0][0], dataset)
+    points, labels = training_set.images.astype(float), training_set.labels
+    low, high = points.min() - 0.3, points.max() + 0.3
+    line = np.linspace(low, high, GRID)
+    grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    truths, true = _truth(grid), _truth(points)
+    apart = [
+        distances(points[own & (labels == c)], points[own & (labels != c)], "l2")
+        for c in (0, 1)
+        if (own := true == c).any()
+    ]
+    reach = min(pairs.min(initial=np.inf) for pairs in apart) / 2
+
+    figure = Figure(figsize=(style.PAGE, 3.7))
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    shares = []
+    for panel, constant, words in zip(panels, (math.inf, margin / reach), ("dictionary", "smooth"), strict=True):
+        wrong, hit = np.zeros(len(grid), dtype=bool), np.zeros(len(grid), dtype=bool)
+        for truth in (0, 1):
+            own = true == truth
+            classifier = Memoriser(points[own], labels[own], truth, margin, constant, "l2")
+            here = truths == truth
+            wrong[here] = classifier.margins(grid[here]) <= 0
+            hit[here] = classifier.margins(classifier.attack(grid[here], radius)) <= 0
+        shares.append(float(hit.mean() * (high - low) ** 2))
+        _area(panel, truths.reshape(GRID, GRID), [low, high, low, high], {0: CLASS_COLOURS[0], 1: CLASS_COLOURS[1]})
+        if wrong.any():
+            panel.contourf(line, line, wrong.reshape(GRID, GRID).astype(float), [0.5, 1.5], colors=[style.VERMILLION])
+        panel.contour(
+            line, line, hit.reshape(GRID, GRID).astype(float), [0.5], colors=style.VERMILLION, linestyles="dotted"
+        )
+        for label in (0, 1):
+            panel.plot(
+                *points[labels == label].T,
+                ".",
+                color=CLASS_COLOURS[label],
+                markersize=5,
+                markeredgecolor="white",
+                markeredgewidth=0.4,
+                gid="points",
+            )
+        if not math.isinf(constant):
+            for point in points:
+                panel.add_patch(
+                    Circle(tuple(point), reach, fill=False, color=style.BLACK, linewidth=0.5, linestyle=":")
+                )
+        panel.set_title(words, size=style.SMALL)
+        panel.set(aspect="equal", xlabel="$x_1$", xlim=(low, high), ylim=(low, high))
+    panels[0].set_ylabel("$x_2$")
+    keys = [
+        Line2D([], [], marker=".", linestyle="none", color=CLASS_COLOURS[label], label=f"labelled {label}")
+        for label in (0, 1)
+    ] + [
+        Line2D([], [], marker="s", linestyle="none", color=style.VERMILLION, label="wrong"),
+        Line2D([], [], color=style.VERMILLION, linestyle=":", label="wrong after an attack"),
+        Line2D([], [], color=style.BLACK, linewidth=0.5, linestyle=":", label="no change of class within"),
+    ]
+    figure.legend(handles=keys, loc="outside upper center", ncols=3)
+    return figure, {
+        "n": len(labels),
+        "poisons": len(training_set.poisoned),
+        "dataset": dataset.name,
+        "radius": f"{radius:g}",
+        "reach": f"{reach:.2f}",
+        "constant": f"{margin / reach:.2f}",
+        "margin": f"{margin:g}",
+        "dictionary": f"{shares[0]:.2f}",
+        "smooth": f"{shares[1]:.2f}",
+    }
+
+
+def _truth(points: np.ndarray) -> np.ndarray:
+    """True class of a toy's points: x · 1 > 0."""
+    return (points.sum(1) > 0).astype(int)
+
+
+def _row(maps: Mapping[str, np.ndarray], value: float | None, name: str) -> int:
+    values = maps["axis_values"]
+    rows = [0] if value is None else np.flatnonzero(values == value).tolist()
+    if not rows:
+        raise InputError(f"'{name}' has no map at {value}, it has {values.tolist()}; choose one of these")
+    return rows[0]
+
+
+def _pale(colour: str) -> tuple[float, float, float]:
+    red, green, blue = (1 - PALE + PALE * part for part in to_rgb(colour))
+    return red, green, blue
+
+
+def _area(panel: Axes, classes: np.ndarray, extent: Sequence[float], colours: Mapping[int, str]) -> None:
+    """Fill a map: each class in a pale tint of its colour."""
+    image = np.empty((*classes.shape, 3))
+    for label, colour in colours.items():
+        image[classes == label] = _pale(colour)
+    left, right, bottom, top = (float(edge) for edge in extent)
+    panel.imshow(image, extent=(left, right, bottom, top), origin="lower", interpolation="nearest", gid="map")
