@@ -846,3 +846,17 @@ def test_the_vacuous_bound_names_what_it_asks_for():
     np.testing.assert_array_equal(lines[0].get_data(), [own["covered"], own["required"]])
     assert "training points of points" in caption
     assert f"is {table['required'].min()} samples" in caption
+
+
+def test_published_accuracies_and_lipschitz_constants_stand_beside_the_measured_ones():
+    data = one_condition("one")
+    data["victims"] = data["victims"].assign(lipschitz_mean=0.5, lipschitz_max=1.5)
+    options = {"lines": {"one": {"label": "a", "published": [0.36, 0.04]}}, "lipschitz": True}
+    figure, caption = draw("by_experiment", data, options)
+    panel, beside = figure.axes
+    (published,) = panel.containers
+    assert published.lines[0].get_ydata().tolist() == [0.36]
+    assert published.get_label() == "published, ± s.d."
+    assert by_gid(beside, "lipschitz_mean")[0].get_ydata().tolist() == pytest.approx([0.5])
+    assert by_gid(beside, "lipschitz_max")[0].get_ydata().tolist() == pytest.approx([1.5])
+    assert "local Lipschitz constants" in caption

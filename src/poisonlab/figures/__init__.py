@@ -211,10 +211,11 @@ FIGURES: dict[str, FigureKind] = {
             published="Fig. 3.3 and Table 4.1",
             source="label-noise thesis, chapter 3 and section 4.2",
             caption="Natural and adversarial accuracy: means with 95 % intervals; faint dots: single victims. Adversarial accuracy: "
-            "{definition}. Attack: {attack}. {budget} poisons. n, draws × repeats: {n}. {provenance}",
+            "{definition}. Attack: {attack}. {budget} poisons. n, draws × repeats: {n}.{beside} {provenance}",
             function="poisonlab.figures.sweeps:by_experiment",
             options={
-                "lines": "experiment → {label}, in their order",
+                "lines": "experiment → {label, published: [mean, standard deviation] of adversarial accuracy}, in their order",
+                "lipschitz": "whether the victims' local Lipschitz constants stand beside; they come from probes",
                 "axis_label": "what the experiments differ in",
                 "epsilon": "which radius, where the table holds several",
                 "attack": "which attack, where none or several are targeted from the source to the target class",

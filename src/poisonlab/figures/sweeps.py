@@ -22,6 +22,7 @@ PANELS = {
     "fitted_share": "poisons fitted",
     "epochs": "epochs to memorise",
 }
+LIPSCHITZ = {"lipschitz_mean": "mean over test points", "lipschitz_max": "largest"}
 _DASHED = (0, (4, 2))
 
 
@@ -88,7 +89,7 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     """Draw natural and adversarial accuracy of several experiments side by side: the thesis's Fig. 3.3 and Table 4.1.
 
     Of each experiment, the victims of its one poisoned condition, at the first value of its sweep axis if it has one; faint dots are single
-    victims.
+    victims, open squares published adversarial accuracies. Beside it, if asked for, the victims' local Lipschitz constants.
 
     Args:
         inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
@@ -96,11 +97,14 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     Raises:
         InputError: as for `sweep`.
     """
-    figure = Figure(figsize=(style.COLUMN, 2.7))
+    smoothness = bool(options.get("lipschitz"))
+    figure = Figure(figsize=(style.PAGE if smoothness else style.COLUMN, 2.7))
     figure.set_layout_engine("constrained")
-    panel = figure.subplots()
+    panel, *beside = figure.subplots(1, 1 + smoothness, squeeze=False).ravel()
     experiments, attacks, labels = [], [], []
     estimates: dict[str, list[Estimate]] = {"natural_accuracy": [], "adversarial_accuracy": []}
+    constants: dict[str, list[Estimate]] = {name: [] for name in LIPSCHITZ} if smoothness else {}
+    published: dict[int, Sequence[float]] = {}
     for position, (name, settings) in enumerate(_chosen(inputs, options).items()):
         experiment, victims, robustness = _victims(inputs, options, name, swept=False)
         first = victims["axis_value"].isna() | (victims["axis_value"] == victims["axis_value"].min())
@@ -108,6 +112,10 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         experiments.append(experiment)
         attacks.append(robustness.iloc[0])
         labels.append(settings.get("label", name))
+        if "published" in settings:
+            published[position] = settings["published"]
+        for column in constants:
+            constants[column].append(mean_interval(grid(first, column)))
         for column, colour, shift in zip(estimates, (style.ORANGE, style.BLUE), (-0.1, 0.1), strict=True):
             estimates[column].append(mean_interval(grid(first, column), bounds=(0.0, 1.0)))
             spread = position + shift + 0.08 * np.sign(shift) + np.linspace(-0.03, 0.03, len(first))
@@ -122,13 +130,35 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         panel.plot(
             x, [one.value for one in found], "o-", color=colour, markersize=3.5, label=PANELS[column], gid=column
         )
-    panel.set_xticks(range(len(labels)), labels)
-    panel.set(xlabel=options.get("axis_label", ""), ylabel="accuracy", xlim=(-0.5, len(labels) - 0.5))
-    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    if published:
+        means, spreads = zip(*published.values(), strict=True)
+        look: dict[str, Any] = {
+            "color": style.GREY,
+            "markerfacecolor": "none",
+            "markersize": 5,
+            "capsize": 2,
+            "linewidth": 1,
+        }
+        panel.errorbar([x - 0.03 for x in published], means, spreads, fmt="s", label="published, ± s.d.", **look)
+    for axes in beside:
+        for (column, words), colour in zip(LIPSCHITZ.items(), (style.GREEN, style.VERMILLION), strict=True):
+            found = constants[column]
+            axes.vlines(range(len(found)), [e.low for e in found], [e.high for e in found], color=colour, linewidth=1.2)
+            axes.plot([e.value for e in found], "o-", color=colour, markersize=3.5, label=words, gid=column)
+        axes.set(ylabel="local Lipschitz constant, l∞ to l1", ylim=(0, None))
+        axes.legend()
+    for axes in (panel, *beside):
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set(xlabel=options.get("axis_label", ""), xlim=(-0.5, len(labels) - 0.5))
+    panel.set_ylabel("accuracy")
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3 if smoothness else 2)
     return figure, {
         **shared_facts(experiments, options),
         "definition": definition(attacks),
         "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
+        "beside": " Right: local Lipschitz constants of the class probabilities, of every victim's mean and largest over test points."
+        if smoothness
+        else "",
         "n": shared_n(estimates["adversarial_accuracy"]),
     }
 
