@@ -30,6 +30,7 @@ benchmark: $(VENV)/ready
 
 documents: $(VENV)/ready
 	$(RUN) figures scorecard pages --config source=archive $(ARGS)
+	$(BIN)/python -m poisonlab.benchmark.report archive/benchmark.json docs
 
 test: lint
 	$(BIN)/python -m pytest $(ARGS)

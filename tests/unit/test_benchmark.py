@@ -20,7 +20,7 @@ def content(monkeypatch: pytest.MonkeyPatch) -> dict:
     rates = {"float32": [1000.0, 1000.0, 1000.0], "slow": [10.0, 5.0, 12.0], "fast": [20.0, 10.0, 12.0]}
     left = {name: list(values) for name, values in rates.items()}
     monkeypatch.setattr(measure, "measure", lambda entry, seconds: (left[entry.name].pop(0), 3 << 20))
-    machine = {"cores": 2, "instructions": "AVX", "torch": "2"}
+    machine = {"cores": 2, "instructions": "AVX", "bfloat16": True, "torch": "2"}
     rows = measure.run([PEAK, PEER, OURS], 3, 0.1)
     bfloat16 = {**rows[0], "name": "bfloat16"}
     return {"machine": machine, "rounds": 3, "rows": [*rows, bfloat16], "scaling": []}
@@ -40,6 +40,13 @@ def test_the_table_says_rate_ratio_and_what_was_asked(content: dict) -> None:
     assert row == "| walk | fast (2 × 1 thread) | 12 miles/s | **2.00×** (2.00, 2.00, 1.00) | ≥ 1.5× | 12% |"
     assert "slow (default threads)" in report.table(content)
     assert report.table(content) in report.page(content, "figure.png")
+
+
+def test_the_page_says_where_bfloat16_is_computed_in_float32(content: dict) -> None:
+    sentence = "does not compute in bfloat16"
+    assert sentence not in report.page(content, "figure.png")
+    content["machine"]["bfloat16"] = False
+    assert sentence in report.page(content, "figure.png")
 
 
 def test_every_entry_has_a_contestant_and_every_ratio_a_peer() -> None:

@@ -29,7 +29,7 @@ Contestant = Callable[[Ready], float]
 
 BATCH = 128
 CLASSES = 10
-SECONDS = 2.0  # least time of a measurement after warming up
+SECONDS = 2.0  # least time of warming up, and of the measurement after it
 
 
 # ---------------------------------------------------------------------------------------------------------------- data
@@ -70,13 +70,18 @@ class Usual(nn.Sequential):
 
 
 def _epochs(ready: Ready, epoch: Callable[[], int]) -> float:
-    """Images per second of repeated epochs, after one that does not count."""
-    epoch()
+    """Images per second of repeated epochs, after some that do not count."""
+    _for_a_while(epoch)
     ready()
-    start, images = time.perf_counter(), 0
-    while time.perf_counter() - start < SECONDS:
-        images += epoch()
-    return images / (time.perf_counter() - start)
+    return _for_a_while(epoch)
+
+
+def _for_a_while(work: Callable[[], int]) -> float:
+    """Do some work again and again, once at least; return what it did per second."""
+    start, done = time.perf_counter(), 0
+    while done == 0 or time.perf_counter() - start < SECONDS:
+        done += work()
+    return done / (time.perf_counter() - start)
 
 
 def dataloader_loop(name: str, shape: tuple[int, ...], n: int) -> Contestant:
@@ -161,9 +166,11 @@ def loop_engine(name: str, shape: tuple[int, ...], n: int, precision: str) -> Co
         keep_freed_memory()
         images, labels = images_of(shape, n)
         training_set = TrainingSet(images.numpy(), labels.numpy(), CLASSES, np.empty(0, dtype=np.int64))
-        times: list[float] = []
+        begun, times = time.perf_counter(), list[float]()
 
         def progress(line: str) -> None:
+            if time.perf_counter() - begun < SECONDS:
+                return
             if not times:
                 ready()
             times.append(time.perf_counter())
@@ -250,14 +257,13 @@ def stacked_engine(victims: int) -> Contestant:
 
 
 def _repeat(ready: Ready, work: Callable[[], object], units: int) -> float:
-    """Units per second of work that is repeated, after once that does not count."""
-    work()
-    ready()
-    start, done = time.perf_counter(), 0
-    while time.perf_counter() - start < SECONDS:
+    """Units per second of work that is repeated, after some that does not count."""
+
+    def counted() -> int:
         work()
-        done += units
-    return done / (time.perf_counter() - start)
+        return units
+
+    return _epochs(ready, counted)
 
 
 # ------------------------------------------------------------------------------------------------------- hypergradients

@@ -74,9 +74,9 @@ def entries() -> list[Entry]:
     found += [
         Entry("train 256 MLPs", "sequential loop", "sequential_mlps", {}, "victims", workers=0),
         Entry("train 256 MLPs", VMAP, "vmap_mlps", {"victims": 256}, "victims", workers=0),
-        Entry("train 256 MLPs", OURS, "stacked_engine", {"victims": 256}, "victims", 1, "sequential loop", 12),
+        Entry("train 256 MLPs", OURS, "stacked_engine", {"victims": 256}, "victims", _cores(), "sequential loop", 12),
         Entry("256 hypergradients", "sequential autograd", "sequential_hypergradients", {}, "problems", workers=0),
-        Entry("256 hypergradients", OURS, "swept_hypergradients", {"count": 256}, "problems", 1, "sequential autograd", 75),
+        Entry("256 hypergradients", OURS, "swept_hypergradients", {"count": 256}, "problems", _cores(), "sequential autograd", 75),
     ]  # fmt: skip
     attacked = {"name": "pooled", "shape": (1, 28, 28)}
     for regime, epsilon, least in (("hardly any point fooled", 0.001, 1.8), ("nearly all fooled", 0.5, 6.0)):
@@ -194,7 +194,9 @@ def run(chosen: Sequence[Entry], rounds: int, seconds: float) -> list[dict[str, 
             ratios = [own / other for own, other in zip(result.rates, peer.rates, strict=True)]
             row |= {"versus": entry.versus, "ratios": ratios, "ratio": statistics.median(ratios)}
         if entry.flop:
-            row["peak_share"] = result.rate * entry.flop / by_name["peak", entry.precision].rate
+            # A processor without bfloat16 computes it in float32.
+            peak = max(by_name["peak", precision].rate for precision in {"float32", entry.precision})
+            row["peak_share"] = result.rate * entry.flop / peak
         rows.append(row)
     return rows
 
@@ -214,10 +216,16 @@ def main() -> None:
     import torch
 
     from poisonlab.benchmark.report import table
+    from poisonlab.victims.precision import computes_bfloat16
 
     chosen = [entry for entry in entries() if options.only in entry.workload or entry.workload == "peak"]
     content = {
-        "machine": {"cores": _cores(), "instructions": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__},
+        "machine": {
+            "cores": _cores(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "bfloat16": computes_bfloat16(torch.device("cpu")),
+            "torch": torch.__version__,
+        },
         "rounds": options.rounds,
         "rows": run(chosen, options.rounds, options.seconds),
         "scaling": run([entry for entry in scaling() if options.only in entry.workload], 1, options.seconds),

@@ -47,13 +47,18 @@ def page(content: Mapping[str, Any], figure: str) -> str:
     """The page of the documentation."""
     machine = content["machine"]
     peaks = {row["name"]: row["rate"] for row in content["rows"] if row["workload"] == "peak"}
+    rounded = (
+        ""
+        if machine["bfloat16"]
+        else "\nThis processor does not compute in bfloat16: those rows round products and multiply in float32."
+    )
     return f"""# Benchmark
 
 Made by `make benchmark` on {machine["cores"]} cores ({machine["instructions"]}), torch {machine["torch"]}, without a GPU. Each measurement is a process
 of its own; the contestants take turns, {content["rounds"]} rounds, and the table gives medians, ratios round by round. Peers run at torch's default
 number of threads, poisonlab as the pipeline runs it: one thread per worker, one worker per core where the row says so. "Of the peak"
 is the arithmetic of the training steps as a share of what large matrix products reached in the same run ({_number(peaks["float32"])}FLOP/s in float32,
-{_number(peaks["bfloat16"])}FLOP/s in bfloat16). Images are scikit-learn's digits, resized.
+{_number(peaks["bfloat16"])}FLOP/s in bfloat16). Images are scikit-learn's digits, resized.{rounded}
 
 {table(content)}
 
