@@ -13,7 +13,7 @@ from poisonlab import datasets, figures, models, strategies
 from poisonlab.errors import InputError
 
 STUDIES = ("label_noise",)
-NEEDS = ("buckets",)  # what a strategy may need: see `Plan.strategy_inputs`
+NEEDS = ("buckets", "features")  # what a strategy may need: see `Plan.strategy_inputs`
 Config = dict[str, Any]
 
 
@@ -180,6 +180,17 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
             raise InputError(
                 f"{where}.conditions.{name}: strategy '{strategy.name}' needs buckets; add {where}.buckets"
             )
+        if "features" in strategy.needs and not entry["features"]:
+            raise InputError(
+                f"{where}.conditions.{name}: strategy '{strategy.name}' needs features; name paths whose proxy gives them: {where}.features"
+            )
+    if (
+        entry["features"]
+        and _entry(config, "paths", entry["features"], f"{where}.features")["dataset"] != entry["dataset"]
+    ):
+        raise InputError(
+            f"{where}.features are of another data set than '{entry['dataset']}'; choose paths of the same"
+        )
     if "buckets" in entry and not one_pair:
         raise InputError(
             f"{where}.buckets are of one class, the flip is {flip['source']} → {flip['target']}; give its source and target as numbers"

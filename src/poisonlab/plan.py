@@ -250,7 +250,10 @@ class Plan:
 
     def strategy_inputs(self, study: str, experiment: str, condition: str) -> list[str]:
         """Files that a strategy needs, in the order in which it names them."""
-        files = {"buckets": f"results/buckets/{study}/{experiment}.parquet"}
+        files = {
+            "buckets": f"results/buckets/{study}/{experiment}.parquet",
+            "features": f"results/features/{self.experiment(study, experiment)['features']}.safetensors",
+        }
         return [files[need] for need in self.strategy(study, experiment, condition).needs]
 
     def strategy_settings(self, study: str, experiment: str, condition: str) -> dict[str, Any]:

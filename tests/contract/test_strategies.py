@@ -70,9 +70,16 @@ def buckets(dataset: Dataset) -> pd.DataFrame:
     return pd.DataFrame({"index": index, "steps": 1 + 4 * bucket, "bucket": bucket})
 
 
+def features(dataset: Dataset) -> np.ndarray:
+    """Four features of every training point."""
+    return np.random.default_rng(9).random((len(dataset.train_labels), 4), dtype=np.float32)
+
+
 # What a strategy may declare that it needs, and values of the axes that it may have: a new kind gets an entry here.
-NEEDS: dict[str, Callable[[Dataset], Any]] = {"buckets": buckets}
-AXIS_VALUES: dict[str | None, list[float | None]] = {None: [None], "bucket": [0, 2, 1], "r": [0.1, 0.2, 0.4]}
+NEEDS: dict[str, Callable[[Dataset], Any]] = {"buckets": buckets, "features": features}
+AXIS_VALUES: dict[str | None, list[float | None]] = {None: [None], "bucket": [0, 2, 1], "r": [0.1, 0.2, 0.4]} | {
+    "density": [0.05, 0.3, 0.1]
+}
 
 
 def readable(dataset: Dataset) -> Dataset:

@@ -6,11 +6,13 @@ with job(snakemake):
     from poisonlab import poison, strategies
     from poisonlab.datasets.dataset import Dataset
     from poisonlab.datasets.toys import redrawn
-    from poisonlab.storage import read_table
+    from poisonlab.storage import read_table, read_tensors
+
+    readers = {"buckets": read_table, "features": lambda file: read_tensors(file)[0]["features"]}
 
     redraw = snakemake.params.redraw
     settings, dataset = snakemake.params.strategy, Dataset.load(snakemake.input.data)
-    needs = {name: read_table(file) for name, file in zip(settings["needs"], snakemake.input.needs, strict=True)}
+    needs = {name: readers[name](file) for name, file in zip(settings["needs"], snakemake.input.needs, strict=True)}
     draws = numbers(snakemake.wildcards.draws)
     poisons = [one for draw in draws for one in strategies.craft(redrawn(dataset, redraw, draw), settings, needs, draw)]
     poison.save(poisons, list(itertools.product(draws, settings["axis_values"])), snakemake.output[0])

@@ -66,7 +66,8 @@ class Strategy:
 
     Attributes:
         craft: the function, Request → Poison.
-        needs: artefacts that the pipeline hands it: "buckets" (columns index, steps, bucket).
+        needs: artefacts that the pipeline hands it: "buckets" (columns index, steps, bucket), "features" (what a clean proxy's last layer
+            gets of every training point, [n, features]).
         parameters: name → default value; anything else in the configuration is an error.
         axis: name of its sweep axis, if it has one.
         deterministic: the same poison for every draw.

@@ -1,0 +1,69 @@
+"""Class graphs: which points of a class lie within γ of each other, and which of them to choose (thesis, section 6.1)."""
+
+import numpy as np
+from scipy.sparse import csr_array, eye_array
+from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import radius_neighbors_graph
+
+METRICS = {"linf": "chebyshev", "l2": "euclidean"}  # as scikit-learn calls them
+VARIANTS = ("fixed", "printed")
+SAMPLED = 500  # points whose distances to all others give γ
+
+
+def threshold(points: np.ndarray, density: float, norm: str) -> float:
+    """Return the γ at which a share `density` of all pairs is connected: mean degree ≈ density · (m − 1).
+
+    The thesis gives no γ, and under l∞ on MNIST the degrees leap from none to hundreds between 0.99 and 1: the quantile of the distances is
+    what can be set. Of large classes it is taken over the distances of every k-th point to all others.
+
+    Args:
+        points: [m, features]. density: in (0, 1]. norm: linf or l2.
+    """
+    chosen = np.linspace(0, len(points) - 1, min(SAMPLED, len(points))).round().astype(int)
+    distances = pairwise_distances(points[chosen], points, metric=METRICS[norm])
+    others = np.ones_like(distances, dtype=bool)
+    others[np.arange(len(chosen)), chosen] = False
+    return float(np.quantile(distances[others], density, method="inverted_cdf"))
+
+
+def class_graph(points: np.ndarray, gamma: float, norm: str) -> csr_array:
+    """Return the class graph G_γ^p (thesis, Definition 1) of points [m, features]: its adjacency matrix [m, m], zero on the diagonal."""
+    graph = radius_neighbors_graph(points, gamma, metric=METRICS[norm], include_self=False)
+    return csr_array(graph.astype(np.int64))
+
+
+def degrees(graph: csr_array) -> np.ndarray:
+    """Number of neighbours [m] of every point."""
+    return np.asarray(graph.sum(axis=1)).ravel()
+
+
+def by_degree(graph: csr_array, count: int) -> np.ndarray:
+    """Positions [count] of the points of highest degree, highest first (thesis, Algorithm 3); of equals the last, as in its listing."""
+    return np.argsort(degrees(graph), kind="stable")[::-1][:count]
+
+
+def dominating(graph: csr_array, count: int, variant: str = "fixed") -> np.ndarray:
+    """Positions [≤ count] that dominate as much of the graph as can be, in the order of their choice (thesis, Algorithm 4).
+
+    Each is the point that covers, with its neighbours, most points that are still uncovered: of covered and uncovered points alike
+    (`fixed`), or of the uncovered alone, because the listing removes the covered from U before it adds what is left of
+    them to D, which stays empty (`printed`). Of equals the first. There are fewer than `count` when all points are covered before.
+
+    Raises:
+        ValueError: there is no such variant.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"variant '{variant}' is none of {VARIANTS}")
+    closed = csr_array(graph + eye_array(graph.shape[0], dtype=np.int64, format="csr"))
+    uncovered = np.ones(graph.shape[0], dtype=bool)
+    gain = degrees(closed)
+    chosen: list[int] = []
+    while len(chosen) < count and uncovered.any():
+        # D ∪ U is every point: what was never covered is in U. A covered point of gain 0 is never the best while one is uncovered.
+        best = int(np.where(uncovered, gain, gain if variant == "fixed" else -1).argmax())
+        chosen.append(best)
+        reached = closed.indices[closed.indptr[best] : closed.indptr[best + 1]]
+        newly = reached[uncovered[reached]]
+        uncovered[newly] = False
+        gain = gain - np.asarray(closed[newly].sum(axis=0)).ravel()
+    return np.array(chosen, dtype=np.int64)

@@ -1,0 +1,151 @@
+"""Poisons in dense regions: points of a class with many others nearby (thesis, section 6.1)."""
+
+from typing import Any
+
+import numpy as np
+
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.errors import InputError
+from poisonlab.poison import Poison
+from poisonlab.strategies import Request, strategy
+
+# What a strategy of this module may be told, with its default.
+PARAMETERS: dict[str, Any] = {"select": "dominating", "variant": "fixed"}
+CHOICES = {"select": ("greedy", "dominating"), "variant": ("fixed", "printed"), "norm": ("linf", "l2")}
+RESOURCES = {"mem_mb": 6000, "runtime": 240}
+
+
+@strategy(
+    "class_graph_input",
+    source="thesis, section 6.1.1; Algorithms 3 and 4",
+    parameters={**PARAMETERS, "norm": "linf"},
+    axis="density",
+    deterministic=True,
+    resources=RESOURCES,
+)
+def class_graph_input(request: Request) -> Poison:
+    """Relabel points that have, or dominate, many neighbours in input space.
+
+    The sweep axis is the share of pairs of the class that its graph connects, see `class_graphs.threshold`.
+    `select` takes the points of highest degree (greedy, Algorithm 3) or a dominating set (dominating, Algorithm 4, as `variant` fixed or
+    printed reads it, see `class_graphs.dominating`); `norm` is the graph's, linf or l2.
+    """
+    return _relabel(
+        request, _chosen(request, _pixels(request.dataset), request.parameters["norm"])[: request.flip.budget]
+    )
+
+
+@strategy(
+    "class_graph_pca",
+    source="thesis, section 6.1.2",
+    parameters={**PARAMETERS, "norm": "l2", "components": 50},
+    axis="density",
+    deterministic=True,
+    resources=RESOURCES,
+)
+def class_graph_pca(request: Request) -> Poison:
+    """Do as `class_graph_input` does (`select`, `variant`, `norm`) on the first principal components of all training points.
+
+    Their number, `components`, is a choice: the thesis gives none.
+    """
+    from sklearn.decomposition import PCA
+
+    pixels = _pixels(request.dataset)
+    components = min(int(request.parameters["components"]), *pixels.shape)
+    low_rank = PCA(components, svd_solver="covariance_eigh").fit_transform(pixels)
+    return _relabel(request, _chosen(request, low_rank, request.parameters["norm"])[: request.flip.budget])
+
+
+@strategy(
+    "class_graph_features",
+    source="thesis, section 6.1.3",
+    needs=("features",),
+    parameters={**PARAMETERS, "norm": "l2"},
+    axis="density",
+    deterministic=True,
+    resources=RESOURCES,
+)
+def class_graph_features(request: Request) -> Poison:
+    """Do as `class_graph_input` does (`select`, `variant`, `norm`) on what the clean proxy's last layer gets to see of each point."""
+    features = request.needs["features"]
+    return _relabel(request, _chosen(request, features, request.parameters["norm"])[: request.flip.budget])
+
+
+@strategy(
+    "class_graph_both",
+    source="thesis, section 6.1.4",
+    needs=("features",),
+    parameters={**PARAMETERS, "norm": "l2"},
+    axis="density",
+    deterministic=True,
+    resources=RESOURCES,
+)
+def class_graph_both(request: Request) -> Poison:
+    """Relabel points that are chosen both on the proxy's features and in input space: 2b of each, b of both.
+
+    `select` and `variant` as for `class_graph_input`; `norm` is that of the features, in input space it is l∞.
+    Of the points in both lists, those with the smallest sum of places come first. When fewer than b are in both, the lists are doubled, to
+    4b, 8b, … points: the thesis does not say what it does then.
+    """
+    lists = [
+        _chosen(request, request.needs["features"], request.parameters["norm"]),
+        _chosen(request, _pixels(request.dataset), "linf"),
+    ]
+    return _relabel(request, intersection(lists[0], lists[1], request.flip.budget))
+
+
+def intersection(first: np.ndarray, second: np.ndarray, budget: int) -> np.ndarray:
+    """The b points with the smallest sum of places among those that both lists, cut to 2b, 4b, … points, hold."""
+    length = 2 * budget
+    while len(both := np.intersect1d(first[:length], second[:length])) < budget and length < max(
+        len(first), len(second)
+    ):
+        length *= 2
+    places = [{int(point): place for place, point in enumerate(points)} for points in (first, second)]
+    return np.array(
+        sorted(both, key=lambda point: (places[0][point] + places[1][point], point))[:budget], dtype=np.int64
+    )
+
+
+def _pixels(dataset: Dataset) -> np.ndarray:
+    """Training points as vectors [n, features] float32."""
+    return dataset.train_float().reshape(len(dataset.train_labels), -1)
+
+
+def _chosen(request: Request, points: np.ndarray, norm: str) -> np.ndarray:
+    """All positions of the source class, the first to be chosen first; what a dominating set leaves over follows by degree.
+
+    Raises:
+        InputError: a parameter or the density is not allowed, or the budget exceeds the class.
+    """
+    from poisonlab import class_graphs
+
+    parameters, pool = request.parameters, request.flip.pool(request.dataset)
+    for name in ("select", "variant"):
+        if parameters[name] not in CHOICES[name]:
+            raise InputError(f"parameter {name} is '{parameters[name]}', allowed is one of {CHOICES[name]}; change it")
+    if norm not in CHOICES["norm"]:
+        raise InputError(f"parameter norm is '{norm}', allowed is one of {CHOICES['norm']}; change it")
+    density = float(request.axis_value or 0)
+    if not 0 < density <= 1:
+        raise InputError(f"density {density:g} of a class graph is not in (0, 1]; change the values of the sweep axis")
+    if request.flip.budget > len(pool):
+        raise InputError(
+            f"poison budget {request.flip.budget} exceeds the {len(pool)} points of class {request.flip.source} in "
+            f"'{request.dataset.name}'; lower flip.budget to at most {len(pool)}"
+        )
+    own = points[pool]
+    graph = class_graphs.class_graph(own, class_graphs.threshold(own, density, norm), norm)
+    order = class_graphs.by_degree(graph, len(pool))
+    if parameters["select"] == "dominating":
+        first = class_graphs.dominating(graph, len(pool), parameters["variant"])
+        order = np.concatenate([first, order[~np.isin(order, first)]])
+    return pool[order]
+
+
+def _relabel(request: Request, index: np.ndarray) -> Poison:
+    return Poison(
+        request.dataset.num_classes,
+        relabel_index=index.astype(np.int64),
+        relabel_label=np.full(len(index), request.flip.target, dtype=np.int64),
+    )

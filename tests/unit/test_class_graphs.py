@@ -1,0 +1,124 @@
+"""Class graphs against a dense computation, dominating sets against networkx and brute force."""
+
+import itertools
+
+import networkx as nx
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from poisonlab.class_graphs import by_degree, class_graph, degrees, dominating, threshold
+from poisonlab.strategies.class_graphs import intersection
+
+both_norms = pytest.mark.parametrize("norm", ["linf", "l2"])
+both_variants = pytest.mark.parametrize("variant", ["fixed", "printed"])
+
+
+def dense(points, norm):
+    difference = points[:, None].astype(float) - points[None]
+    return np.abs(difference).max(2) if norm == "linf" else np.sqrt((difference**2).sum(2))
+
+
+def points(n=60, d=4, seed=0):
+    return np.random.default_rng(seed).random((n, d)).astype(np.float32)
+
+
+def as_graph(edges, n):
+    matrix = np.zeros((n, n), dtype=np.int64)
+    for a, b in edges:
+        matrix[a, b] = matrix[b, a] = 1
+    return csr_array(matrix)
+
+
+def graphs(count):
+    """Random graphs of 2 … 9 points, from empty to complete."""
+    generator = np.random.default_rng(4)
+    for _ in range(count):
+        n, share = int(generator.integers(2, 10)), generator.random()
+        yield as_graph([pair for pair in itertools.combinations(range(n), 2) if generator.random() < share], n)
+
+
+@both_norms
+@pytest.mark.parametrize("density", [0.05, 0.3, 1.0])
+def test_graph_and_degrees_are_those_of_a_dense_computation(norm, density):
+    own = points()
+    distances = dense(own, norm)
+    pairs = distances[np.triu_indices(60, 1)]
+    gamma = threshold(own, density, norm)
+    # In single precision a distance may round across γ, which is itself one of them: a thousandth is far more than that.
+    assert (pairs < gamma * 0.999).mean() <= density
+    assert (pairs < gamma * 1.001).mean() >= density
+    between = gamma * 1.0005
+    graph = class_graph(own, between, norm).toarray()
+    expected = (distances <= between) & ~np.eye(60, dtype=bool)
+    np.testing.assert_array_equal(graph, expected)
+    np.testing.assert_array_equal(degrees(csr_array(graph)), expected.sum(1))
+
+
+def test_the_greedy_choice_is_the_listing_s():
+    graph = class_graph(points(), threshold(points(), 0.2, "l2"), "l2")
+    own = degrees(graph)
+    listed = sorted(range(60), key=lambda i: own[i])[-7:]
+    assert by_degree(graph, 7).tolist() == listed[::-1]
+
+
+def listing(neighbours, n, budget, variant):
+    """Algorithm 4, line by line; `fixed` swaps lines 7 and 8."""
+    s, d, u = [], set(), set(range(n))
+    while budget > 0 and u:
+        v = max(sorted(d | u), key=lambda x: len(u & ({x} | neighbours[x])))
+        s.append(v)
+        if variant == "fixed":
+            d |= u & ({v} | neighbours[v])
+            u -= {v} | neighbours[v]
+        else:
+            u -= {v} | neighbours[v]
+            d |= u & ({v} | neighbours[v])
+        budget -= 1
+    return s
+
+
+@both_variants
+def test_the_dominating_set_is_the_listing_s(variant):
+    for graph in graphs(200):
+        n = graph.shape[0]
+        neighbours = [set(np.flatnonzero(row).tolist()) for row in graph.toarray()]
+        for budget in (1, 3, n):
+            assert dominating(graph, budget, variant).tolist() == listing(neighbours, n, budget, variant)
+
+
+@both_variants
+def test_a_whole_dominating_set_dominates_and_is_as_small_as_its_bound_says(variant):
+    for graph in graphs(100):
+        n = graph.shape[0]
+        found = set(dominating(graph, n, variant).tolist())
+        network = nx.from_numpy_array(graph.toarray())
+        assert nx.is_dominating_set(network, found)
+        smallest = next(
+            size
+            for size in range(1, n + 1)
+            if any(nx.is_dominating_set(network, set(chosen)) for chosen in itertools.combinations(range(n), size))
+        )
+        # ln Δ + 2 times the smallest (the thesis's footnote to Algorithm 4), where a covered point may be chosen as well.
+        if variant == "fixed":
+            assert len(found) <= (np.log(max(degrees(graph).max(), 1)) + 2) * smallest
+
+
+def test_the_variants_differ_where_a_covered_point_covers_most():
+    # A star of 0 with the leaves 1 … 5; leaf 1 has the further leaves 6, 7, 8 and is covered when 0 has been chosen.
+    edges = [(0, leaf) for leaf in range(1, 6)] + [(1, leaf) for leaf in (6, 7, 8)]
+    graph = as_graph(edges, 9)
+    assert dominating(graph, 2, "fixed").tolist() == [0, 1]
+    assert dominating(graph, 2, "printed").tolist() == [0, 6]
+
+
+def test_an_unknown_variant_is_named():
+    with pytest.raises(ValueError, match="variant 'other'"):
+        dominating(as_graph([], 2), 1, "other")
+
+
+def test_an_intersection_that_is_too_small_doubles_the_lists():
+    first, second = np.arange(40), np.arange(40)[::-1]
+    # Of 2b = 4 in each list none is in both, nor of 8 or 16; of 32 the places 8 … 31 are, all with the sum 39: the first two positions.
+    assert intersection(first, second, 2).tolist() == [8, 9]
+    assert intersection(np.array([3, 1, 2, 0]), np.array([1, 3, 0, 2]), 2).tolist() == [1, 3]

@@ -1,0 +1,19 @@
+from poisonlab.jobs import job
+
+with job(snakemake):
+    import torch
+
+    from poisonlab.datasets.dataset import Dataset
+    from poisonlab.errors import InputError
+    from poisonlab.models.inference import rebuild, resolve_device, to_float
+    from poisonlab.probes import features
+    from poisonlab.storage import read_tensors, write_tensors
+
+    model, device = snakemake.params.model, resolve_device(snakemake.params.device)
+    dataset = Dataset.load(snakemake.input.data)
+    parameters = read_tensors(snakemake.input.proxy)[0]
+    network = rebuild(model, dataset.input_shape, dataset.num_classes, parameters, device)
+    found = features(network, to_float(torch.from_numpy(dataset.train_images)).to(device))
+    if found is None:
+        raise InputError(f"model '{model}' has no linear layer whose inputs could be features; choose another model")
+    write_tensors({"features": found.cpu().numpy()}, snakemake.output[0])
