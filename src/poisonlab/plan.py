@@ -131,7 +131,15 @@ class Plan:
                 )
             ]
         runs = set(self.experiments)
-        return [key for key, entry in self.figures.items() if {(key[0], name) for name in entry["experiments"]} <= runs]
+        return [
+            key
+            for key, entry in self.figures.items()
+            if {(key[0], name) for name in entry["experiments"]} <= runs or not self._shows_victims(*key)
+        ]
+
+    def _shows_victims(self, study: str, figure: str) -> bool:
+        """Whether a figure is drawn from trained victims, or from data and poisons alone."""
+        return not {"data", "poisons"} >= set(self.figure_kind(study, figure).needs)
 
     @cached_property
     def surveys(self) -> list[str]:
@@ -319,8 +327,15 @@ class Plan:
         }
 
     def probe_files(self, study: str, experiment: str) -> list[str]:
-        """Files of the probes of an experiment's victims, if it has any."""
-        return self.chunk_files(study, experiment, "probes") if self.experiment(study, experiment)["probes"] else []
+        """Files of the probes of an experiment's poisoned victims, if it has any: there is nothing to probe around a clean one."""
+        if not self.experiment(study, experiment)["probes"]:
+            return []
+        clean = {
+            name
+            for name, entry in self.experiment(study, experiment)["conditions"].items()
+            if entry["strategy"] == "none"
+        }
+        return [file for file in self.chunk_files(study, experiment, "probes") if Path(file).parts[-2] not in clean]
 
     def probe_proxy(self, study: str, experiment: str) -> list[str]:
         """File of the clean proxy along whose paths victims are probed, if the experiment has one."""

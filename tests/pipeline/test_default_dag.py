@@ -21,6 +21,8 @@ ON_GPU = {
     "evaluate_robustness",
     "probe_victims",
     "attack_proxies",
+    "extract_features",
+    "map_decisions",
 }
 
 

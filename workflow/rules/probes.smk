@@ -36,6 +36,8 @@ rule map_decisions:
         "results/tables/{study}/{experiment}/maps.safetensors",
     log:
         "results/logs/map_decisions/{study}-{experiment}.log",
+    benchmark:
+        "results/benchmarks/map_decisions/{study}-{experiment}.jsonl"
     threads: 1
     resources:
         gpu=plan.gpu,

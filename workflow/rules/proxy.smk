@@ -29,6 +29,8 @@ rule extract_features:
         "results/features/{paths}.safetensors",
     log:
         "results/logs/extract_features/{paths}.log",
+    benchmark:
+        "results/benchmarks/extract_features/{paths}.jsonl"
     threads: 1
     resources:
         gpu=plan.gpu,

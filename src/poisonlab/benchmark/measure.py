@@ -101,7 +101,14 @@ def scaling() -> list[Entry]:
         for victims in (1, 4, 16, 64)
     ]  # fmt: skip
     found += [
-        Entry("chunk of MLPs", f"{victims} victims", "stacked_engine", {"victims": victims}, "victims", workers)
+        Entry(
+            "chunk of MLPs",
+            f"{victims} victims",
+            "stacked_engine",
+            {"victims": victims, "once": True},
+            "victims",
+            workers,
+        )
         for workers in (1, 2)
         for victims in (1, 16, 64, 256, 1024, 4096)
     ]

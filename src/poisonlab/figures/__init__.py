@@ -214,7 +214,8 @@ FIGURES: dict[str, FigureKind] = {
             "{definition}. Attack: {attack}. {budget} poisons. n, draws × repeats: {n}.{beside} {provenance}",
             function="poisonlab.figures.sweeps:by_experiment",
             options={
-                "lines": "experiment → {label, published: [mean, standard deviation] of adversarial accuracy}, in their order",
+                "lines": "experiment → {label, condition: where several have poisons, published: [mean, standard deviation] of "
+                "adversarial accuracy}, in their order",
                 "lipschitz": "whether the victims' local Lipschitz constants stand beside; they come from probes",
                 "axis_label": "what the experiments differ in",
                 "epsilon": "which radius, where the table holds several",

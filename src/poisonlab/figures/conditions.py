@@ -27,6 +27,7 @@ from poisonlab.statistics import grid, holm, paired_difference
 
 # Where the marks of one condition stand, in conditions from its middle.
 _SINGLE, _ALL, _FITTED = -0.25, 0.0, 0.25
+FITS_A_COLUMN = 8  # conditions
 _MEAN: dict[str, Any] = {"linestyle": "", "markeredgewidth": 0.9}
 _CIRCLE: dict[str, Any] = {**_MEAN, "color": style.BLUE, "marker": "o", "markersize": 3.8}
 _DIAMOND: dict[str, Any] = {**_MEAN, "color": style.GREEN, "marker": "D", "markersize": 3.2, "markerfacecolor": "white"}
@@ -75,7 +76,8 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
         columns.append(_groups(name, rows, victims, robustness))
     baselines = [_baseline(e.name, groups, options) for e, groups in zip(experiments, columns, strict=True)]
 
-    figure = Figure(figsize=(style.COLUMN if len(experiments) == 1 else style.PAGE, 3.4))
+    narrow = len(experiments) == 1 and len(columns[0]) <= FITS_A_COLUMN
+    figure = Figure(figsize=(style.COLUMN if narrow else style.PAGE, 3.4))
     figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.03, hspace=0.03, wspace=0.03)
     panels = figure.subplots(2, len(columns), sharex="col", sharey="row", squeeze=False, height_ratios=(3.2, 1))
     for (accuracy, share), groups, baseline, experiment in zip(panels.T, columns, baselines, experiments, strict=True):
@@ -84,7 +86,7 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     panels[0, 0].set_ylabel("adversarial accuracy")
     panels[1, 0].set_ylabel("fitted")
     figure.align_ylabels(panels[:, 0])
-    figure.legend(handles=_legend(least), loc="outside upper center", ncols=2 if len(columns) == 1 else 4)
+    figure.legend(handles=_legend(least), loc="outside upper center", ncols=2 if narrow else 4)
     return figure, {
         **shared_facts(experiments, options),
         "definition": definition(attacks),

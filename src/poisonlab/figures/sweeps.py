@@ -106,7 +106,9 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     constants: dict[str, list[Estimate]] = {name: [] for name in LIPSCHITZ} if smoothness else {}
     published: dict[int, Sequence[float]] = {}
     for position, (name, settings) in enumerate(_chosen(inputs, options).items()):
-        experiment, victims, robustness = _victims(inputs, options, name, swept=False)
+        experiment, victims, robustness = _victims(
+            inputs, options, name, swept=False, condition=settings.get("condition")
+        )
         first = victims["axis_value"].isna() | (victims["axis_value"] == victims["axis_value"].min())
         first = attacked(victims[first], robustness, name)
         experiments.append(experiment)
@@ -175,11 +177,15 @@ def _chosen(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[st
 
 
 def _victims(
-    inputs: Mapping[str, Any], options: Mapping[str, Any], name: str, swept: bool
+    inputs: Mapping[str, Any], options: Mapping[str, Any], name: str, swept: bool, condition: str | None = None
 ) -> tuple[Experiment, pd.DataFrame, pd.DataFrame]:
-    """Return an experiment, the victims of its one condition with a sweep axis (or poisons), and their rows of the attack."""
+    """Return an experiment, the victims of one condition, and their rows of the attack.
+
+    The condition is the one that is named, or the only one with a sweep axis (or poisons).
+    """
     conditions, victims = (inputs[table][inputs[table]["experiment"] == name] for table in ("conditions", "victims"))
     own = conditions[conditions["axis_value"].notna() if swept else conditions["strategy"] != "none"]
+    own = own if condition is None else own[own["condition"] == condition]
     if len(found := list(own["condition"].unique())) != 1:
         raise InputError(
             f"experiment '{name}' has the conditions {found} with {'a sweep axis' if swept else 'poisons'}, this figure needs exactly 1; "
