@@ -1,0 +1,73 @@
+"""What the configuration's check refuses beyond its schema, and what follows from a configuration."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from poisonlab.configuration import check
+from poisonlab.errors import InputError
+from poisonlab.plan import Plan
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+
+
+def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    result = copy.deepcopy(base)
+    for key, value in change.items():
+        result[key] = (
+            merged(result[key], value) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
+        )
+    return result
+
+
+def default(**change: Any) -> dict[str, Any]:
+    return merged(yaml.safe_load((ROOT / "config.yaml").read_text()), change)
+
+
+REFUSED = {
+    "maps of many dimensions": (
+        {"label_noise": {"experiments": {"toy16_third": {"maps": True}}}},
+        r"toy16_third\.maps: maps need buckets, or a toy of 2 dimensions",
+    ),
+    "features of nothing": (
+        {"label_noise": {"experiments": {"digits_graphs": {"features": None}}}},
+        r"strategy 'class_graph_features' needs features; name paths whose proxy gives them: .*digits_graphs\.features",
+    ),
+    "features of other data": (
+        {"label_noise": {"experiments": {"digits_graphs": {"features": "digits01"}}}},
+        r"digits_graphs\.features are of another data set than 'digits'",
+    ),
+    "cover of nothing": (
+        {"covers": {"digits": {"dataset": "faces"}}},
+        r"covers\.digits\.dataset names 'faces', which is not in datasets",
+    ),
+    "figure of an unknown bound": (
+        {"label_noise": {"figures": {"theorems": {"bound": "digits"}}}},
+        r"figures\.theorems\.bound names 'digits', which is not in simulations",
+    ),
+    "a share above one": (
+        {"simulations": {"balls": {"noise": 1.5}}},
+        r"simulations\.balls\.noise is 1\.5, allowed is at most 1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_is_refused_in_one_line(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words) as error:
+        check(default(**change), SCHEMA)
+    assert "\n" not in str(error.value)
+
+
+def test_clean_victims_are_not_probed_and_toys_that_are_looked_at_are_not_trained() -> None:
+    plan = Plan(default(), ROOT)
+    probed = {Path(file).parts[-2] for file in plan.probe_files("label_noise", "digits_1to2")}
+    assert probed == {"random", "bucket"}
+    assert ("label_noise", "toy2") not in plan.experiments
+    assert ("label_noise", "fig_4_1") in plan.drawn
+    without = Plan(default(label_noise={"run": ["digits01_0to1"]}), ROOT)
+    assert ("label_noise", "fig_4_2") not in without.drawn
