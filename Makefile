@@ -2,7 +2,7 @@
 # make test        set up, run the tests
 # make published   the published data sets, budgets and repeats (hours to days; stop and start it as you like)
 # make archive     merge the tables of the published run into archive/
-# make benchmark   compare the engines and attacks with what a user would pick instead (about 15 minutes)
+# make benchmark   compare the engines and attacks with what a user would pick instead (about 25 minutes)
 # make documents   draw the figures and judge the claims of docs/ from archive/, without training
 
 CORES ?= all

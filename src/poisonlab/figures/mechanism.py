@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from poisonlab.errors import InputError
 from poisonlab.figures import style
@@ -64,7 +65,8 @@ def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
                     xs, ys, c=list(colours), s=16, edgecolors=style.BLACK, linewidths=0.4, gid="means", zorder=4
                 )
                 for end in {0, len(means) - 1}:  # the others lie between, and their labels would lie upon each other
-                    words: dict[str, Any] = {"size": style.TINY, "color": colours[end], "zorder": 5}
+                    words: dict[str, Any] = {"size": style.TINY, "color": colours[end], "zorder": 6}
+                    words["path_effects"] = [withStroke(linewidth=2, foreground="white")]
                     panel.annotate(labels[end], (xs[end], ys[end]), (4, -8), textcoords="offset points", **words)
             panel.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.06))
         panels[0, column].set_title(experiment.direction, pad=4)

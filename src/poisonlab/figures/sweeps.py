@@ -147,7 +147,7 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
             found = constants[column]
             axes.vlines(range(len(found)), [e.low for e in found], [e.high for e in found], color=colour, linewidth=1.2)
             axes.plot([e.value for e in found], "o-", color=colour, markersize=3.5, label=words, gid=column)
-        axes.set(ylabel="local Lipschitz constant, l∞ to l1", ylim=(0, None))
+        axes.set(ylabel="local Lipschitz constant, l∞ to l1", yscale="log")
         axes.legend()
     for axes in (panel, *beside):
         axes.set_xticks(range(len(labels)), labels)
