@@ -16,6 +16,7 @@ TRACED = {
     "train_victims",
     "probe_victims",
     "attack_proxies",
+    "map_decisions",
     *EVALUATED,
 }
 TRAINED = {"train_proxy", "find_label_issues", *TRACED}
@@ -106,7 +107,7 @@ def test_paths_that_come_out_the_same_make_nothing_stale(finished: Checkout, tmp
         assert done.returncode == 0, done.stdout
         assert traced_again.content("paths", ".parquet") == before
         # New time, old content: Snakemake compares checksums. What is left uses the engine itself.
-        assert set(traced_again.stale()) == {"probe_victims", "attack_proxies", *EVALUATED}
+        assert set(traced_again.stale()) == {"probe_victims", "map_decisions", "attack_proxies", *EVALUATED}
 
 
 @pytest.mark.parametrize(

@@ -845,7 +845,7 @@ def test_the_vacuous_bound_names_what_it_asks_for():
     own = table[(table["norm"] == "linf") & (table["radius"] == 0.1)]
     np.testing.assert_array_equal(lines[0].get_data(), [own["covered"], own["required"]])
     assert "training points of points" in caption
-    assert f"is {table['required'].min()} samples" in caption
+    assert f"asked for is {table['required'].min()} samples" in caption
 
 
 def test_published_accuracies_and_lipschitz_constants_stand_beside_the_measured_ones():
