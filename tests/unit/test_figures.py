@@ -860,3 +860,18 @@ def test_published_accuracies_and_lipschitz_constants_stand_beside_the_measured_
     assert by_gid(beside, "lipschitz_mean")[0].get_ydata().tolist() == pytest.approx([0.5])
     assert by_gid(beside, "lipschitz_max")[0].get_ydata().tolist() == pytest.approx([1.5])
     assert "local Lipschitz constants" in caption
+
+
+def test_poisons_of_all_classes_are_judged_by_the_mean_over_the_attacks_from_each_class():
+    data = tables()
+    for name in ("conditions", "robustness"):
+        data[name] = data[name].copy()
+    data["conditions"][["source_class", "target_class"]] = np.nan
+    targeted = data["robustness"][data["robustness"]["goal"] == "targeted"]
+    other = targeted.assign(attack_source=2, attack_target=3, adversarial_accuracy=targeted["adversarial_accuracy"] / 2)
+    figure, caption = draw("conditions", {**data, "robustness": pd.concat([targeted, other])})
+    means = [artist.get_ydata()[0] for artist in by_gid(figure.axes[0], "all")]
+    alone, _ = draw("conditions", tables())
+    expected = [artist.get_ydata()[0] * 0.75 for artist in by_gid(alone.axes[0], "all")]
+    np.testing.assert_allclose(sorted(means), sorted(expected), **EXACT)
+    assert "mean over the classes" in caption

@@ -89,6 +89,8 @@ def shared_facts(experiments: Sequence["Experiment"], options: Mapping[str, Any]
 
 def definition(attacks: Sequence[pd.Series]) -> str:
     """Say what adversarial accuracy means under these attacks, one row of `robustness` each."""
+    if all(attack["goal"] == "targeted" and pd.isna(attack["attack_source"]) for attack in attacks):
+        return "the share of the test points of a class whose attacked image is not classified as the next class, mean over the classes"
     if all(attack["goal"] == "targeted" for attack in attacks):
         return "the share of all test points of the source class whose attacked image is not classified as the target"
     return "the share of all test points whose attacked image is still classified correctly"

@@ -158,6 +158,8 @@ def attack_rows(robustness: pd.DataFrame, experiment: Experiment, options: Mappi
     if (epsilon := options.get("epsilon")) is not None:
         same = np.isclose(rows["epsilon"].astype(float), float(epsilon))
         rows = _kept(rows, same, "epsilon", epsilon, experiment.name)
+    if pd.isna(experiment.facts["source_class"]):
+        rows = _over_classes(rows)
     different = rows[_ATTACK].drop_duplicates()
     if len(different) > 1:
         choices = {column: sorted(different[column].unique().tolist(), key=str) for column in _ATTACK}
@@ -167,6 +169,15 @@ def attack_rows(robustness: pd.DataFrame, experiment: Experiment, options: Mappi
             "choose by the options 'attack' and 'epsilon'"
         )
     return rows
+
+
+def _over_classes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Join the targeted attacks from each class of poisons of all classes: each class counts alike, source and target become NaN."""
+    if not (rows["goal"] == "targeted").all():
+        return rows
+    own = [*_VICTIM, "experiment", "attack", "norm", "goal", "epsilon", "steps"]
+    joined = rows.groupby(own, dropna=False, as_index=False)["adversarial_accuracy"].mean()
+    return joined.assign(attack_source=np.nan, attack_target=np.nan)
 
 
 def _kept(rows: pd.DataFrame, mask: Any, column: str, value: Any, name: str) -> pd.DataFrame:
