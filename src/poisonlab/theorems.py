@@ -254,7 +254,8 @@ def _members(flat: np.ndarray, centres: np.ndarray, radii: Sequence[float], norm
     found: list[list[np.ndarray]] = [[] for _ in radii]
     for centre in centres:
         difference = flat - flat[centre]
-        distances = np.abs(difference, out=difference).max(1) if norm == "linf" else np.linalg.norm(difference, axis=1)
+        # In single precision, unlike `distances`: a large data set is not to be copied for every centre.
+        far = np.abs(difference, out=difference).max(1) if norm == "linf" else np.linalg.norm(difference, axis=1)
         for members, radius in zip(found, radii, strict=True):
-            members.append(np.flatnonzero(distances <= radius))
+            members.append(np.flatnonzero(far <= radius))
     return found

@@ -77,10 +77,9 @@ def slices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     """
     conditions = inputs["conditions"]
     names = options.get("experiments") or list(conditions["experiment"].unique())
-    columns = 3
     figure = Figure(figsize=(style.PAGE, 0.4 + 2.2 * len(names)))
     figure.set_layout_engine("constrained", h_pad=0.03)
-    axes = figure.subplots(len(names), columns, squeeze=False)
+    axes = figure.subplots(len(names), 3, squeeze=False)
     for panels, name, maps in zip(axes, names, inputs["maps"], strict=True):
         if "clean" not in maps:
             raise InputError(f"the maps of '{name}' are not slices; draw them by the kind decision_maps")

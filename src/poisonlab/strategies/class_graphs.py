@@ -11,7 +11,7 @@ from poisonlab.strategies import Request, strategy
 
 # What a strategy of this module may be told, with its default.
 PARAMETERS: dict[str, Any] = {"select": "dominating", "variant": "fixed"}
-CHOICES = {"select": ("greedy", "dominating"), "variant": ("fixed", "printed"), "norm": ("linf", "l2")}
+SELECTIONS = ("greedy", "dominating")
 RESOURCES = {"mem_mb": 6000, "runtime": 240}
 
 
@@ -121,11 +121,11 @@ def _chosen(request: Request, points: np.ndarray, norm: str) -> np.ndarray:
     from poisonlab import class_graphs
 
     parameters, pool = request.parameters, request.flip.pool(request.dataset)
-    for name in ("select", "variant"):
-        if parameters[name] not in CHOICES[name]:
-            raise InputError(f"parameter {name} is '{parameters[name]}', allowed is one of {CHOICES[name]}; change it")
-    if norm not in CHOICES["norm"]:
-        raise InputError(f"parameter norm is '{norm}', allowed is one of {CHOICES['norm']}; change it")
+    told = {"select": parameters["select"], "variant": parameters["variant"], "norm": norm}
+    allowed = {"select": SELECTIONS, "variant": class_graphs.VARIANTS, "norm": tuple(class_graphs.METRICS)}
+    for name, value in told.items():
+        if value not in allowed[name]:
+            raise InputError(f"parameter {name} is '{value}', allowed is one of {allowed[name]}; change it")
     density = float(request.axis_value or 0)
     if not 0 < density <= 1:
         raise InputError(f"density {density:g} of a class graph is not in (0, 1]; change the values of the sweep axis")
