@@ -52,8 +52,10 @@ wildcard_constraints:
     paths="[A-Za-z][A-Za-z0-9_]*",
     experiment="[A-Za-z][A-Za-z0-9_]*",
     condition="[A-Za-z][A-Za-z0-9_]*",
+    conditions="[A-Za-z][A-Za-z0-9_+]*",
     figure="[A-Za-z][A-Za-z0-9_]*",
     bound="[A-Za-z][A-Za-z0-9_]*",
+    graphs="[A-Za-z][A-Za-z0-9_]*",
     model=r"[A-Za-z0-9_.:]+",
     recipe="[A-Za-z][A-Za-z0-9_]*",
     proxy_seed=r"\d+",
@@ -69,6 +71,7 @@ include: "workflow/rules/victims.smk"
 include: "workflow/rules/robustness.smk"
 include: "workflow/rules/probes.smk"
 include: "workflow/rules/bounds.smk"
+include: "workflow/rules/graphs.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 

@@ -133,11 +133,11 @@ def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) 
 
 
 def archive_survey(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:
-    """Put the tables and images of a survey or a bound into `folder`, in place of older ones; those that it was not asked for stay out."""
-    for name in ("lengths", "issues", "nets", "runs", "cover"):
+    """Put tables and images of a survey, a bound or graphs into `folder`, in place of older ones; those not asked for stay out."""
+    for name in ("lengths", "issues", "nets", "runs", "cover", "degrees", "scores"):
         if (table := tables / f"{name}.parquet").is_file():
             _write_gzip(storage.read_table(table), folder / f"{name}.csv.gz")
-    _copy(tables, folder, "extremes", "example")
+    _copy(tables, folder, "extremes", "example", "idea")
     _add_provenance(folder, settings)
 
 

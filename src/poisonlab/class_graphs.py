@@ -1,13 +1,41 @@
 """Class graphs: which points of a class lie within γ of each other, and which of them to choose (thesis, section 6.1)."""
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
+import pandas as pd
 from scipy.sparse import csr_array, eye_array
+from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import radius_neighbors_graph
+
+from poisonlab.datasets.dataset import Dataset
 
 METRICS = {"linf": "chebyshev", "l2": "euclidean"}  # as scikit-learn calls them
 VARIANTS = ("fixed", "printed")
 SAMPLED = 500  # points whose distances to all others give γ
+QUANTILES = np.linspace(0, 1, 41)  # of the degrees
+Space = tuple[np.ndarray, str]  # points [n, features] and the norm of their distances
+
+
+def pixels(dataset: Dataset) -> np.ndarray:
+    """Training points as vectors [n, features] float32."""
+    return dataset.train_float().reshape(len(dataset.train_labels), -1)
+
+
+def low_rank(points: np.ndarray, components: int) -> np.ndarray:
+    """The first principal components of points [n, features], [n, ≤ components] (thesis, section 6.1.2)."""
+    return PCA(min(components, *points.shape), svd_solver="covariance_eigh").fit_transform(points)
+
+
+def representations(dataset: Dataset, features: np.ndarray, components: int) -> dict[str, Space]:
+    """The spaces in which the thesis builds its graphs, each with the norm that the strategies take by default."""
+    own = pixels(dataset)
+    return {
+        "input": (own, "linf"),
+        "principal components": (low_rank(own, components), "l2"),
+        "features": (features, "l2"),
+    }
 
 
 def threshold(points: np.ndarray, density: float, norm: str) -> float:
@@ -35,6 +63,37 @@ def class_graph(points: np.ndarray, gamma: float, norm: str) -> csr_array:
 def degrees(graph: csr_array) -> np.ndarray:
     """Number of neighbours [m] of every point."""
     return np.asarray(graph.sum(axis=1)).ravel()
+
+
+def degree_table(
+    spaces: Mapping[str, Space],
+    labels: np.ndarray,
+    densities: Sequence[float],
+    progress: Callable[[str], None] = lambda line: None,
+) -> pd.DataFrame:
+    """How many neighbours the points of each class have.
+
+    Returns:
+        A row for each space, class, density and quantile: gamma, the threshold of that graph; degree, at that quantile of its points.
+    """
+    rows = []
+    for space, (points, norm) in spaces.items():
+        for label in np.unique(labels):
+            own = points[labels == label]
+            for density in densities:
+                gamma = threshold(own, density, norm)
+                counts = np.quantile(degrees(class_graph(own, gamma, norm)), QUANTILES, method="inverted_cdf")
+                same = {
+                    "space": space,
+                    "norm": norm,
+                    "label": int(label),
+                    "density": density,
+                    "gamma": gamma,
+                    "n_points": len(own),
+                }
+                rows += [{**same, "quantile": q, "degree": int(k)} for q, k in zip(QUANTILES, counts, strict=True)]
+            progress(f"{space}: class {label} of {len(np.unique(labels))}")
+    return pd.DataFrame(rows)
 
 
 def by_degree(graph: csr_array, count: int) -> np.ndarray:

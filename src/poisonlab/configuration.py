@@ -13,7 +13,7 @@ from poisonlab import datasets, figures, models, strategies
 from poisonlab.errors import InputError
 
 STUDIES = ("label_noise",)
-NEEDS = ("buckets", "features")  # what a strategy may need: see `Plan.strategy_inputs`
+NEEDS = ("buckets", "features", "logits", "colours")  # what a strategy may need: see `Plan.strategy_inputs`
 Config = dict[str, Any]
 
 
@@ -88,6 +88,8 @@ def _check_names(config: Config) -> None:
         _check_model(config, entry, f"paths.{name}")
     for name, entry in config["covers"].items():
         _entry(config, "datasets", entry["dataset"], f"covers.{name}.dataset")
+    for name, entry in config["graphs"].items():
+        _check_graphs(config, f"graphs.{name}", entry)
     for name, entry in config["attacks"].items():
         if entry["restarts"] > 1 and not entry["random_start"]:
             raise InputError(
@@ -118,6 +120,18 @@ def _check_model(config: Config, entry: Mapping[str, Any], where: str) -> None:
     if not found:
         raise InputError(
             f"{where}.model '{entry['model']}': there is no module '{module}'; put {module}.py into the working directory or on PYTHONPATH"
+        )
+
+
+def _check_graphs(config: Config, where: str, entry: Mapping[str, Any]) -> None:
+    dataset = _entry(config, "paths", entry["paths"], f"{where}.paths")["dataset"]
+    if (colouring := entry["colouring"]) is None:
+        return
+    _entry(config, "recipes", colouring["recipe"], f"{where}.colouring.recipe")
+    names = datasets.class_names(config["datasets"][dataset])
+    if names is not None and colouring["class"] >= len(names):
+        raise InputError(
+            f"{where}.colouring.class: class {colouring['class']} is not in '{dataset}' (0 … {len(names) - 1}); choose one of these"
         )
 
 
@@ -180,10 +194,13 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
             raise InputError(
                 f"{where}.conditions.{name}: strategy '{strategy.name}' needs buckets; add {where}.buckets"
             )
-        if "features" in strategy.needs and not entry["features"]:
+        if (asked := {"features", "logits"} & set(strategy.needs)) and not entry["features"]:
             raise InputError(
-                f"{where}.conditions.{name}: strategy '{strategy.name}' needs features; name paths whose proxy gives them: {where}.features"
+                f"{where}.conditions.{name}: strategy '{strategy.name}' needs {', '.join(sorted(asked))}; "
+                f"name paths whose proxy gives them: {where}.features"
             )
+        if "colours" in strategy.needs:
+            _check_colouring(config, where, entry)
     if (
         entry["features"]
         and _entry(config, "paths", entry["features"], f"{where}.features")["dataset"] != entry["dataset"]
@@ -214,6 +231,22 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
             )
 
 
+def _check_colouring(config: Config, where: str, entry: Mapping[str, Any]) -> None:
+    if entry["colouring"] is None:
+        raise InputError(f"{where} needs colours; name graphs that have a colouring: {where}.colouring")
+    graphs = _entry(config, "graphs", entry["colouring"], f"{where}.colouring")
+    dataset, colouring = config["paths"][graphs["paths"]]["dataset"], graphs["colouring"]
+    if colouring is None:
+        raise InputError(
+            f"{where}.colouring: graphs.{entry['colouring']} has no colouring; add graphs.{entry['colouring']}.colouring"
+        )
+    if (dataset, colouring["class"]) != (entry["dataset"], entry["flip"]["source"]):
+        raise InputError(
+            f"{where}.colouring is of class {colouring['class']} of '{dataset}', the flip's source is {entry['flip']['source']} of "
+            f"'{entry['dataset']}'; choose the same"
+        )
+
+
 def _check_figure(config: Config, study: str, name: str, entry: Mapping[str, Any]) -> None:
     where = f"{study}.figures.{name}"
     if entry["kind"] not in figures.FIGURES:
@@ -226,6 +259,10 @@ def _check_figure(config: Config, study: str, name: str, entry: Mapping[str, Any
             )
     if entry["paths"]:
         _entry(config, "paths", entry["paths"], f"{where}.paths")
+    if entry["graphs"]:
+        graphs = _entry(config, "graphs", entry["graphs"], f"{where}.graphs")
+        if "scores" in figures.FIGURES[entry["kind"]].needs and graphs["colouring"] is None:
+            raise InputError(f"{where}.graphs: graphs.{entry['graphs']} has no colouring to show; add one")
     if entry["bound"]:
         section = "simulations" if "runs" in figures.FIGURES[entry["kind"]].needs else "covers"
         _entry(config, section, entry["bound"], f"{where}.bound")

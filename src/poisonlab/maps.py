@@ -53,6 +53,38 @@ def map_plane(network: nn.Module, poison: Poison, dataset: Dataset, device: torc
     }
 
 
+def _plane(origin: Tensor, right: Tensor, up: Tensor) -> tuple[np.ndarray, Tensor, np.ndarray]:
+    """The plane through three images: window [4], the images of its grid [side², …], and where the three lie [3, 2], as l2 distances.
+
+    The first is the origin, the horizontal axis leads to the second, the vertical one, orthogonal to it, towards the third.
+    """
+    corners = torch.stack([torch.zeros_like(origin), right - origin, up - origin]).flatten(1)
+    across = corners[1] / corners[1].norm().clamp_min(1e-12)
+    upwards = corners[2] - (corners[2] @ across) * across
+    axes = torch.stack([across, upwards / upwards.norm().clamp_min(1e-12)])
+    marks = (corners @ axes.T).cpu().numpy()
+    extent, grid = _grid(marks, SLICE, margin=0.4)
+    offsets = (torch.from_numpy(grid).float().to(origin.device) @ axes).view(-1, *origin.shape)
+    return extent, origin + offsets, marks
+
+
+def map_triangle(network: nn.Module, images: Tensor, labels: np.ndarray) -> Map:
+    """Map a net on the plane through three images [3, …] with their labels [3].
+
+    Returns:
+        As `map_plane`, classes in uint16, with the three as marks, and `distances` [3, G, G], l∞ from each of them.
+    """
+    extent, points, marks = _plane(*images)
+    distances = torch.stack([(points - image).flatten(1).abs().amax(1) for image in images]).view(3, SLICE, SLICE)
+    return {
+        "classes": predict(network, points).cpu().numpy().astype(np.uint16).reshape(SLICE, SLICE),
+        "extent": extent,
+        "marks": marks,
+        "labels": labels,
+        "distances": distances.cpu().numpy().astype(np.float32),
+    }
+
+
 def map_slice(
     network: nn.Module,
     clean: nn.Module,
@@ -84,21 +116,13 @@ def map_slice(
     box = dataset.box if path_settings["clip"] else None
     steps = {key: path_settings[key] for key in ("step_size", "max_steps")}
     (path,) = path_points(clean, origin[None], torch.tensor([label], device=device), **steps, box=box)
-    across, up = ((point.detach() - origin).flatten() for point in (path[-1], neighbour))
-    corners = torch.stack([torch.zeros_like(across), up, across])
-    across = across / across.norm().clamp_min(1e-12)
-    up = up - (up @ across) * across
-    up = up / up.norm().clamp_min(1e-12)
-    axes = torch.stack([across, up])
-    marks = (corners @ axes.T).cpu().numpy()
-    extent, grid = _grid(marks, SLICE, margin=0.4)
-    offsets = (torch.from_numpy(grid).float().to(device) @ axes).view(-1, *origin.shape)
-    classes, before = _map([network, clean], origin + offsets, SLICE)
+    extent, points, marks = _plane(origin, path[-1].detach(), neighbour)
+    classes, before = _map([network, clean], points, SLICE)
     return {
         "classes": classes,
         "clean": before,
         "extent": extent,
-        "marks": marks,
+        "marks": marks[[0, 2, 1]],
         "labels": np.array([label, true, label]),
         "kinds": np.array([KINDS.index(kind) for kind in ("poison", "neighbour", "boundary")]),
     }

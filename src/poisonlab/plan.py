@@ -21,11 +21,12 @@ from poisonlab.figures import FIGURES, FigureKind
 TABLES = ("conditions", "victims", "robustness")
 PROBED_POINTS = 500  # test points at which a victim's local Lipschitz constants are estimated
 SURVEY_TABLES = ("lengths", "issues")
+ANALYSIS_TABLES = ("runs", "cover", "degrees", "scores")
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some draws and repeats of a condition: one training job."""
+    """Some draws and repeats: one training job, of all conditions that have them."""
 
     draws: range
     repeats: range
@@ -43,8 +44,8 @@ def span(numbers: range) -> str:
 
 def published_number(figure: str) -> str:
     """Number of a published figure by the name of its file: "fig_4_6b" is "Fig. 4.6b", any other name has none."""
-    number = re.fullmatch(r"fig_(\d+)_(\d+[a-z]?)", figure)
-    return f"Fig. {number[1]}.{number[2]}" if number else ""
+    number = re.fullmatch(r"fig_(\d+|[a-z])_(\d+[a-z]?)", figure)
+    return f"Fig. {number[1].upper()}.{number[2]}" if number else ""
 
 
 def _parts(count: int, size: int) -> list[range]:
@@ -258,9 +259,12 @@ class Plan:
 
     def strategy_inputs(self, study: str, experiment: str, condition: str) -> list[str]:
         """Files that a strategy needs, in the order in which it names them."""
+        answers = f"results/features/{self.experiment(study, experiment)['features']}.safetensors"
         files = {
             "buckets": f"results/buckets/{study}/{experiment}.parquet",
-            "features": f"results/features/{self.experiment(study, experiment)['features']}.safetensors",
+            "features": answers,
+            "logits": answers,
+            "colours": f"results/tables/graphs/{self.experiment(study, experiment)['colouring']}/scores.parquet",
         }
         return [files[need] for need in self.strategy(study, experiment, condition).needs]
 
@@ -282,8 +286,16 @@ class Plan:
         values = self.condition(study, experiment, condition)["values"]
         return values or list(range(self.experiment(study, experiment)["buckets"]["count"]))
 
+    def jobs(self, study: str, experiment: str) -> dict[Chunk, list[str]]:
+        """Training jobs of an experiment: ranges of draws × ranges of repeats, with the conditions that have them."""
+        jobs: dict[Chunk, list[str]] = {}
+        for name in self.experiment(study, experiment)["conditions"]:
+            for chunk in self.chunks(study, experiment, name):
+                jobs.setdefault(chunk, []).append(name)
+        return jobs
+
     def chunks(self, study: str, experiment: str, condition: str) -> list[Chunk]:
-        """Training jobs of a condition: ranges of draws × ranges of repeats."""
+        """Ranges of draws × ranges of repeats of a condition."""
         own, entry = self.condition(study, experiment, condition), self.experiment(study, experiment)
         draws = self.config["draws"] or own["draws"] or entry["draws"]
         repeats = self.config["repeats"] or own["repeats"] or entry["repeats"]
@@ -305,17 +317,27 @@ class Plan:
     def chunk_files(self, study: str, experiment: str, folder: str) -> list[str]:
         """Files of all of an experiment's chunks under results/`folder`."""
         return [
-            f"results/{folder}/{study}/{experiment}/{condition}/{chunk.name}.parquet"
-            for condition in self.experiment(study, experiment)["conditions"]
-            for chunk in self.chunks(study, experiment, condition)
+            f"results/{folder}/{study}/{experiment}/{'+'.join(conditions)}/{chunk.name}.parquet"
+            for chunk, conditions in self.jobs(study, experiment).items()
         ]
 
-    def evaluation_settings(self, study: str, experiment: str, condition: str) -> dict[str, Any]:
+    def poison_files(self, study: str, experiment: str, conditions: str, draws: str) -> list[str]:
+        """Files of the poisons of a job's conditions, "clean+random", in their order."""
+        folder = f"results/poisons/{study}/{experiment}"
+        return [f"{folder}/{condition}/draws-{draws}.safetensors" for condition in conditions.split("+")]
+
+    def evaluation_settings(self, study: str, experiment: str, conditions: str) -> dict[str, Any]:
         """What an evaluation depends on, beside its victims."""
         entry = self.experiment(study, experiment)
-        chosen = [*entry["attacks"], *self.condition(study, experiment, condition)["attacks"]]
+        chosen = {
+            name: [*entry["attacks"], *self.condition(study, experiment, name)["attacks"]]
+            for name in conditions.split("+")
+        }
         return {
-            "attacks": {name: self.config["attacks"][name] for name in dict.fromkeys(chosen)},
+            "attacks": {
+                condition: {name: self.config["attacks"][name] for name in dict.fromkeys(names)}
+                for condition, names in chosen.items()
+            },
             "columns": {
                 "dataset": entry["dataset"],
                 "model": entry["model"],
@@ -335,7 +357,8 @@ class Plan:
             for name, entry in self.experiment(study, experiment)["conditions"].items()
             if entry["strategy"] == "none"
         }
-        return [file for file in self.chunk_files(study, experiment, "probes") if Path(file).parts[-2] not in clean]
+        files = self.chunk_files(study, experiment, "probes")
+        return [file for file in files if not clean.issuperset(Path(file).parts[-2].split("+"))]
 
     def probe_proxy(self, study: str, experiment: str) -> list[str]:
         """File of the clean proxy along whose paths victims are probed, if the experiment has one."""
@@ -417,6 +440,10 @@ class Plan:
                 files[need] = [self.first_chunk(study, entry["experiments"][0])["poison"]]
             elif need in ("runs", "cover"):
                 files[need] = [self._table("bounds", entry["bound"], need)]
+            elif need in ("degrees", "scores"):
+                files[need] = [self._table("graphs", entry["graphs"], need)]
+            elif need == "idea":
+                files[need] = [f"{self.table_folder('graphs', entry['graphs'])}/idea.safetensors"]
             elif need in ("extremes", "example"):
                 files[need] = [f"{self.table_folder('paths', entry['paths'])}/{need}.safetensors"]
             else:
@@ -424,15 +451,18 @@ class Plan:
         return files
 
     def first_chunk(self, study: str, experiment: str) -> dict[str, str]:
-        """Files of the first job of the condition with a sweep axis, by what they hold, and its range of repeats."""
-        for name in self.experiment(study, experiment)["conditions"]:
-            if self.strategy(study, experiment, name).axis and (chunks := self.chunks(study, experiment, name)):
-                draws, repeats = span(chunks[0].draws), span(chunks[0].repeats)
-                return {
-                    "poison": f"results/poisons/{study}/{experiment}/{name}/draws-{draws}.safetensors",
-                    "victims": f"results/victims/{study}/{experiment}/{name}/draws-{draws}_repeats-{repeats}.safetensors",
-                    "repeats": repeats,
-                }
+        """Condition with a sweep axis, and the files and repeats of its first job, by what they hold."""
+        for chunk, conditions in self.jobs(study, experiment).items():
+            for name in conditions:
+                if self.strategy(study, experiment, name).axis:
+                    (poison,) = self.poison_files(study, experiment, name, span(chunk.draws))
+                    folder = f"results/victims/{study}/{experiment}/{'+'.join(conditions)}"
+                    return {
+                        "condition": name,
+                        "poison": poison,
+                        "victims": f"{folder}/{chunk.name}.safetensors",
+                        "repeats": span(chunk.repeats),
+                    }
         raise InputError(
             f"{study}.experiments.{experiment} has no condition with a sweep axis, whose poisons a figure could show"
         )
@@ -444,10 +474,21 @@ class Plan:
         there = entry["maps"] and any(self.chunks(study, experiment, name) for name in conditions)
         return [f"results/tables/{study}/{experiment}/maps.safetensors"] if there else []
 
-    def bound_files(self) -> list[str]:
-        """Tables of the theorems that the figures show."""
-        files = [self.figure_files(*key) for key in self.drawn if self.figures[key]["bound"]]
-        return sorted({file for own in files for need in ("runs", "cover") for file in own.get(need, [])})
+    def analysis_files(self) -> list[str]:
+        """Tables of theorems and graphs that the figures show."""
+        files = [
+            self.figure_files(*key) for key in self.drawn if self.figures[key]["bound"] or self.figures[key]["graphs"]
+        ]
+        return sorted({file for own in files for need in ANALYSIS_TABLES for file in own.get(need, [])})
+
+    def graph_data(self, graphs: str) -> str:
+        """File of the data set whose graphs these are."""
+        return self.data_file(self.config["paths"][self.config["graphs"][graphs]["paths"]]["dataset"])
+
+    def colouring_settings(self, graphs: str) -> dict[str, Any]:
+        """What the scores of a colouring depend on."""
+        entry = self.config["graphs"][graphs]
+        return {**entry["colouring"], "model": self.config["paths"][entry["paths"]]["model"]}
 
     def figure_settings(self, study: str, figure: str) -> dict[str, Any]:
         """What a figure depends on, beside its inputs."""
@@ -464,6 +505,10 @@ class Plan:
             paths = self.config["paths"][entry["paths"]]
             names = datasets.class_names(self.config["datasets"][paths["dataset"]])
             options |= {key: paths[key] for key in ("dataset", "model", "recipe", "step_size")} | {"class_names": names}
+        if entry["graphs"]:
+            graphs = self.config["graphs"][entry["graphs"]]
+            dataset = self.config["paths"][graphs["paths"]]["dataset"]
+            options |= {"dataset": dataset, "class_names": datasets.class_names(self.config["datasets"][dataset])}
         if entry["bound"] in self.config["covers"]:
             options["dataset"] = self.config["covers"][entry["bound"]]["dataset"]
         options = {key: value for key, value in options.items() if key in kind.options and value is not None}
@@ -486,7 +531,7 @@ class Plan:
         entry = self.figures[study, figure]
         data = {self.experiment(study, name)["dataset"] for name in entry["experiments"]}
         data |= {self.config["paths"][entry["paths"]]["dataset"]} if entry["paths"] else set()
-        data |= {entry["bound"]} if entry["bound"] else set()
+        data |= {entry[key] for key in ("bound", "graphs") if entry[key]}
         return {
             "figure": figure,
             "shows": self.figure_title(study, figure),

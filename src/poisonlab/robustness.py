@@ -89,13 +89,13 @@ def evaluate_chunk(
     """Evaluate every victim of a chunk, given as (identifying columns, number of classes, parameters), under every attack.
 
     Args:
-        settings: `attacks`, name → its settings; `source` and `target`, the classes of the experiment.
+        settings: `attacks`, condition → name → its settings; `source` and `target`, the classes of the experiment.
     """
     where = resolve_device(device)
     rows = []
     for position, (identity, num_classes, parameters) in enumerate(victims):
         network = rebuild(identity["model"], dataset.input_shape, num_classes, parameters, where)
-        for name, attack_settings in settings["attacks"].items():
+        for name, attack_settings in settings["attacks"][identity["condition"]].items():
             for row in evaluate(network, dataset, name, attack_settings, settings["source"], settings["target"], where):
                 rows.append({**identity, "device": where.type, **row})
         progress(f"{position + 1} of {len(victims)} victims evaluated")

@@ -75,10 +75,24 @@ def features(dataset: Dataset) -> np.ndarray:
     return np.random.default_rng(9).random((len(dataset.train_labels), 4), dtype=np.float32)
 
 
+def logits(dataset: Dataset) -> np.ndarray:
+    """Logits of every training point."""
+    return np.random.default_rng(10).normal(size=(len(dataset.train_labels), dataset.num_classes)).astype(np.float32)
+
+
+def colours(dataset: Dataset) -> pd.DataFrame:
+    """Scores of the points of the source class, many of them equal."""
+    index = np.flatnonzero(dataset.train_labels == SOURCE)
+    return pd.DataFrame({"index": index, "score": np.random.default_rng(11).integers(0, 4, len(index))})
+
+
 # What a strategy may declare that it needs, and values of the axes that it may have: a new kind gets an entry here.
-NEEDS: dict[str, Callable[[Dataset], Any]] = {"buckets": buckets, "features": features}
+NEEDS: dict[str, Callable[[Dataset], Any]] = {"buckets": buckets, "features": features, "logits": logits} | {
+    "colours": colours
+}
 AXIS_VALUES: dict[str | None, list[float | None]] = {None: [None], "bucket": [0, 2, 1], "r": [0.1, 0.2, 0.4]} | {
-    "density": [0.05, 0.3, 0.1]
+    "density": [0.05, 0.3, 0.1],
+    "quantile": [0.5, 0.0, 0.25],
 }
 
 

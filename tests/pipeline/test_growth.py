@@ -11,6 +11,7 @@ from checkout import EXPERIMENT, SMOKE, Checkout
 from poisonlab.storage import read_table, read_tensors
 
 CONDITIONS = ("clean", "random", "bucket")
+TOGETHER = "clean+random+bucket"  # the conditions that have draw 0, in one job
 Weights = dict[str, np.ndarray]
 
 
@@ -21,8 +22,9 @@ def grown(finished: Checkout, tmp_path: Path) -> Checkout:
 
 
 def weights(checkout: Checkout, condition: str, chunk: str) -> Weights:
-    """Weights of all victims of a chunk: "draw-<d>_axis-<value>_repeat-<r>/<parameter>" → array."""
-    return read_tensors(checkout.folder / "results/victims" / EXPERIMENT / condition / f"{chunk}.safetensors")[0]
+    """Weights of a condition's victims in a chunk: "<condition>_draw-<d>_axis-<value>_repeat-<r>/<parameter>" → array."""
+    tensors = read_tensors(checkout.folder / "results/victims" / EXPERIMENT / TOGETHER / f"{chunk}.safetensors")[0]
+    return {key: array for key, array in tensors.items() if key.startswith(f"{condition}_draw")}
 
 
 def victims(checkout: Checkout) -> set[tuple[str, int, int]]:
@@ -38,7 +40,7 @@ def trained(stale: dict[str, set[str]]) -> set[str]:
 
 def test_more_draws_train_the_victims_of_the_new_draws(grown: Checkout):
     # `none` has the same poison, nothing, in every draw: more draws of it would be the same victims.
-    new = {"random/draws-1-1_repeats-0-1", "bucket/draws-1-1_repeats-0-1"}
+    new = {"random+bucket/draws-1-1_repeats-0-1"}
     assert trained(grown.stale("--config", "draws=2")) == new
     before = grown.results("victims", "robustness", "poisons", "proxy", "paths")
     done = grown.run("tables", *SMOKE, "--config", "draws=2")
@@ -52,7 +54,7 @@ def test_more_draws_train_the_victims_of_the_new_draws(grown: Checkout):
 
 
 def test_more_repeats_train_the_new_repeat_and_take_the_others_as_they_are(grown: Checkout):
-    assert trained(grown.stale("--config", "repeats=3")) == {f"{name}/draws-0-0_repeats-0-2" for name in CONDITIONS}
+    assert trained(grown.stale("--config", "repeats=3")) == {f"{TOGETHER}/draws-0-0_repeats-0-2"}
     old = {name: weights(grown, name, "draws-0-0_repeats-0-1") for name in CONDITIONS}
     done = grown.run("tables", *SMOKE, "--config", "repeats=3")
     assert done.returncode == 0, done.stdout
@@ -61,13 +63,11 @@ def test_more_repeats_train_the_new_repeat_and_take_the_others_as_they_are(grown
         assert len(new) * 2 == len(old[name]) * 3
         for key, array in old[name].items():
             assert np.array_equal(new[key], array), f"{name}: {key} has changed"
-        # The job's own words: how many it had before it began, and which it trained.
-        log = (
-            grown.folder / "results/logs/train_victims" / EXPERIMENT / name / "draws-0-0_repeats-0-2.log"
-        ).read_text()
-        had, total = map(int, re.findall(r"(\d+) of (\d+) victims trained", log)[0])
-        assert 3 * had == 2 * total
-        assert set(re.findall(r"draw-0\S*_repeat-(\d+)", log)) == {"2"}
+    # The job's own words: how many it had before it began, and which it trained.
+    log = grown.folder / "results/logs/train_victims" / EXPERIMENT / TOGETHER / "draws-0-0_repeats-0-2.log"
+    had, total = map(int, re.findall(r"(\d+) of (\d+) victims trained", log.read_text())[0])
+    assert 3 * had == 2 * total
+    assert set(re.findall(r"draw-0\S*_repeat-(\d+)", log.read_text())) == {"2"}
     assert victims(grown) == {(condition, 0, repeat) for condition in CONDITIONS for repeat in (0, 1, 2)}
 
 
@@ -78,7 +78,7 @@ def test_what_is_archived_is_not_trained_again_elsewhere_and_the_rest_is_merged_
     for folder in ("victims", "robustness", "tables"):
         shutil.rmtree(grown.folder / "results" / folder)
     rest = ["--config", "draws=2", "skip_archived=true"]
-    assert trained(grown.stale(*rest)) == {"random/draws-1-1_repeats-0-1", "bucket/draws-1-1_repeats-0-1"}
+    assert trained(grown.stale(*rest)) == {"random+bucket/draws-1-1_repeats-0-1"}
     for target in ("tables", "archive"):
         done = grown.run(target, *SMOKE, *rest)
         assert done.returncode == 0, done.stdout

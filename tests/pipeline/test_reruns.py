@@ -84,7 +84,7 @@ def test_an_edit_of_the_engine_under_attacks_and_paths_traces_again_as_well(fini
     with finished.edited("src/poisonlab/active_set.py", "stays = ~hit &", "stays = ~~~hit &"):
         stale = finished.stale()
     assert set(stale) == TRACED
-    assert {Path(file).parts[4] for file in stale["train_victims"]} == {"bucket"}
+    assert {Path(file).parts[4] for file in stale["train_victims"]} == {"clean+random+bucket"}
 
 
 def test_an_edit_of_the_statistics_draws_and_judges_again_and_nothing_else(finished: Checkout):
@@ -93,7 +93,7 @@ def test_an_edit_of_the_statistics_draws_and_judges_again_and_nothing_else(finis
 
 
 def test_an_edit_of_a_strategy_crafts_its_poisons_again(finished: Checkout):
-    old, new = "np.full(len(index), flip.target)", "np.full(len(index), int(flip.target))"
+    old, new = "request.relabel(index)", "request.relabel(index + 0)"
     with finished.edited("src/poisonlab/strategies/path_bucket.py", old, new):
         stale = finished.stale()
     assert stale["craft_poison"] == {f"results/poisons/{EXPERIMENT}/bucket/draws-0-0.safetensors"}

@@ -13,6 +13,7 @@ import pytest
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 
+from poisonlab.class_graphs import degree_table
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.figures import FIGURES, draw, save, style
@@ -67,7 +68,10 @@ def tables(experiment="one", source=1, target=2, epsilons=(0.1,), lowest=0.985):
             share = np.nan if fitted is None else fitted[draw_][repeat]
             natural = lowest if (value, draw_, repeat) == (1.0, 1, 2) else 0.992 + 0.001 * repeat
             probes = {"path_share": 1 - accuracy[draw_, repeat], "line_share": accuracy[draw_, repeat] ** 2}
-            victims.append({**key, "fitted_share": share, "natural_accuracy": natural, "epochs": 10 + repeat, **probes})
+            victims.append(
+                {**key, "fitted_share": share, "natural_accuracy": natural, "epochs": 10 + repeat, **probes}
+                | {"memorised": repeat > 0}
+            )
             for epsilon in epsilons:
                 targeted = {"goal": "targeted", "attack_source": source, "attack_target": target, "epsilon": epsilon}
                 attack = {"attack": "pgd", "norm": "linf", "steps": 40, **targeted}
@@ -183,13 +187,47 @@ def covered():
     return pd.concat(tables, ignore_index=True)
 
 
+def counted():
+    points = np.random.default_rng(0).random((60, 4))
+    spaces = {"input": (points, "linf"), "features": (points * 3, "l2")}
+    return degree_table(spaces, np.arange(60) % 3, [0.02, 0.3])
+
+
+def scored():
+    """Scores of five points, and a plane whose left half has colour 0 and right half colour 7."""
+    index = [3, 5, 8, 13, 21]
+    fitted = [True, True, True, True, False]
+    table = pd.DataFrame(
+        {
+            "index": index,
+            "degree": [2, 1, 1, 0, 2],
+            "colour": [0, 7, 2, 0, 1],
+            "fitted": fitted,
+            "score": [2, 0, 1, 0, 0],
+        }
+    )
+    classes = np.zeros((1, 10, 10), dtype=np.uint16)
+    classes[:, :, 5:] = 7
+    x, y = np.meshgrid(np.linspace(-2, 2, 10), np.linspace(-2, 2, 10))
+    marks = np.array([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
+    distances = np.array([[np.maximum(abs(x - a), abs(y - b)) for a, b in marks[0]]])
+    maps = {"classes": classes, "extent": np.array([[-2.0, 2, -2, 2]]), "marks": marks, "labels": np.array([[0, 7, 2]])}
+    return table, (
+        maps | {"distances": distances},
+        {"settings": json.dumps({"class": 1, "density": 0.02, "epsilon": 0.5})},
+    )
+
+
 def inputs_of(kind):
-    whole = one_condition("one") if kind == "by_experiment" else tables()
+    whole = one_condition("one") if kind in ("by_experiment", "memorisation") else tables()
     known = {**whole, "lengths": lengths(), "extremes": extremes(), "data": flat_toy(), "poisons": placed()} | {
         "example": example(),
         "maps": sliced() if kind == "slices" else plane(),
         "runs": runs(),
         "cover": covered(),
+        "degrees": counted(),
+        "scores": scored()[0],
+        "idea": scored()[1],
     }
     return {name: known[name] for name in FIGURES[kind].needs}
 
@@ -242,9 +280,12 @@ def test_every_entry_has_a_function_that_names_its_published_figure(kind):
         "maps",
         "runs",
         "cover",
+        "degrees",
+        "scores",
+        "idea",
     }
-    for number in ("2.1", "3.3", "4.1", "4.2", "4.3", "4.4", "4.5", "4.6a", "4.6b", "4.7", "4.8"):
-        assert (number in entry.published) <= (number in docstring), f"{name} does not say that it draws Fig. {number}"
+    for number in ("6.1", "Appendix A", "2.1", "3.3", "4.1", "4.2", "4.3", "4.4", "4.5", "4.6a", "4.6b", "4.7", "4.8"):
+        assert (number in entry.published) <= (number in docstring), f"{name} does not say that it draws {number}"
 
 
 @pytest.mark.parametrize("kind", FIGURES)
@@ -875,3 +916,46 @@ def test_poisons_of_all_classes_are_judged_by_the_mean_over_the_attacks_from_eac
     expected = [artist.get_ydata()[0] * 0.75 for artist in by_gid(alone.axes[0], "all")]
     np.testing.assert_allclose(sorted(means), sorted(expected), **EXACT)
     assert "mean over the classes" in caption
+
+
+# ---- graphs and memorisation --------------------------------------------------------
+
+
+def test_degrees_are_drawn_as_the_share_of_points_that_have_as_many():
+    table = counted()
+    figure, caption = draw("class_degrees", {"degrees": table}, {"dataset": "dust"})
+    assert len(figure.axes) == 2
+    lines = by_gid(figure.axes[0], "class")
+    assert len(lines) == 6  # 3 classes × 2 densities
+    own = table[(table["space"] == "input") & (table["density"] == 0.02) & (table["label"] == 0)]
+    assert lines[0].get_xdata().tolist() == own["degree"].tolist()
+    assert lines[0].get_ydata()[0] == 1
+    assert "one line for each of 3 classes" in caption
+    assert "In 12 of the 12 graphs" not in caption
+
+
+def test_a_colouring_is_drawn_with_its_points_balls_and_scores():
+    table, idea = scored()
+    figure, caption = draw("colouring", {"scores": table, "idea": idea}, {"class_names": ["a", "b"], "dataset": "dust"})
+    plane_, histogram = figure.axes
+    assert len(by_gid(plane_, "map")) == 1
+    assert by_gid(plane_, "points")[0].get_xydata().tolist() == idea[0]["marks"][0].tolist()
+    heights = [patch.get_height() for patch in by_gid(histogram, "scores")] if by_gid(histogram, "scores") else []
+    assert heights == [3, 1, 1]  # scores 0, 1 and 2
+    for words in (
+        "5 training points of class b of dust, 8 colours",
+        "(80 % of the points)",
+        "3 of 6 attacks do, at 2 points",
+    ):
+        assert words in caption
+
+
+def test_memorisation_shows_the_share_that_fits_everything_and_the_epochs():
+    data = one_condition("one")
+    nearest = data["victims"][data["victims"]["axis_value"] == 0]
+    figure, caption = draw("memorisation", {name: data[name] for name in ("conditions", "victims")}, {"limit": 99})
+    share, epochs = figure.axes
+    assert by_gid(share, "memorised")[0].get_xdata() == pytest.approx(2 / 3)  # repeats 1 and 2 of 0, 1, 2
+    assert by_gid(epochs, "epochs")[0].get_xdata() == pytest.approx(nearest["epochs"].mean())
+    assert by_gid(epochs, "victims")[0].get_xdata().tolist() == nearest["epochs"].tolist()
+    assert "the limit of 99 epochs" in caption

@@ -77,7 +77,7 @@ def test_a_chunk_gives_a_row_for_every_victim_and_attack(digits, digits_paramete
     }  # fmt: skip
     victims = [({**identity, "repeat": repeat}, digits.num_classes, digits_parameters) for repeat in (0, 1)]
     attacks = {"pgd": {**PGD, "goal": "target"}, "fgsm": {**PGD, "goal": "target", "steps": 1}}
-    frame = evaluate_chunk(victims, digits, {"attacks": attacks, "source": 4, "target": 5}, "cpu")
+    frame = evaluate_chunk(victims, digits, {"attacks": {"c": attacks}, "source": 4, "target": 5}, "cpu")
     assert tuple(frame.columns) == COLUMNS
     assert frame.groupby(["repeat", "attack"]).size().to_dict() == {
         (repeat, attack): 3 for repeat in (0, 1) for attack in ("fgsm", "pgd")

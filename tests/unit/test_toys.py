@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, kstest, norm
 from torch import nn
 
 from poisonlab.attacks import Attack, attack
@@ -11,6 +11,8 @@ from poisonlab.datasets import prepare
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.models.inference import predict
 from poisonlab.paths import path_lengths
+from poisonlab.strategies import Flip, Request
+from poisonlab.strategies.at_distance import at_distance
 
 DIMENSIONS, MEAN, VARIANCE, COUNT = 16, 0.3, 4.0, 20_000
 ROOT = np.sqrt(DIMENSIONS / VARIANCE)  # x · 1 / (σ√d) has mean ± μ √d / σ and variance 1
@@ -69,3 +71,24 @@ def test_the_path_to_the_best_rule_s_boundary_has_the_closed_form_s_length(toy: 
     expected = np.floor(points.sum(1).abs().numpy() / (0.1 * DIMENSIONS)) + 1
     assert (np.asarray(reached)).all()
     np.testing.assert_array_equal(np.asarray(steps), expected)
+
+
+def test_noise_is_alike_in_both_classes_and_does_not_count_for_the_label():
+    told = {"source": "gaussians", "dimensions": 2, "mean": 3, "variance": 4.0, "n_train": 500}
+    plain, noisy = prepare("toy", told), prepare("toy", {**told, "noise": 5})
+    assert noisy.train_images.shape == (500, 7)
+    np.testing.assert_array_equal(noisy.train_labels, noisy.train_images[:, :2].astype(float).sum(1) > 0)
+    np.testing.assert_array_equal(noisy.train_images[:, :2], plain.train_images)
+    np.testing.assert_array_equal(noisy.centres, plain.centres)
+    for label in (0, 1):
+        extra = noisy.train_images[noisy.train_labels == label][:, 2:]
+        assert kstest(extra.ravel(), norm(scale=2).cdf).pvalue > 1e-4  # fails by chance once in ten thousand seeds
+
+
+def test_the_noise_of_placed_poisons_is_that_of_training_points_of_their_class():
+    dataset = prepare("toy", {"source": "gaussians", "dimensions": 2, "noise": 3, "mean": 10})
+    request = Request(dataset, Flip(1, 2, 4), {}, {}, 2.0, np.random.default_rng(0))
+    placed = at_distance(request).append_images
+    np.testing.assert_allclose(np.linalg.norm(placed[:, :2] - 10, axis=1), 2, rtol=1e-5)  # rounded to float32
+    own = dataset.train_images[dataset.train_labels == 1][:, 2:]
+    assert all((own == noise).all(1).any() for noise in placed[:, 2:])

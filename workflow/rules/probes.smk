@@ -1,15 +1,17 @@
 rule probe_victims:
     input:
         data=lambda w: plan.data_file(plan.experiment(w.study, w.experiment)["dataset"]),
-        poison="results/poisons/{study}/{experiment}/{condition}/draws-{draws}.safetensors",
-        victims="results/victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.safetensors",
+        poisons=lambda w: plan.poison_files(
+            w.study, w.experiment, w.conditions, w.draws
+        ),
+        victims="results/victims/{study}/{experiment}/{conditions}/draws-{draws}_repeats-{repeats}.safetensors",
         proxy=lambda w: plan.probe_proxy(w.study, w.experiment),
     output:
-        "results/probes/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.parquet",
+        "results/probes/{study}/{experiment}/{conditions}/draws-{draws}_repeats-{repeats}.parquet",
     log:
-        "results/logs/probe_victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.log",
+        "results/logs/probe_victims/{study}/{experiment}/{conditions}/draws-{draws}_repeats-{repeats}.log",
     benchmark:
-        "results/benchmarks/probe_victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.jsonl"
+        "results/benchmarks/probe_victims/{study}/{experiment}/{conditions}/draws-{draws}_repeats-{repeats}.jsonl"
     threads: 1
     resources:
         gpu=plan.gpu,

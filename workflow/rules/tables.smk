@@ -36,7 +36,7 @@ rule tables:
             if table != "issues"  # made with the lengths
         ],
         [file for key in plan.experiments for file in plan.map_files(*key)],
-        plan.bound_files(),
+        plan.analysis_files(),
 
 
 # Archives what is there: a study's experiments may be run, and archived, one after the other.

@@ -1,17 +1,19 @@
 rule train_victims:
     input:
         data=lambda w: plan.data_file(plan.experiment(w.study, w.experiment)["dataset"]),
-        poison="results/poisons/{study}/{experiment}/{condition}/draws-{draws}.safetensors",
+        poisons=lambda w: plan.poison_files(
+            w.study, w.experiment, w.conditions, w.draws
+        ),
     output:
         victims=plan.keep(
-            "results/victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.safetensors",
+            "results/victims/{study}/{experiment}/{conditions}/draws-{draws}_repeats-{repeats}.safetensors",
             temp,
         ),
-        table="results/victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.parquet",
+        table="results/victims/{study}/{experiment}/{conditions}/draws-{draws}_repeats-{repeats}.parquet",
     log:
-        "results/logs/train_victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.log",
+        "results/logs/train_victims/{study}/{experiment}/{conditions}/draws-{draws}_repeats-{repeats}.log",
     benchmark:
-        "results/benchmarks/train_victims/{study}/{experiment}/{condition}/draws-{draws}_repeats-{repeats}.jsonl"
+        "results/benchmarks/train_victims/{study}/{experiment}/{conditions}/draws-{draws}_repeats-{repeats}.jsonl"
     threads: 1
     resources:
         gpu=plan.gpu,

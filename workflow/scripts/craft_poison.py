@@ -8,7 +8,12 @@ with job(snakemake):
     from poisonlab.datasets.toys import redrawn
     from poisonlab.storage import read_table, read_tensors
 
-    readers = {"buckets": read_table, "features": lambda file: read_tensors(file)[0]["features"]}
+    readers = {
+        "buckets": read_table,
+        "colours": read_table,
+        "features": lambda file: read_tensors(file)[0]["features"],
+        "logits": lambda file: read_tensors(file)[0]["logits"],
+    }
 
     redraw = snakemake.params.redraw
     settings, dataset = snakemake.params.strategy, Dataset.load(snakemake.input.data)

@@ -7,8 +7,9 @@ with job(snakemake) as progress:
     from poisonlab.victims.chunk import load_chunk
 
     wildcards, settings = snakemake.wildcards, snakemake.params.settings
-    columns = {"study": wildcards.study, "experiment": wildcards.experiment, "condition": wildcards.condition}
+    columns = {"study": wildcards.study, "experiment": wildcards.experiment}
     columns |= settings["columns"]
-    victims = load_chunk(snakemake.input.victims, snakemake.input.poison, columns, numbers(wildcards.repeats))
+    poisons = dict(zip(wildcards.conditions.split("+"), snakemake.input.poisons, strict=True))
+    victims = load_chunk(snakemake.input.victims, poisons, columns, numbers(wildcards.repeats))
     rows = evaluate_chunk(victims, Dataset.load(snakemake.input.data), settings, snakemake.params.device, progress)
     write_table(rows, snakemake.output[0])

@@ -5,7 +5,7 @@ with job(snakemake):
 
     from poisonlab.datasets.dataset import Dataset
     from poisonlab.errors import InputError
-    from poisonlab.models.inference import rebuild, resolve_device, to_float
+    from poisonlab.models.inference import logits, rebuild, resolve_device, to_float
     from poisonlab.probes import features
     from poisonlab.storage import read_tensors, write_tensors
 
@@ -13,7 +13,9 @@ with job(snakemake):
     dataset = Dataset.load(snakemake.input.data)
     parameters = read_tensors(snakemake.input.proxy)[0]
     network = rebuild(model, dataset.input_shape, dataset.num_classes, parameters, device)
-    found = features(network, to_float(torch.from_numpy(dataset.train_images)).to(device))
+    inputs = to_float(torch.from_numpy(dataset.train_images)).to(device)
+    found = features(network, inputs)
     if found is None:
         raise InputError(f"model '{model}' has no linear layer whose inputs could be features; choose another model")
-    write_tensors({"features": found.cpu().numpy()}, snakemake.output[0])
+    answers = {"features": found, "logits": logits(network, inputs)}
+    write_tensors({name: array.cpu().numpy() for name, array in answers.items()}, snakemake.output[0])

@@ -11,10 +11,11 @@ with job(snakemake):
     files, params = snakemake.input, snakemake.params
     settings, repeats = params.settings, numbers(params.chunk["repeats"])
     crafted, places = poison.load(files.poison)
+    condition = params.chunk["condition"]
     # One victim for each value of the sweep axis: the first repeat of the first draw.
     draw = places[0][0]
     chosen = [n for n, place in enumerate(places) if place[0] == draw]
-    victims = load_chunk(files.victims, files.poison, {}, repeats)
+    victims = load_chunk(files.victims, {condition: files.poison}, {}, repeats)
     arrays = map_victims(
         [(places[n][1], *victims[n * len(repeats)][1:]) for n in chosen],
         [crafted[n] for n in chosen],

@@ -1,18 +1,18 @@
 from poisonlab.jobs import job, numbers
 
 with job(snakemake) as progress:
-    from poisonlab import poison
     from poisonlab.datasets.dataset import Dataset
     from poisonlab.probes import probe_chunk
     from poisonlab.storage import read_tensors, write_table
-    from poisonlab.victims.chunk import load_chunk
+    from poisonlab.victims.chunk import crafted, load_chunk
 
     wildcards, files, settings = snakemake.wildcards, snakemake.input, snakemake.params.settings
-    columns = {"study": wildcards.study, "experiment": wildcards.experiment, "condition": wildcards.condition}
+    columns = {"study": wildcards.study, "experiment": wildcards.experiment}
     repeats = numbers(wildcards.repeats)
+    poisons = dict(zip(wildcards.conditions.split("+"), files.poisons, strict=True))
     rows = probe_chunk(
-        load_chunk(files.victims, files.poison, columns, repeats),
-        [one for one in poison.load(files.poison)[0] for _ in repeats],
+        load_chunk(files.victims, poisons, columns, repeats),
+        [poison for _, poison, _ in crafted(poisons) for _ in repeats],
         Dataset.load(files.data),
         settings["model"],
         (settings["paths"]["model"], read_tensors(files.proxy[0])[0]) if files.proxy else None,

@@ -6,10 +6,10 @@ with job(snakemake) as progress:
     from poisonlab.victims.chunk import train_chunk
 
     wildcards, params = snakemake.wildcards, snakemake.params
-    columns = {"study": wildcards.study, "experiment": wildcards.experiment, "condition": wildcards.condition}
+    columns = {"study": wildcards.study, "experiment": wildcards.experiment}
     rows = train_chunk(
         Dataset.load(snakemake.input.data),
-        snakemake.input.poison,
+        dict(zip(wildcards.conditions.split("+"), snakemake.input.poisons, strict=True)),
         snakemake.output.victims,
         columns,
         numbers(wildcards.repeats),

@@ -168,6 +168,27 @@ def higher_at_the_mean(data: Data, options: Mapping[str, Any]) -> Evidence:
     return _larger([(first, second)], [f"{' − '.join(names)} at r = 0"], data)
 
 
+def sooner_memorised(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """With poisons at the means, the first experiment's victims take fewer epochs than the second's, up to the limit."""
+    first, second = (one.grids(PLACED, "epochs", first=True, fitted=False)[0] for one in _all(data))
+    names = [one.name.rpartition("/")[2] for one in data.experiments]
+    return _larger([(second, first)], [f"{' − '.join(reversed(names))} at r = 0"], data)
+
+
+def memorised_between(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """With poisons at the means, the share of the victims that fit every training point is in a range."""
+    low, high = options["low"], options["high"]
+    matrix = data.experiment.grids(PLACED, "memorised", first=True, fitted=False)[0]
+    shown, wide = (mean_interval(matrix, confidence, (0, 1)) for confidence in (CONFIDENCE, data.wide))
+    return Evidence.of(
+        shown,
+        f"t interval over draws and repeats against {low:g} … {high:g}",
+        Side(low <= wide.low and wide.high <= high),
+        Side(wide.high < low or wide.low > high),
+        "more draws and repeats",
+    )
+
+
 def curve_above(data: Data, options: Mapping[str, Any]) -> Evidence:
     """The mean of `column` over the victims is above a bound at every distance of every experiment."""
     grids = {

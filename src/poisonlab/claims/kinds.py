@@ -448,6 +448,8 @@ KINDS = {
         Kind(curves.growing_difference, {}, _PLACED),
         Kind(curves.higher_curve, {}, _PLACED),
         Kind(curves.higher_at_the_mean, {}, _PLACED),
+        Kind(curves.sooner_memorised, {}, _PLACED),
+        Kind(curves.memorised_between, {"low": _NUMBER, "high": _NUMBER}, _PLACED),
         Kind(curves.curve_above, {"column": str, "above": _NUMBER}, _PLACED),
         Kind(equivalent_recipes, {"column": str, "margin": _NUMBER}, {"random": list}),
         Kind(ordered_medians, {"classes": list}, {"proxies": int, "points": int}, survey=True),

@@ -34,7 +34,7 @@ class Dataset:
     train_index: np.ndarray  # [n] int64, position in the source's training set
     test_index: np.ndarray  # [n] int64, position in the source's test set
     centres: np.ndarray | None = (
-        None  # [classes, features] float64, means of the classes' distributions where they are known (toys)
+        None  # [classes, features] float64, means of the classes' distributions where they are known (toys); noise after them has none
     )
 
     @property

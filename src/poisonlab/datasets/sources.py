@@ -99,6 +99,7 @@ SOURCES: dict[str, Source] = {
         "toy",
         {
             "dimensions": Option("a whole number from 1", _is_count, 16),
+            "noise": Option("a whole number from 0", lambda value: value == 0 or _is_count(value), 0),
             "mean": Option("a number above 0", lambda value: _is_number(value) and value > 0, 10.0),
             "variance": Option("a number above 0", lambda value: _is_number(value) and value > 0, 1.0),
             "n_train": Option("a whole number from 1", _is_count, 64),

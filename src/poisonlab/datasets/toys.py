@@ -14,15 +14,18 @@ CLASS_NAMES = ("negative", "positive")
 
 
 def gaussians(
-    name: str, dimensions: int, mean: float, variance: float, n_train: int, n_test: int, seed: int
+    name: str, dimensions: int, noise: int, mean: float, variance: float, n_train: int, n_test: int, seed: int
 ) -> Dataset:
     """Two Gaussians, P = ½ N(−μ1, σ²I) + ½ N(μ1, σ²I), labels by the sign of x·1 (thesis, section 4.1).
+
+    Args:
+        noise: further features that are N(0, σ²) in both classes and do not count for the label (thesis, Appendix A).
 
     Raises:
         InputError: all points fell into one class.
     """
-    train = _mixture("train", dimensions, mean, variance, n_train, seed)
-    test = _mixture("test", dimensions, mean, variance, n_test, seed)
+    train = _mixture("train", dimensions, noise, mean, variance, n_train, seed)
+    test = _mixture("test", dimensions, noise, mean, variance, n_test, seed)
     for split, (_, labels) in (("train", train), ("test", test)):
         if len(np.unique(labels)) < 2:
             raise InputError(
@@ -47,11 +50,13 @@ def redrawn(dataset: Dataset, options: dict[str, Any] | None, draw: int) -> Data
 
 
 def _mixture(
-    split: str, dimensions: int, mean: float, variance: float, count: int, number: int
+    split: str, dimensions: int, noise: int, mean: float, variance: float, count: int, number: int
 ) -> tuple[np.ndarray, np.ndarray]:
     # A generator for each split, so that asking for more training points leaves the test set as it is.
     generator = np.random.default_rng(seed_of(f"gaussians {split}", seed=number))
     signs = generator.choice([-1.0, 1.0], size=(count, 1))
     points = signs * mean + math.sqrt(variance) * generator.standard_normal((count, dimensions))
     points = points.astype(np.float32)
-    return points, (points.sum(axis=1, dtype=np.float64) > 0).astype(np.int64)
+    labels = (points.sum(axis=1, dtype=np.float64) > 0).astype(np.int64)
+    extra = math.sqrt(variance) * generator.standard_normal((count, noise))
+    return np.concatenate([points, extra.astype(np.float32)], axis=1), labels

@@ -23,10 +23,10 @@ class FigureKind:
     """One figure of the catalogue.
 
     Attributes:
-        needs: artefacts among conditions, victims, robustness, lengths, buckets, runs, cover, extremes, example, maps, data, poisons.
-            Tables come as data frames, `extremes` and `example` as the pair (arrays, metadata) that `storage.read_tensors` returns,
-            `maps` as a list of arrays, one for each experiment, `data` as a data set, and `poisons`, those of the first job of the
-            first experiment's condition with a sweep axis, as the pair that `poison.load` returns.
+        needs: artefacts among conditions, victims, robustness, lengths, buckets, runs, cover, degrees, scores, extremes, example, idea,
+            maps, data, poisons. Tables come as data frames, `extremes`, `example` and `idea` as the pair (arrays, metadata) that
+            `storage.read_tensors` returns, `maps` as a list of arrays, one for each experiment, `data` as a data set, and `poisons`,
+            those of the first job of the first experiment's condition with a sweep axis, as the pair that `poison.load` returns.
         published: the number of the figure in its source, or "" for a figure that supports one.
         caption: one paragraph; its {fields} are filled by the function.
         function: "module:function", imported when the figure is drawn.
@@ -69,6 +69,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "lengths": ("paths", "proxy_seed", "label", "target", "steps", "n_points", "reached"),
     "runs": ("run", "share", "n", "classifier", "guaranteed", "radius", "every_ball", "risk", "mass", "delta"),
+    "degrees": ("space", "norm", "label", "density", "gamma", "quantile", "degree"),
+    "scores": ("index", "degree", "colour", "fitted", "score"),
     "cover": ("norm", "radius", "balls", "covered", "required", "n_points", "noise", "delta"),
 }  # fmt: skip
 
@@ -278,6 +280,48 @@ FIGURES: dict[str, FigureKind] = {
             options={
                 "experiments": "which, top to bottom",
                 "values": "three buckets; default: the first, the middle and the last",
+            },
+        ),
+        FigureKind(
+            name="memorisation",
+            needs=("conditions", "victims"),
+            title="What victims memorise, and how soon",
+            published="Appendix A",
+            source="label-noise thesis, Appendix A",
+            caption="Share of the victims that fit every training point, {budget} poisons included, and the epochs that they took: means "
+            "with 95 % intervals for new draws and repeats; faint dots: single victims. Victims that never fit all count with the limit of "
+            "{limit} epochs. n, draws × repeats: {n}. {provenance}",
+            function="poisonlab.figures.sweeps:memorisation",
+            options={"lines": "experiment → {label}, in their order", "limit": "for the caption: the epoch limit"},
+        ),
+        FigureKind(
+            name="class_degrees",
+            needs=("degrees",),
+            title="Degrees of the class graphs",
+            published="",
+            source="label-noise thesis, section 6.1",
+            caption="Share of the points of a class of {dataset} that have at least so many neighbours within γ, one line for each of "
+            "{classes} classes; γ is set such that a given share of the pairs of the class is connected. γ, over the classes, by growing "
+            "share: {gammas}. In {isolated} of the {graphs} graphs more than half of the points have no neighbour at all.",
+            function="poisonlab.figures.graphs:class_degrees",
+            options={"dataset": _PROVENANCE_OPTIONS["dataset"]},
+        ),
+        FigureKind(
+            name="colouring",
+            needs=("scores", "idea"),
+            title="A net that memorised colours",
+            published="Fig. 6.1",
+            source="label-noise thesis, section 6.2",
+            caption="The {n} training points of class {label} of {dataset}, {colours} colours such that neighbours (the nearest "
+            "{density} of all pairs, l∞) and second neighbours differ, and a net that memorised them ({fitted} of the points). First "
+            "{shown} panels: what it decides on planes through a point of the largest score (at the origin) and its two nearest "
+            "neighbours, a tint for each colour, and the l∞ balls of radius {epsilon} around the points. Last: scores of all points, "
+            "the number of neighbours from which an attack within {epsilon} reaches the point's colour: {reached} attacks do, at {some} "
+            "points.",
+            function="poisonlab.figures.graphs:colouring",
+            options={
+                "dataset": _PROVENANCE_OPTIONS["dataset"],
+                "class_names": _EXPERIMENT_OPTIONS["class_names"],
             },
         ),
         FigureKind(

@@ -109,8 +109,7 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         experiment, victims, robustness = _victims(
             inputs, options, name, swept=False, condition=settings.get("condition")
         )
-        first = victims["axis_value"].isna() | (victims["axis_value"] == victims["axis_value"].min())
-        first = attacked(victims[first], robustness, name)
+        first = attacked(_at_first_value(victims), robustness, name)
         experiments.append(experiment)
         attacks.append(robustness.iloc[0])
         labels.append(settings.get("label", name))
@@ -165,6 +164,41 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     }
 
 
+def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw the share of victims that memorise everything, and their epochs, one row for each experiment (thesis, Appendix A).
+
+    Args:
+        inputs: the tables `conditions` and `victims` of all the experiments drawn.
+
+    Raises:
+        InputError: an experiment has no poisoned condition, or more than one.
+    """
+    lines = _chosen(inputs, options)
+    figure = Figure(figsize=(style.PAGE, 0.7 + 0.3 * len(lines)))
+    figure.set_layout_engine("constrained")
+    share, epochs = figure.subplots(1, 2, sharey=True)
+    experiments: list[Experiment] = []
+    n: list[Estimate] = []
+    for row, name in enumerate(lines):
+        experiment, victims = _condition(inputs, options, name, swept=False)
+        experiments.append(experiment)
+        own = _at_first_value(victims)
+        own = own.assign(memorised=own["memorised"].astype(float))
+        for panel, column, bounds in ((share, "memorised", (0.0, 1.0)), (epochs, "epochs", None)):
+            found = mean_interval(grid(own, column), bounds=bounds)
+            n.append(found)
+            panel.hlines(row, found.low, found.high, color=style.BLUE, linewidth=1.2, gid="interval")
+            panel.plot(found.value, row, "o", color=style.BLUE, markersize=4, gid=column)
+        spread = row + 0.2 + np.linspace(-0.06, 0.06, len(own))
+        look: dict[str, Any] = {"color": style.BLUE, "markersize": 3, "markeredgewidth": 0, "alpha": 0.35}
+        epochs.plot(own["epochs"], spread, ".", gid="victims", **look)
+    share.set_yticks(range(len(lines)), [settings.get("label", name) for name, settings in lines.items()])
+    share.set(xlabel="share that fit everything", xlim=(-0.03, 1.03), ylim=(len(lines) - 0.5, -0.5))
+    epochs.set(xlabel="epochs", xscale="log")
+    limit = options.get("limit", int(inputs["victims"]["epochs"].max()))
+    return figure, {**shared_facts(experiments, options), "n": shared_n(n), "limit": limit}
+
+
 def _chosen(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """Return how each experiment's line looks; every experiment is drawn where the options choose none."""
     present = list(inputs["conditions"]["experiment"].unique())
@@ -179,10 +213,15 @@ def _chosen(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[st
 def _victims(
     inputs: Mapping[str, Any], options: Mapping[str, Any], name: str, swept: bool, condition: str | None = None
 ) -> tuple[Experiment, pd.DataFrame, pd.DataFrame]:
-    """Return an experiment, the victims of one condition, and their rows of the attack.
+    """Return an experiment, the victims of one condition (see `_condition`), and their rows of the attack."""
+    experiment, victims = _condition(inputs, options, name, swept, condition)
+    return experiment, victims, attack_rows(inputs["robustness"], experiment, options)
 
-    The condition is the one that is named, or the only one with a sweep axis (or poisons).
-    """
+
+def _condition(
+    inputs: Mapping[str, Any], options: Mapping[str, Any], name: str, swept: bool, condition: str | None = None
+) -> tuple[Experiment, pd.DataFrame]:
+    """Return an experiment and the victims of one condition: the one that is named, or the only one with a sweep axis (or poisons)."""
     conditions, victims = (inputs[table][inputs[table]["experiment"] == name] for table in ("conditions", "victims"))
     own = conditions[conditions["axis_value"].notna() if swept else conditions["strategy"] != "none"]
     own = own if condition is None else own[own["condition"] == condition]
@@ -193,8 +232,12 @@ def _victims(
         )
     facts = {key: own[key].iloc[0] for key in FACTS}
     experiment = Experiment(name, facts, direction(name, facts, options.get("class_names")))
-    robustness = attack_rows(inputs["robustness"], experiment, options)
-    return experiment, victims[victims["condition"] == found[0]], robustness
+    return experiment, victims[victims["condition"] == found[0]]
+
+
+def _at_first_value(victims: pd.DataFrame) -> pd.DataFrame:
+    """The victims at the lowest value of their sweep axis, all of them without one."""
+    return victims[victims["axis_value"].isna() | (victims["axis_value"] == victims["axis_value"].min())]
 
 
 def _draw(panel: Axes, line: _Line, column: str) -> list[Estimate]:

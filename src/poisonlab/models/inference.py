@@ -37,10 +37,15 @@ def to_float(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def logits(model: nn.Module, images: Tensor) -> Tensor:
+    """Logits [n, classes] of images [n, …] (uint8 or float), in float32 and evaluation mode."""
+    model.eval()
+    return torch.cat([model(to_float(batch)) for batch in images.split(INFERENCE_BATCH)])
+
+
 def predict(model: nn.Module, images: Tensor) -> Tensor:
     """Predicted classes [n] of images [n, …] (uint8 or float), in float32 and evaluation mode."""
-    model.eval()
-    return torch.cat([model(to_float(batch)).argmax(1) for batch in images.split(INFERENCE_BATCH)])
+    return logits(model, images).argmax(1)
 
 
 def rebuild(

@@ -8,6 +8,7 @@ import itertools
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,10 +23,14 @@ class MLP(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map inputs [n, …] to logits [n, num_classes]."""
-        hidden = inputs.flatten(1)
+        hidden = self.encode(inputs.flatten(1))
         for layer in self.layers[:-1]:
             hidden = F.relu(layer(hidden))
         return self.layers[-1](hidden)
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """What the first layer is shown of inputs [..., features]; here the inputs themselves."""
+        return inputs
 
 
 class DeepMLP(MLP):
@@ -33,6 +38,51 @@ class DeepMLP(MLP):
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__(input_shape, num_classes, hidden=(128, 128, 128))
+
+
+def hash_bits(inputs: Tensor, bits: int, modulus: int) -> Tensor:
+    """Hash every number x to the `bits` binary digits of ⌊x · 2^bits⌋ mod `modulus`, highest first (thesis, Listing A.1).
+
+    Args:
+        inputs: [..., features], rounded to float32. bits: such that 2^bits > modulus, its P.
+
+    Returns:
+        [..., features · bits] of 0 and 1, in the type of the inputs. It has no gradient.
+    """
+    remainders = torch.floor(inputs.detach().float() * 2**bits).long() % modulus
+    places = torch.arange(bits - 1, -1, -1, device=inputs.device)
+    return ((remainders[..., None] >> places) & 1).flatten(-2).to(inputs.dtype)
+
+
+class HashedMLP(MLP):
+    """MLP that is shown the hash of its inputs instead of them, so that near points look unlike each other (thesis, Appendix A).
+
+    Its gradient with respect to the inputs is 0: attacks that follow a gradient leave them as they are.
+    """
+
+    bits, modulus = 10, 941  # P is the listing's, which asks for any BITS with 2^BITS > P: the least
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__((math.prod(input_shape) * self.bits,), num_classes)
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Hash inputs [..., features]."""
+        return hash_bits(inputs, self.bits, self.modulus)
+
+
+class NormalisedMLP(nn.Module):
+    """MLP with batch normalisation before each ReLU (thesis, Appendix A). While it trains, a batch needs two points or more."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int, hidden: tuple[int, ...] = (64, 64)) -> None:
+        super().__init__()
+        widths = [math.prod(input_shape), *hidden]
+        # The normalisation takes any constant away again: no bias before it.
+        blocks = [[nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.ReLU()] for a, b in itertools.pairwise(widths)]
+        self.layers = nn.Sequential(*itertools.chain(*blocks), nn.Linear(widths[-1], num_classes))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map inputs [n, …] to logits [n, num_classes]."""
+        return self.layers(inputs.flatten(1))
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,21 @@ class Request:
     axis_value: float | None
     generator: np.random.Generator
 
+    def pool(self) -> np.ndarray:
+        """Positions of the training points of the source class, [pool] int64.
+
+        Raises:
+            InputError: the budget exceeds them.
+        """
+        pool = self.flip.pool(self.dataset)
+        check_budget(self.flip.budget, pool, f"class {self.flip.source} in '{self.dataset.name}'")
+        return pool
+
+    def relabel(self, index: np.ndarray) -> Poison:
+        """The poison that gives these training points, [m] positions, the target label."""
+        labels = np.full(len(index), self.flip.target, dtype=np.int64)
+        return Poison(self.dataset.num_classes, relabel_index=index.astype(np.int64), relabel_label=labels)
+
 
 @dataclass(frozen=True)
 class Strategy:
@@ -66,8 +81,8 @@ class Strategy:
 
     Attributes:
         craft: the function, Request → Poison.
-        needs: artefacts that the pipeline hands it: "buckets" (columns index, steps, bucket), "features" (what a clean proxy's last layer
-            gets of every training point, [n, features]).
+        needs: artefacts that the pipeline hands it: "buckets" (columns index, steps, bucket), "features" and "logits" (what a clean
+            proxy's last layer gets and gives of every training point, [n, features] and [n, classes]).
         parameters: name → default value; anything else in the configuration is an error.
         axis: name of its sweep axis, if it has one.
         deterministic: the same poison for every draw.
@@ -148,16 +163,25 @@ def find(name: str) -> Strategy:
     return entry
 
 
+def check_budget(budget: int, pool: np.ndarray, what: str) -> None:
+    """Refuse a budget that exceeds the pool; `what` names it.
+
+    Raises:
+        InputError: it does.
+    """
+    if budget > len(pool):
+        raise InputError(
+            f"poison budget {budget} exceeds the {len(pool)} points of {what}; lower flip.budget to at most {len(pool)}"
+        )
+
+
 def choose(pool: np.ndarray, budget: int, generator: np.random.Generator, what: str) -> np.ndarray:
     """Draw `budget` different positions from `pool`, sorted.
 
     Raises:
         InputError: the budget exceeds the pool; `what` names the pool.
     """
-    if budget > len(pool):
-        raise InputError(
-            f"poison budget {budget} exceeds the {len(pool)} points of {what}; lower flip.budget to at most {len(pool)}"
-        )
+    check_budget(budget, pool, what)
     return np.sort(generator.choice(pool, size=budget, replace=False))
 
 

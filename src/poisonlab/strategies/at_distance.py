@@ -16,7 +16,8 @@ def at_distance(request: Request) -> Poison:
 
     The sweep axis is r. Only points that are nearer to the mean of their own class than to any other count: the others would not be
     mislabelled, for between Gaussians of one variance the nearest mean is the ground truth. Means are those of the distribution where they
-    are known (toys) and of the training points elsewhere. Images are clipped to their box.
+    are known (toys) and of the training points elsewhere; features of pure noise come from training points of the source class. Images are
+    clipped to their box.
 
     Raises:
         InputError: no such point can be found.
@@ -30,7 +31,11 @@ def at_distance(request: Request) -> Poison:
         distances = np.linalg.norm(points[:, None] - means, axis=2)  # [points, classes]
         found.extend(points[distances.argmin(axis=1) == flip.source])
         if len(found) >= flip.budget:
-            images = _as_training_images(np.array(found[: flip.budget]), dataset)
+            placed = np.array(found[: flip.budget])
+            if np.prod(dataset.input_shape) > means.shape[1]:
+                noise = dataset.train_float()[generator.choice(flip.pool(dataset), size=flip.budget), means.shape[1] :]
+                placed = np.concatenate([placed, noise], axis=1)
+            images = _as_training_images(placed, dataset)
             return Poison(
                 dataset.num_classes,
                 append_images=images,

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.poison import Poison
 from poisonlab.strategies import Request, strategy
@@ -30,9 +29,9 @@ def class_graph_input(request: Request) -> Poison:
     `select` takes the points of highest degree (greedy, Algorithm 3) or a dominating set (dominating, Algorithm 4, as `variant` fixed or
     printed reads it, see `class_graphs.dominating`); `norm` is the graph's, linf or l2.
     """
-    return _relabel(
-        request, _chosen(request, _pixels(request.dataset), request.parameters["norm"])[: request.flip.budget]
-    )
+    from poisonlab.class_graphs import pixels
+
+    return _first(request, pixels(request.dataset))
 
 
 @strategy(
@@ -48,12 +47,9 @@ def class_graph_pca(request: Request) -> Poison:
 
     Their number, `components`, is a choice: the thesis gives none.
     """
-    from sklearn.decomposition import PCA
+    from poisonlab.class_graphs import low_rank, pixels
 
-    pixels = _pixels(request.dataset)
-    components = min(int(request.parameters["components"]), *pixels.shape)
-    low_rank = PCA(components, svd_solver="covariance_eigh").fit_transform(pixels)
-    return _relabel(request, _chosen(request, low_rank, request.parameters["norm"])[: request.flip.budget])
+    return _first(request, low_rank(pixels(request.dataset), int(request.parameters["components"])))
 
 
 @strategy(
@@ -67,8 +63,7 @@ def class_graph_pca(request: Request) -> Poison:
 )
 def class_graph_features(request: Request) -> Poison:
     """Do as `class_graph_input` does (`select`, `variant`, `norm`) on what the clean proxy's last layer gets to see of each point."""
-    features = request.needs["features"]
-    return _relabel(request, _chosen(request, features, request.parameters["norm"])[: request.flip.budget])
+    return _first(request, request.needs["features"])
 
 
 @strategy(
@@ -87,11 +82,13 @@ def class_graph_both(request: Request) -> Poison:
     Of the points in both lists, those with the smallest sum of places come first. When fewer than b are in both, the lists are doubled, to
     4b, 8b, … points: the thesis does not say what it does then.
     """
+    from poisonlab.class_graphs import pixels
+
     lists = [
         _chosen(request, request.needs["features"], request.parameters["norm"]),
-        _chosen(request, _pixels(request.dataset), "linf"),
+        _chosen(request, pixels(request.dataset), "linf"),
     ]
-    return _relabel(request, intersection(lists[0], lists[1], request.flip.budget))
+    return request.relabel(intersection(lists[0], lists[1], request.flip.budget))
 
 
 def intersection(first: np.ndarray, second: np.ndarray, budget: int) -> np.ndarray:
@@ -107,9 +104,8 @@ def intersection(first: np.ndarray, second: np.ndarray, budget: int) -> np.ndarr
     )
 
 
-def _pixels(dataset: Dataset) -> np.ndarray:
-    """Training points as vectors [n, features] float32."""
-    return dataset.train_float().reshape(len(dataset.train_labels), -1)
+def _first(request: Request, points: np.ndarray) -> Poison:
+    return request.relabel(_chosen(request, points, request.parameters["norm"])[: request.flip.budget])
 
 
 def _chosen(request: Request, points: np.ndarray, norm: str) -> np.ndarray:
@@ -120,7 +116,7 @@ def _chosen(request: Request, points: np.ndarray, norm: str) -> np.ndarray:
     """
     from poisonlab import class_graphs
 
-    parameters, pool = request.parameters, request.flip.pool(request.dataset)
+    parameters, pool = request.parameters, request.pool()
     told = {"select": parameters["select"], "variant": parameters["variant"], "norm": norm}
     allowed = {"select": SELECTIONS, "variant": class_graphs.VARIANTS, "norm": tuple(class_graphs.METRICS)}
     for name, value in told.items():
@@ -129,11 +125,6 @@ def _chosen(request: Request, points: np.ndarray, norm: str) -> np.ndarray:
     density = float(request.axis_value or 0)
     if not 0 < density <= 1:
         raise InputError(f"density {density:g} of a class graph is not in (0, 1]; change the values of the sweep axis")
-    if request.flip.budget > len(pool):
-        raise InputError(
-            f"poison budget {request.flip.budget} exceeds the {len(pool)} points of class {request.flip.source} in "
-            f"'{request.dataset.name}'; lower flip.budget to at most {len(pool)}"
-        )
     own = points[pool]
     graph = class_graphs.class_graph(own, class_graphs.threshold(own, density, norm), norm)
     order = class_graphs.by_degree(graph, len(pool))
@@ -141,11 +132,3 @@ def _chosen(request: Request, points: np.ndarray, norm: str) -> np.ndarray:
         first = class_graphs.dominating(graph, len(pool), parameters["variant"])
         order = np.concatenate([first, order[~np.isin(order, first)]])
     return pool[order]
-
-
-def _relabel(request: Request, index: np.ndarray) -> Poison:
-    return Poison(
-        request.dataset.num_classes,
-        relabel_index=index.astype(np.int64),
-        relabel_label=np.full(len(index), request.flip.target, dtype=np.int64),
-    )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from poisonlab.poison import Poison
-from poisonlab.strategies import Request, choose, strategy
+from poisonlab.strategies import Request, strategy
 
 
 @strategy("none", source="control: the clean victim", deterministic=True)
@@ -15,6 +15,5 @@ def none(request: Request) -> Poison:
 @strategy("random", source="thesis, section 4.3, the baseline of Figure 4.8")
 def random(request: Request) -> Poison:
     """Relabel points of the source class that are drawn uniformly."""
-    flip, dataset = request.flip, request.dataset
-    index = choose(flip.pool(dataset), flip.budget, request.generator, f"class {flip.source} in '{dataset.name}'")
-    return Poison(dataset.num_classes, relabel_index=index, relabel_label=np.full(len(index), flip.target))
+    pool = request.pool()
+    return request.relabel(np.sort(request.generator.choice(pool, size=request.flip.budget, replace=False)))

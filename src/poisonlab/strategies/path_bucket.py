@@ -1,7 +1,5 @@
 """Poisons at a given distance from the boundary, measured by the length of their adversarial path."""
 
-import numpy as np
-
 from poisonlab.errors import InputError
 from poisonlab.poison import Poison
 from poisonlab.strategies import Request, choose, strategy
@@ -25,4 +23,4 @@ def path_bucket(request: Request) -> Poison:
         request.generator,
         f"bucket {request.axis_value:g} of class {flip.source} in '{dataset.name}'",
     )
-    return Poison(dataset.num_classes, relabel_index=index, relabel_label=np.full(len(index), flip.target))
+    return request.relabel(index)

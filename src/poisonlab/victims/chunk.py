@@ -18,7 +18,7 @@ from poisonlab.datasets.dataset import Dataset
 from poisonlab.datasets.toys import redrawn
 from poisonlab.errors import InputError
 from poisonlab.models.inference import predict, rebuild, resolve_device
-from poisonlab.poison import Place, TrainingSet
+from poisonlab.poison import Place, Poison, TrainingSet
 from poisonlab.seeds import seed
 from poisonlab.victims.engines import train
 from poisonlab.victims.recipe import Recipe
@@ -29,11 +29,20 @@ SCALARS = ("epochs", "train_accuracy", "fitted_share", "natural_accuracy")
 Row = dict[str, Any]
 
 
-def victim_key(place: Place, repeat: int) -> str:
-    """Name of a victim in its chunk's file, by the place of its poison."""
+def victim_key(condition: str, place: Place, repeat: int) -> str:
+    """Name of a victim in its chunk's file, by the condition and place of its poison."""
     draw, axis_value = place
     axis = "" if axis_value is None else f"_axis-{axis_value}"
-    return f"draw-{draw}{axis}_repeat-{repeat}"
+    return f"{condition}_draw-{draw}{axis}_repeat-{repeat}"
+
+
+def crafted(poison_files: Mapping[str, str | Path]) -> list[tuple[str, Poison, Place]]:
+    """Condition, poison and place of everything that was crafted for a chunk: condition → file of its poisons."""
+    return [
+        (condition, poison, place)
+        for condition, file in poison_files.items()
+        for poison, place in zip(*poisons.load(file), strict=True)
+    ]
 
 
 def identity(training_set: TrainingSet, dataset_digest: str, settings: Mapping[str, Any]) -> str:
@@ -45,10 +54,10 @@ def identity(training_set: TrainingSet, dataset_digest: str, settings: Mapping[s
     return content.hexdigest()
 
 
-def _known_victims(folder: Path, wanted: Mapping[str, str]) -> dict[str, tuple[dict[str, np.ndarray], Row]]:
-    """Victims that other chunks of the condition, or a killed run of this one, have already trained with the same identity."""
+def _known_victims(experiment: Path, wanted: Mapping[str, str]) -> dict[str, tuple[dict[str, np.ndarray], Row]]:
+    """Victims that other chunks of the experiment, or a killed run of this one, have already trained with the same identity."""
     known: dict[str, tuple[dict[str, np.ndarray], Row]] = {}
-    for file in sorted(folder.glob("*.safetensors*")):
+    for file in sorted(experiment.glob("*/*.safetensors*")):
         try:
             tensors, metadata = storage.read_tensors(file)
         except InputError:
@@ -76,7 +85,7 @@ def _save(victims: Mapping[str, tuple[dict[str, np.ndarray], Row]], path: Path) 
 
 def train_chunk(
     dataset: Dataset,
-    poison_file: str | Path,
+    poison_files: Mapping[str, str | Path],
     output: str | Path,
     columns: Row,
     repeats: Sequence[int],
@@ -94,15 +103,17 @@ def train_chunk(
     overlaps an older chunk's takes the victims from it instead of training them again.
 
     Args:
-        columns: study, experiment and condition of every row.
+        poison_files: condition → file of its poisons; all of them have the same draws.
+        output: `<folder of the experiment>/<conditions>/<chunk>`.
+        columns: study and experiment of every row.
         code_version: of the trainer; a victim of another version is not reused.
         redraw: options of the toy whose training set each draw draws anew, see `datasets.toys.redrawn`.
     """
     where = resolve_device(device)
     output = Path(output)
-    crafted, places = poisons.load(poison_file)
-    drawn = {draw: redrawn(dataset, redraw, draw) for draw, _ in places}
-    training_sets = [poisons.apply(poison, drawn[draw]) for poison, (draw, _) in zip(crafted, places, strict=True)]
+    pieces = crafted(poison_files)
+    drawn = {draw: redrawn(dataset, redraw, draw) for draw in sorted({place[0] for _, _, place in pieces})}
+    training_sets = [poisons.apply(poison, drawn[place[0]]) for _, poison, place in pieces]
     settings = {
         "model": model,
         "recipe": dict(recipe),
@@ -111,17 +122,20 @@ def train_chunk(
         "code": code_version,
     }
     identities = [
-        identity(training_set, drawn[draw].digest, settings)
-        for training_set, (draw, _) in zip(training_sets, places, strict=True)
+        identity(training_set, drawn[place[0]].digest, settings)
+        for training_set, (_, _, place) in zip(training_sets, pieces, strict=True)
     ]
-    position_of = {victim_key(place, repeat): n for n, place in enumerate(places) for repeat in repeats}
-    victims = _known_victims(output.parent, {key: identities[position] for key, position in position_of.items()})
+    position_of = {
+        victim_key(condition, place, repeat): n for n, (condition, _, place) in enumerate(pieces) for repeat in repeats
+    }
+    wanted = {key: identities[position] for key, position in position_of.items()}
+    victims = _known_victims(output.parent.parent, wanted)
     checkpoint = output.with_name(f"{output.name}.unfinished")
     jobs = [
         VictimJob(key, training_set, seed("victim", repeat=repeat))
-        for place, training_set in zip(places, training_sets, strict=True)
+        for (condition, _, place), training_set in zip(pieces, training_sets, strict=True)
         for repeat in repeats
-        if (key := victim_key(place, repeat)) not in victims
+        if (key := victim_key(condition, place, repeat)) not in victims
     ]
     test_labels = torch.from_numpy(dataset.test_labels).to(where)
     test_images = torch.from_numpy(dataset.test_images).to(where)
@@ -133,7 +147,7 @@ def train_chunk(
     for job, victim in train(jobs, model, Recipe(**recipe), precision, where, with_count):
         network = rebuild(model, dataset.input_shape, job.training_set.num_classes, victim.parameters, where)
         row = {
-            "identity": identities[position_of[job.key]],
+            "identity": wanted[job.key],
             "epochs": victim.epochs,
             "train_accuracy": victim.train_accuracy,
             "fitted_share": victim.fitted_share,
@@ -146,30 +160,30 @@ def train_chunk(
     _save({key: victims[key] for key in position_of}, output)
     checkpoint.unlink(missing_ok=True)
     rows = []
-    for place, repeat in itertools.product(places, repeats):
-        scalars = victims[victim_key(place, repeat)][1]
+    for (condition, _, place), repeat in itertools.product(pieces, repeats):
+        scalars = victims[victim_key(condition, place, repeat)][1]
         rows.append(
-            {**_identifying(columns, place, repeat), **{name: scalars[name] for name in SCALARS}}
+            {**_identifying(columns, condition, place, repeat), **{name: scalars[name] for name in SCALARS}}
             | {"memorised": scalars["train_accuracy"] == 1.0}
         )
     return pd.DataFrame(rows)
 
 
-def _identifying(columns: Row, place: Place, repeat: int) -> Row:
-    return {**columns, "draw": place[0], "axis_value": place[1], "repeat": repeat}
+def _identifying(columns: Row, condition: str, place: Place, repeat: int) -> Row:
+    return {**columns, "condition": condition, "draw": place[0], "axis_value": place[1], "repeat": repeat}
 
 
 def load_chunk(
-    path: str | Path, poison_file: str | Path, columns: Row, repeats: Sequence[int]
+    path: str | Path, poison_files: Mapping[str, str | Path], columns: Row, repeats: Sequence[int]
 ) -> list[tuple[Row, int, dict[str, np.ndarray]]]:
-    """Read a chunk back: for every victim its identifying columns, its number of classes and its parameters."""
+    """Read a chunk, or some of its conditions: for every victim its identifying columns, its number of classes and its parameters."""
     parameters = _by_victim(storage.read_tensors(path)[0])
     return [
         (
-            _identifying(columns, place, repeat),
+            _identifying(columns, condition, place, repeat),
             poison.num_classes,
-            parameters[victim_key(place, repeat)],
+            parameters[victim_key(condition, place, repeat)],
         )
-        for poison, place in zip(*poisons.load(poison_file), strict=True)
+        for condition, poison, place in crafted(poison_files)
         for repeat in repeats
     ]

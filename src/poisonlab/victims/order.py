@@ -3,13 +3,13 @@
 import numpy as np
 
 
-def epoch_order(seed: int, epoch: int, n: int, batch_size: int = 1) -> np.ndarray:
-    """Return the order of n training points in an epoch: [n] int64, a permutation. A batch of all points has no order: 0 … n − 1.
+def epoch_order(seed: int, epoch: int, n: int, batch_size: int = 1, shuffle: bool = True) -> np.ndarray:
+    """Return the order of n training points in an epoch: [n] int64, a permutation; 0 … n − 1 unshuffled, or where a batch holds all points.
 
     The order sorts an integer hash of (seed, epoch, i) stably, so that it is a pure function of its arguments. The hash is the finaliser of
     SplitMix64 (Steele, Lea & Flood, 2014).
     """
-    if batch_size >= n:
+    if batch_size >= n or not shuffle:
         return np.arange(n)
     with np.errstate(over="ignore"):
         state = np.arange(1, n + 1, dtype=np.uint64) + (

@@ -14,6 +14,7 @@ class Recipe:
         beta2: Adam's second-moment decay.
         warmup: share of all steps over which the rate rises linearly to its peak.
         final: rate at the last step, as a share of the peak (schedule "linear"); 1 is a constant rate.
+        shuffle: a new order of the points in every epoch, instead of the data set's own with the poisons last.
         stop_when_fitted: stop as soon as every training point, poisons included, is classified as its training label.
     """
 
@@ -23,6 +24,7 @@ class Recipe:
     beta2: float = 0.999
     warmup: float = 0.0
     final: float = 1.0
+    shuffle: bool = True
     stop_when_fitted: bool = True
 
     def rate(self, step: int, steps: int) -> float:

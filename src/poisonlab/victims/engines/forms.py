@@ -74,11 +74,11 @@ class FullyConnected:
     """ReLU networks with the backward pass written out: automatic differentiation costs more than the arithmetic of such small nets."""
 
     def __init__(self, model: MLP) -> None:
-        self.pieces = list(_pieces(list(model.layers)))
+        self.encode, self.pieces = model.encode, list(_pieces(list(model.layers)))
 
     def _maps(self, rows: Tensor, inputs: Tensor) -> list[Tensor]:
         """Inputs of every layer, and the logits."""
-        maps = [inputs.flatten(2)]
+        maps = [self.encode(inputs.flatten(2))]
         for piece in self.pieces[:-1]:
             maps.append(_linear(piece, rows, maps[-1]).clamp_min_(0))
         return [*maps, _linear(self.pieces[-1], rows, maps[-1])]

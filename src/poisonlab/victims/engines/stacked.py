@@ -163,7 +163,8 @@ class _Group:
         """Train every victim for one epoch; return how many points each got wrong on the way."""
         size = self.recipe.batch_size
         orders = [
-            epoch_order(job.seed, epoch, self.n, size) for job, epoch in zip(slots.jobs, slots.epochs, strict=True)
+            epoch_order(job.seed, epoch, self.n, size, self.recipe.shuffle)
+            for job, epoch in zip(slots.jobs, slots.epochs, strict=True)
         ]
         order = torch.from_numpy(np.stack(orders)).to(self.device)
         wrong = torch.zeros(len(slots.jobs), dtype=torch.long, device=self.device)

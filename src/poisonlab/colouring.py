@@ -1,0 +1,116 @@
+"""The colouring trick: a net that memorises colours tells which points make their neighbours vulnerable (thesis, section 6.2)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import torch
+from scipy.sparse import csr_array
+from torch import nn
+
+from poisonlab import class_graphs
+from poisonlab.attacks import Attack, attack
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.maps import Map, map_triangle
+from poisonlab.models.inference import predict, rebuild, resolve_device, to_float
+from poisonlab.poison import TrainingSet
+from poisonlab.seeds import seed
+from poisonlab.victims.engines import train
+from poisonlab.victims.recipe import Recipe
+from poisonlab.victims.victim import VictimJob
+
+SHOWN = 3  # points whose surroundings are mapped
+
+
+def colour(graph: csr_array) -> np.ndarray:
+    """Return colours [m], 0 … k − 1, that differ between neighbours and between second neighbours.
+
+    networkx's greedy colouring of the squared graph, points of most neighbours first: valid, and not always with the fewest colours.
+
+    Args:
+        graph: adjacency matrix [m, m].
+    """
+    near = csr_array(graph)
+    squared = csr_array(near + near @ near)
+    squared.setdiag(0)
+    squared.eliminate_zeros()
+    found = nx.greedy_color(nx.from_scipy_sparse_array(squared), strategy="largest_first")
+    return np.array([found[node] for node in range(near.shape[0])], dtype=np.int64)
+
+
+def reached(
+    model: nn.Module,
+    images: torch.Tensor,
+    colours: np.ndarray,
+    graph: csr_array,
+    epsilon: float,
+    box: tuple[float, float] | None,
+) -> np.ndarray:
+    """Number of neighbours [m] of each point from which a targeted attack (PGD, l∞ within ε) reaches the point's colour.
+
+    Args:
+        model: a net of colours; images: [m, …] float.
+    """
+    edges = csr_array(graph).tocoo()
+    # An edge stands in both directions: the attack starts at its column and aims at the colour of its row.
+    points, starts = (torch.from_numpy(side.astype(np.int64)).to(images.device) for side in edges.coords)
+    taught = torch.from_numpy(colours).to(images.device)
+    verdicts = attack(
+        model, images[starts], taught[starts], [epsilon], Attack(norm="linf"), targets=taught[points], box=box
+    )
+    hits = points[verdicts.fooled[0]].cpu().numpy()
+    return np.bincount(hits, minlength=len(images))
+
+
+def score_points(
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    precision: str,
+    device: str,
+    progress: Callable[[str], None] = lambda line: None,
+) -> tuple[pd.DataFrame, Map]:
+    """Colour the graph of a class, let a net memorise the colours, and score every point.
+
+    Args:
+        settings: an entry of `colourings` in the configuration: class, model, density, epsilon.
+
+    Returns:
+        A row for each point of the class: index (in the training set), degree, colour, fitted (the net gives the colour), score
+        (neighbours from which the colour is reached). And maps of the planes through the `SHOWN` best points and two neighbours each, as
+        `maps.map_triangle` returns them, stacked.
+    """
+    where = resolve_device(device)
+    index = np.flatnonzero(dataset.train_labels == settings["class"])
+    points = dataset.train_float()[index]
+    flat = points.reshape(len(points), -1)
+    graph = class_graphs.class_graph(flat, class_graphs.threshold(flat, settings["density"], "linf"), "linf")
+    colours = colour(graph)
+    training_set = TrainingSet(
+        dataset.train_images[index], colours, max(2, int(colours.max()) + 1), np.empty(0, np.int64)
+    )
+    job = VictimJob(f"{training_set.num_classes} colours", training_set, seed("colouring"))
+    ((_, net),) = train([job], settings["model"], Recipe(**recipe), precision, where, progress)
+    model = rebuild(settings["model"], dataset.input_shape, training_set.num_classes, net.parameters, where)
+    images = to_float(torch.from_numpy(points)).to(where)
+    degrees = class_graphs.degrees(graph)
+    table = pd.DataFrame(
+        {
+            "index": index,
+            "degree": degrees,
+            "colour": colours,
+            "fitted": predict(model, images).cpu().numpy() == colours,
+            "score": reached(model, images, colours, graph, settings["epsilon"], dataset.box),
+        }
+    )
+    best = np.lexsort((-degrees, -table["score"].to_numpy()))
+    best = best[degrees[best] >= 2][:SHOWN]
+    maps = []
+    for point in best:
+        row = slice(graph.indptr[point], graph.indptr[point + 1])
+        near = graph.indices[row][np.argsort(((flat[graph.indices[row]] - flat[point]) ** 2).sum(1), kind="stable")]
+        corners = torch.tensor([point, *near[:2]])
+        maps.append(map_triangle(model, images[corners], colours[corners.numpy()]))
+    return table, {name: np.stack([one[name] for one in maps]) for name in maps[0]} if maps else {}

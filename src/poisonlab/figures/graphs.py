@@ -1,0 +1,114 @@
+"""Class graphs: how many neighbours points have, and what a net that memorised their colouring decides between them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from poisonlab.figures import style
+from poisonlab.figures.captions import percent
+
+COLOURS = (style.BLUE, style.GREEN, style.VERMILLION, style.ORANGE)
+NORMS = {"linf": "l∞", "l2": "l2"}
+PALE = 0.45
+
+
+def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw, for each space and density, the share of points that have at least so many neighbours: one line for each class.
+
+    Args:
+        inputs: `degrees`, the table of `class_graphs.degree_table`.
+    """
+    table: pd.DataFrame = inputs["degrees"]
+    spaces, densities = list(table["space"].unique()), sorted(table["density"].unique())
+    figure = Figure(figsize=(style.PAGE, 2.6))
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(1, len(spaces), sharey=True, squeeze=False).ravel()
+    gammas = []
+    for panel, space in zip(panels, spaces, strict=True):
+        own = table[table["space"] == space]
+        norm = NORMS[own["norm"].iloc[0]]
+        for density, colour in zip(densities, COLOURS, strict=False):
+            for _, one in own[own["density"] == density].groupby("label"):
+                panel.plot(one["degree"], 1 - one["quantile"], color=colour, linewidth=0.7, alpha=0.8, gid="class")
+        panel.set_xscale("symlog", linthresh=1)
+        panel.set(title=f"{space}, {norm}", xlabel="neighbours in the class", xlim=(0, None))
+        ranges = own.groupby("density")["gamma"].agg(["min", "max"])
+        gammas.append(f"{space} " + ", ".join(f"{low:.3g}–{high:.3g}" for low, high in ranges.to_numpy()))
+    panels[0].set_ylabel("share of the points with as many")
+    keys = [Line2D([], [], color=c, label=f"{percent(d)} of pairs") for d, c in zip(densities, COLOURS, strict=False)]
+    figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
+    isolated = table[(table["quantile"] == 0.5) & (table["degree"] == 0)]
+    return figure, {
+        "dataset": options.get("dataset", ""),
+        "classes": table["label"].nunique(),
+        "gammas": "; ".join(gammas),
+        "isolated": len(isolated),
+        "graphs": len(table[["space", "label", "density"]].drop_duplicates()),
+    }
+
+
+def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw what a net of colours decides on planes through real points, and the scores that it gives: the thesis's Fig. 6.1.
+
+    Args:
+        inputs: `scores`, the table, and `idea`, the pair (arrays, metadata) of `colouring.score_points`.
+    """
+    scores: pd.DataFrame = inputs["scores"]
+    maps: Mapping[str, np.ndarray] = inputs["idea"][0]
+    told = json.loads(inputs["idea"][1]["settings"])
+    shown = len(maps["classes"]) if maps else 0
+    figure = Figure(figsize=(style.PAGE, 2.35))
+    figure.set_layout_engine("constrained")
+    *planes, histogram = figure.subplots(1, shown + 1, squeeze=False).ravel()
+    for row, panel in enumerate(planes):
+        _plane(panel, {name: array[row] for name, array in maps.items()}, told["epsilon"])
+    if planes:
+        planes[0].set_ylabel("l2 distance")
+    largest = int(scores["score"].max())
+    histogram.hist(scores["score"], bins=np.arange(largest + 2) - 0.5, color=style.BLUE, gid="scores")
+    histogram.set(xlabel="score: neighbours reached", ylabel="points", yscale="log")
+    keys = [
+        Line2D([], [], marker="o", linestyle="none", color=style.BLACK, label="training point"),
+        Line2D([], [], color=style.VERMILLION, label=f"l∞ ball of {told['epsilon']:g}"),
+    ]
+    figure.legend(handles=keys, loc="outside upper center", ncols=2)
+    names = options.get("class_names")
+    edges = int(scores["degree"].sum())
+    return figure, {
+        "dataset": options.get("dataset", ""),
+        "label": names[told["class"]] if names else told["class"],
+        "n": len(scores),
+        "density": percent(told["density"]),
+        "colours": int(scores["colour"].max()) + 1,
+        "fitted": percent(scores["fitted"].mean()),
+        "reached": f"{int(scores['score'].sum())} of {edges}",
+        "some": int((scores["score"] > 0).sum()),
+        "epsilon": f"{told['epsilon']:g}",
+        "shown": shown,
+    }
+
+
+def _plane(panel: Axes, one: Mapping[str, np.ndarray], epsilon: float) -> None:
+    """A plane: regions of the colours in pale tints, the three points, and their l∞ balls."""
+    left, right, bottom, top = one["extent"]
+    seen = np.unique(one["classes"])
+    tints = mpl.colormaps["tab20"](np.arange(len(seen)) % 20)[:, :3]
+    image = (1 - PALE + PALE * tints)[np.searchsorted(seen, one["classes"])]
+    panel.imshow(image, extent=(left, right, bottom, top), origin="lower", interpolation="nearest", gid="map")
+    side = image.shape[0]
+    x, y = np.linspace(left, right, side), np.linspace(bottom, top, side)
+    for distances in one["distances"]:
+        panel.contour(x, y, distances, [epsilon], colors=style.VERMILLION, linewidths=0.9)
+    for label in seen:
+        inside = (one["classes"] == label).astype(float)
+        if 0 < inside.sum() < inside.size:
+            panel.contour(x, y, inside, [0.5], colors=style.BLACK, linewidths=0.5)
+    panel.plot(*one["marks"].T, "o", color=style.BLACK, markersize=3, gid="points")
+    panel.set(aspect="equal", xlabel="l2 distance")
