@@ -15,6 +15,7 @@ PUBLISHED = ("--configfile", "config/published.yaml")
 TARGETS = {"all", "tables", "figures", "scorecard", "pages", "thesis_figures"}  # rules without a job of their own
 ON_GPU = {
     "train_proxy",
+    "score_colouring",
     "train_victims",
     "trace_paths",
     "find_label_issues",

@@ -162,11 +162,82 @@ def one(kind, tables, *, minimum=None, parts=1, dataset="mnist", **options):
     return judge([claim], {place.tables[0]: tables}).iloc[0]
 
 
+def graphs(means, *, random=0.5, sets=3, repeats=8, pairs=2, seed=1, dataset="mnist", sd=SMALL):
+    """Tables of poisons of all classes: conditions with one poison set at each value of their axis, and random ones."""
+    generator = np.random.default_rng(seed)
+    repeat_effect = generator.normal(0, 0.05, repeats)
+    conditions, victims, robustness = [], [], []
+    planned = [("random", "random", [np.nan], random, 8)]
+    planned += [(name, f"class_graph_{name}", np.arange(sets) / 10, mean, 1) for name, mean in means.items()]
+    for name, strategy, values, mean, draws in planned:
+        for value in values:
+            key = {"study": "label_noise", "experiment": "one", "condition": name, "axis_value": value}
+            facts = {"strategy": strategy, "source_class": np.nan, "target_class": np.nan, "dataset": dataset}
+            conditions.append({**key, **facts, "scale": "published", "n_points": np.nan})
+            for draw, repeat in np.ndindex(draws, repeats):
+                victim = {**key, "draw": draw, "repeat": repeat}
+                victims.append({**victim, "fitted_share": 1.0})
+                accuracy = mean + repeat_effect[repeat] + generator.normal(0, sd)
+                for pair in range(pairs):  # the classes differ; their mean is what counts
+                    attack = {
+                        "attack": "pgd_next",
+                        "goal": "targeted",
+                        "attack_source": pair,
+                        "attack_target": pair + 1,
+                    }
+                    level = accuracy + 0.1 * (pair - (pairs - 1) / 2)
+                    robustness.append({**victim, **attack, "epsilon": 0.1, "adversarial_accuracy": level})
+    frames = (pd.DataFrame(rows) for rows in (conditions, victims, robustness))
+    return dict(zip(("conditions", "victims", "robustness"), frames, strict=True))
+
+
 def unfit(tables, chosen):
     """The tables with victims chosen by a condition on their rows fitting half of their poisons."""
     victims = tables["victims"].copy()
     victims.loc[chosen(victims), "fitted_share"] = 0.5
     return {**tables, "victims": victims}
+
+
+# ----------------------------------------------------------------------------------------- strategies beside random points
+
+
+def against(kind, means, names=("a", "b"), **others):
+    return (
+        one(kind, graphs(means, **others), minimum={"random": (8, 8)}, conditions=list(names))
+        if kind == "weaker_than_random"
+        else one(kind, graphs(means, **others), minimum={"random": (8, 8)}, conditions=list(names), margin=0.1)
+    )
+
+
+def test_weaker_than_random_are_strategies_that_all_leave_victims_more_robust():
+    row = against("weaker_than_random", {"a": 0.7, "b": 0.6})
+    assert (row["verdict"], round(row["measured"], 1)) == ("reproduced", 0.1)
+    assert "b − random" in row["test"]
+    assert against("weaker_than_random", {"a": 0.7, "b": 0.5})["verdict"] == "inconclusive"
+    row = against("weaker_than_random", {"a": 0.7, "b": 0.4})
+    assert (row["verdict"], round(row["measured"], 1)) == ("refuted", -0.1)
+    # One set of points could be lucky: a single value of the axis gives no verdict.
+    assert against("weaker_than_random", {"a": 0.7, "b": 0.7}, sets=1)["verdict"] == "inconclusive"
+
+
+def test_like_random_are_strategies_that_all_stay_within_the_margin():
+    assert against("like_random", {"a": 0.53, "b": 0.47})["verdict"] == "reproduced"
+    row = against("like_random", {"a": 0.5, "b": 0.7})
+    assert (row["verdict"], round(row["measured"], 1)) == ("refuted", 0.2)
+    assert against("like_random", {"a": 0.5, "b": 0.6})["verdict"] == "inconclusive"
+    assert against("like_random", {"a": 0.5, "b": 0.5}, sets=1)["verdict"] == "inconclusive"
+
+
+def test_poisons_of_all_classes_are_judged_by_the_mean_over_the_targeted_attacks():
+    tables = graphs({"a": 0.7}, pairs=3, sd=0)
+    lopsided = tables["robustness"]["attack_source"] == 0
+    tables["robustness"].loc[lopsided & (tables["robustness"]["condition"] == "a"), "adversarial_accuracy"] += 0.3
+    row = one("weaker_than_random", tables, minimum={"random": (8, 8)}, conditions=["a"])
+    assert row["measured"] == pytest.approx(0.2 + 0.3 / 3)
+    twice = tables["robustness"].assign(attack="another")
+    tables["robustness"] = pd.concat([tables["robustness"], twice], ignore_index=True)
+    with pytest.raises(InputError, match="has more than one value of 'adversarial_accuracy'"):
+        one("weaker_than_random", tables, minimum={"random": (8, 8)}, conditions=["a"])
 
 
 # --------------------------------------------------------------------------------------------------------- registration
@@ -177,7 +248,7 @@ def test_the_registered_claims_are_those_of_the_path_study_with_one_row_for_each
     assert list(frame.columns) == COLUMNS
     assert frame.groupby("claim").size().to_dict() == {
         1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 2, 7: 2, 8: 3, 9: 3, 10: 1, 11: 2, 12: 6, 13: 1, 14: 1, 15: 3, 16: 2,
-        17: 4, 18: 1, 22: 1, 41: 3, 42: 1, 45: 6, 46: 4, 101: 2,
+        17: 4, 18: 1, 19: 1, 20: 1, 21: 1, 22: 1, 23: 3, 41: 3, 42: 1, 45: 6, 46: 4, 47: 3, 101: 2,
     }  # fmt: skip
     assert set(frame["verdict"]) == {"not run"}
 
@@ -189,6 +260,11 @@ def registered_toy(name):
         return toy([0.5 + k / 20] * 6, dataset="toy_nn", draws=40, repeats=1, seed=k)
     if name.startswith("16"):
         return toy(VALLEY, dataset="toy16")
+    if name.startswith("2_"):
+        quick = name in ("2_hashed", "2_noise", "2_unshuffled")
+        flat = toy(dataset="toy2", epochs=[50 if quick else 900] * 6, seed=len(name))
+        flat["victims"]["memorised"] = name != "2_plain"
+        return flat
     # by growing μ: higher, and less apart for the two targets
     place, level, apart = {"64_near": ("toy64_near", 0.6, 0.2), "64_far": ("toy64_far", 0.998, 0.01)}.get(
         name.rpartition("_")[0], ("toy64", 0.8, 0.1)
@@ -209,6 +285,10 @@ def test_registered_sizes_can_reach_a_verdict_on_a_clear_case():
                 tables[key] = survey()
             elif "/toy" in key or "/soft" in key:
                 tables[key] = registered_toy(key.partition("/")[2].removeprefix("toy"))
+            elif key.endswith("_graphs"):
+                tables[key] = graphs({"input_greedy": 0.7, "input": 0.65, "pca": 0.5, "features": 0.52, "both": 0.49})
+            elif key.endswith("_colours"):
+                tables[key] = graphs({"colouring": 0.7}, pairs=1)
             elif key.endswith(("_next", "_new")):
                 level = 0.36 if key.endswith("next") else 0.45
                 tables[key] = experiment(random=level, repeats=16, pair=(0, 1), seed=len(key))
@@ -676,6 +756,28 @@ def test_early_stopping_counts_victims_that_did_not_fit_and_the_other_toys_do_no
     assert of_toys("higher_at_the_mean", early, full)["verdict"] == "reproduced"
     assert of_toys("higher_at_the_mean", full, early)["verdict"] == "refuted"
     assert of_toys("higher_curve", early, full)["verdict"] == "inconclusive"
+
+
+def test_fewer_epochs_to_memorise_count_whatever_was_fitted():
+    quick, slow = toy(epochs=(20,) * 6), toy(epochs=(90,) * 6, fitted=0.0, seed=2)
+    row = of_toys("sooner_memorised", quick, slow)
+    assert (row["verdict"], round(row["measured"])) == ("reproduced", 70)
+    assert row["test"].startswith("toy1 − toy0 at r = 0")
+    assert of_toys("sooner_memorised", slow, quick)["verdict"] == "refuted"
+    assert of_toys("sooner_memorised", quick, toy(epochs=(20,) * 6, seed=2))["verdict"] == "inconclusive"
+
+
+def test_the_share_that_memorises_is_in_a_range_outside_or_undecided():
+    def share(of_ten: int) -> str:
+        tables = toy(fitted=0.0)
+        at_the_mean = tables["victims"]["axis_value"] == 0
+        one_in_ten = np.arange(len(tables["victims"])) % 10
+        tables["victims"]["memorised"] = (one_in_ten < of_ten) | ~at_the_mean
+        return of_toys("memorised_between", tables, low=0.8, high=1)["verdict"]
+
+    assert share(10) == "reproduced"
+    assert share(1) == "refuted"
+    assert share(8) == "inconclusive"
 
 
 def test_every_point_of_every_curve_has_to_be_above_the_bound():

@@ -52,7 +52,7 @@ def _above(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[list[Tested]
     return tests, Side(holds, float(np.max([test.p for test in tests])))
 
 
-def _larger(pairs: Sequence[tuple[np.ndarray, np.ndarray]], words: Sequence[str], data: Data) -> Evidence:
+def larger(pairs: Sequence[tuple[np.ndarray, np.ndarray]], words: Sequence[str], data: Data) -> Evidence:
     """Evidence that every first grid is above its second. Against it speaks one that is below, corrected for their number."""
     tests, supports = _above(pairs)
     reverse = [paired_difference(b, a, 1 - (1 - CONFIDENCE) / len(pairs), "greater") for a, b in pairs]
@@ -119,7 +119,7 @@ def rising_curves(data: Data, options: Mapping[str, Any]) -> Evidence:
     curves = [_over_curve(one) for one in _all(data)]
     pairs = list(zip(curves[1:], curves[:-1], strict=True))
     names = [one.name.rpartition("/")[2] for one in data.experiments]
-    return _larger(pairs, [f"{b} − {a}" for a, b in itertools.pairwise(names)], data)
+    return larger(pairs, [f"{b} − {a}" for a, b in itertools.pairwise(names)], data)
 
 
 def rising_over_samples(data: Data, options: Mapping[str, Any]) -> Evidence:
@@ -151,28 +151,28 @@ def growing_difference(data: Data, options: Mapping[str, Any]) -> Evidence:
     curves = [_over_curve(one) for one in _all(data)]
     differences = [a - b for a, b in zip(curves[0::2], curves[1::2], strict=True)]
     pairs = list(zip(differences[1:], differences[:-1], strict=True))
-    return _larger(pairs, [f"pair {n + 2} − pair {n + 1}" for n in range(len(pairs))], data)
+    return larger(pairs, [f"pair {n + 2} − pair {n + 1}" for n in range(len(pairs))], data)
 
 
 def higher_curve(data: Data, options: Mapping[str, Any]) -> Evidence:
     """The mean of the first experiment's whole curve is above that of the second's."""
     first, second = _all(data)
     names = [one.name.rpartition("/")[2] for one in (first, second)]
-    return _larger([(_over_curve(first), _over_curve(second))], [" − ".join(names)], data)
+    return larger([(_over_curve(first), _over_curve(second))], [" − ".join(names)], data)
 
 
 def higher_at_the_mean(data: Data, options: Mapping[str, Any]) -> Evidence:
     """With poisons at the means, the first experiment's value is above the second's. Victims count whatever they fitted."""
     first, second = (one.grids(PLACED, first=True, fitted=False)[0] for one in _all(data))
     names = [one.name.rpartition("/")[2] for one in data.experiments]
-    return _larger([(first, second)], [f"{' − '.join(names)} at r = 0"], data)
+    return larger([(first, second)], [f"{' − '.join(names)} at r = 0"], data)
 
 
 def sooner_memorised(data: Data, options: Mapping[str, Any]) -> Evidence:
     """With poisons at the means, the first experiment's victims take fewer epochs than the second's, up to the limit."""
     first, second = (one.grids(PLACED, "epochs", first=True, fitted=False)[0] for one in _all(data))
     names = [one.name.rpartition("/")[2] for one in data.experiments]
-    return _larger([(second, first)], [f"{' − '.join(reversed(names))} at r = 0"], data)
+    return larger([(second, first)], [f"{' − '.join(reversed(names))} at r = 0"], data)
 
 
 def memorised_between(data: Data, options: Mapping[str, Any]) -> Evidence:

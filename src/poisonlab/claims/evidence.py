@@ -37,9 +37,10 @@ class Experiment:
     used: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def conditions(self, strategy: str) -> pd.DataFrame:
-        """Rows of the one condition with this strategy, in the order of its axis."""
+        """Rows of the one condition with this strategy, or else of this name, in the order of its axis."""
         table = self.tables["conditions"]
         rows = table[table["strategy"] == strategy]
+        rows = table[table["condition"] == strategy] if rows.empty else rows
         if rows.empty:
             raise NotRun(f"{self.name} has no condition of strategy '{strategy}'")
         if len(names := rows["condition"].unique()) > 1:
@@ -60,7 +61,8 @@ class Experiment:
         """[draws, repeats] of `column`, one for each value of the condition's axis, or for its `first` value only.
 
         Adversarial accuracy is that of `attack`, targeted from and to the classes `pair` (default: those of the poison); where the poisons
-        are of more than one pair of classes, that of the untargeted attack. `fitted` leaves out victims that do not fit their poisons.
+        are of more than one pair of classes, that of the untargeted attack, or, where there is none, the mean over the targeted ones from
+        each class to its next. `fitted` leaves out victims that do not fit their poisons.
         """
         rows = self.conditions(strategy)
         matrices = []
@@ -70,7 +72,8 @@ class Experiment:
                 source, target = pair or (row["source_class"], row["target_class"])
                 attacked = _of(self.tables["robustness"], row)
                 if np.isnan([source, target]).any():
-                    wanted, meant = attacked["goal"] == "untargeted", "untargeted attack"
+                    goal = "untargeted" if (attacked["goal"] == "untargeted").any() else "targeted"
+                    wanted, meant = attacked["goal"] == goal, f"{goal} attack"
                 else:
                     wanted, meant = (
                         (attacked["goal"] == "targeted") & (attacked["attack"] == attack),
@@ -80,6 +83,9 @@ class Experiment:
                 attacked = attacked[wanted & np.isclose(attacked["epsilon"].astype(float), self.epsilon)]
                 if attacked.empty:
                     raise NotRun(f"{self.name} has no {meant} at ε = {self.epsilon} of '{row['condition']}'")
+                if np.isnan([source, target]).any():
+                    # Over the pairs of classes; two attacks stay two rows, which no grid takes.
+                    attacked = attacked.groupby(["attack", "draw", "repeat"])[[column]].mean().reset_index()
                 own = own.merge(attacked[["draw", "repeat", column]], on=["draw", "repeat"], how="left")
             # without poisons there is nothing to fit
             fits = (own["fitted_share"] >= self.fitted) | (strategy == "none" or not fitted)

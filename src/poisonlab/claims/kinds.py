@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from poisonlab.claims import curves
+from poisonlab.claims.curves import larger
 from poisonlab.claims.evidence import (
     CONFIDENCE,
     LEVEL,
@@ -134,6 +135,39 @@ def nearest_bucket_against_random(data: Data, options: Mapping[str, Any]) -> Evi
         Side(shown.low > 0 and enough(shown), shown.p),
         Side(high < options["margin"] and not shown.low > 0 and enough(shown)),
         plan_size((near, random), (len(near), len(random)), max(abs(shown.value), options["margin"] / 2), data),
+    )
+
+
+def _against_random(data: Data, names: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Grids of conditions, each beside that of random points. The values of a condition's axis stand among its draws, as other points."""
+    random = data.experiment.grids("random")[0]
+    return [(np.concatenate(data.experiment.grids(name)), random) for name in names]
+
+
+def weaker_than_random(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """Adversarial accuracy is higher than with random points in each of the conditions, at the mean over their axis."""
+    names = options["conditions"]
+    return larger(_against_random(data, names), [f"{name} − random" for name in names], data)
+
+
+def like_random(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """Each of the conditions differs from random points by less than a margin, at the mean over its axis: two one-sided tests each."""
+    names, margin = options["conditions"], options["margin"]
+    pairs = _against_random(data, names)
+
+    def differences(confidence: float) -> list[Tested]:
+        return [paired_difference(own, random, confidence) for own, random in pairs]
+
+    shown, outside = differences(CONFIDENCE), differences(1 - 2 * LEVEL / data.parts / len(names))
+    inside = differences(1 - 2 * LEVEL / data.parts)
+    largest = max(range(len(shown)), key=lambda n: abs(shown[n].value))
+    return Evidence.of(
+        shown[largest],
+        f"largest of {len(names)} differences from random, {names[largest]}; "
+        f"{100 - 200 * LEVEL / data.parts:g} % intervals against ±{margin:g}",
+        Side(all(-margin < one.low and one.high < margin and enough(one) for one in inside)),
+        Side(any((one.low > margin or one.high < -margin) and enough(one) for one in outside)),
+        "more draws and repeats",
     )
 
 
@@ -435,6 +469,8 @@ KINDS = {
         Kind(lowest_bucket, {"among": str, "margin": _NUMBER}, {"path_bucket": list}),
         Kind(nearest_bucket_against_random, {"margin": _NUMBER}, {"path_bucket": list, "random": list}),
         Kind(best_bucket_against_random, {"margin": _NUMBER}, {"path_bucket": list, "random": list}),
+        Kind(weaker_than_random, {"conditions": list}, {"random": list}),
+        Kind(like_random, {"conditions": list, "margin": _NUMBER}, {"random": list}),
         Kind(clean_accuracy, {"attack": str, "source": int, "target": int, "below": _NUMBER}, {"none": list}),
         Kind(near_published, {"value": _NUMBER, "margin": _NUMBER}, {"random": list}),
         Kind(higher_than, {"every_draw": int}, {"random": list}),
