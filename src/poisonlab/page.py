@@ -27,10 +27,13 @@ class Picture:
     caption: str
 
 
-def study_page(study: str, pictures: Sequence[Picture], claims: Sequence[Claim], scorecard: pd.DataFrame) -> str:
+def study_page(
+    study: str, pictures: Sequence[Picture], claims: Sequence[Claim], scorecard: pd.DataFrame, strategies: pd.DataFrame
+) -> str:
     """Write the page: each figure with its caption, and below it the claims that name it as their source.
 
     Args:
+        strategies: columns of `comparison.COLUMNS`, every strategy beside random points.
         scorecard: columns of `claims.COLUMNS`; claims that name no figure of the page come last, in one table.
     """
     lines = [f"# {TITLES[study]}", "", "Written by the pipeline, as are its pictures, captions, numbers and verdicts;"]
@@ -44,6 +47,8 @@ def study_page(study: str, pictures: Sequence[Picture], claims: Sequence[Claim],
         own = [n for n, row in enumerate(rows) if _numbers(_source(row, sources)) & _numbers(picture.published)]
         lines += ["", *_table([rows[n] for n in own], sources), ""] if own else [""]
         shown |= set(own)
+    if len(strategies):
+        lines += ["## Every strategy beside random points", "", *_strategies(strategies), ""]
     if rest := [row for n, row in enumerate(rows) if n not in shown]:
         lines += ["## Claims that belong to none of these figures", "", *_table(rest, sources), ""]
     return "\n".join(lines)
@@ -59,6 +64,24 @@ def _numbers(text: str) -> set[str]:
     """Numbers of the figures that a text names: "Figs. 4.6a and 4.7" is {4.6, 4.7}; the number of a section is none."""
     named = re.findall(r"Figs?\. ([\d., a-z–]*\d[a-z]?)", text)
     return {number for part in named for number in re.findall(r"\d+\.\d+", part)}
+
+
+def _strategies(table: pd.DataFrame) -> list[str]:
+    words = "Difference in adversarial accuracy from random points at the same budget; negative: the victims are easier to attack."
+    lines = [f"{words} Paired by repeat, 95 % intervals, permutation p with Holm's correction within an experiment;"]
+    lines += ["victims that fitted at least 90 % of their poisons count, `fitted` is their share.", ""]
+    lines += [
+        "| experiment | data | budget | strategy | difference | p | n | fitted | against random |",
+        "|---" * 9 + "|",
+    ]
+    for row in table.to_dict("records"):
+        name = row["condition"] if pd.isna(row["value"]) else f"{row['condition']} {row['value']:g}"
+        p = "—" if pd.isna(row["p"]) else f"{row['p']:.2g}"
+        cells = [row["experiment"], row["dataset"], row["budget"], name]
+        cells += [interval_text(row["difference"], row["low"], row["high"]), p, row["n"]]
+        cells += [f"{100 * row['fitted']:.0f} %", f"**{row['verdict']}**"]
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return lines
 
 
 def _table(rows: Sequence[Mapping[Any, Any]], sources: Mapping[str, str]) -> list[str]:

@@ -420,6 +420,18 @@ class Plan:
             inputs = {key: files for key, files in there.items() if set(files) >= set(inputs[key]) - {"nets"}}
         return inputs
 
+    def compared(self, study: str) -> dict[str, dict[str, str]]:
+        """Tables of a study's experiments that have random points and another strategy beside them, as `claim_inputs` gives them."""
+        chosen = {}
+        for key, files in self.claim_inputs().items():
+            own, _, name = key.partition("/")
+            if own == study:
+                entries = self.experiment(study, name)["conditions"].values()
+                strategies_ = {entry["strategy"] for entry in entries}
+                if "random" in strategies_ and strategies_ - {"random", "none"}:
+                    chosen[key] = files
+        return chosen
+
     def figure_kind(self, study: str, figure: str) -> FigureKind:
         """Catalogue entry of a figure."""
         return FIGURES[self.figures[study, figure]["kind"]]

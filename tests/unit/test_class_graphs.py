@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from poisonlab.class_graphs import by_degree, class_graph, degrees, dominating, threshold
+from poisonlab.class_graphs import (
+    QUANTILES,
+    by_degree,
+    class_graph,
+    degree_table,
+    degrees,
+    dominating,
+    representations,
+    threshold,
+)
+from poisonlab.datasets import prepare
 from poisonlab.strategies.class_graphs import intersection
 
 both_norms = pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -122,3 +132,30 @@ def test_an_intersection_that_is_too_small_doubles_the_lists():
     # Of 2b = 4 in each list none is in both, nor of 8 or 16; of 32 the places 8 … 31 are, all with the sum 39: the first two positions.
     assert intersection(first, second, 2).tolist() == [8, 9]
     assert intersection(np.array([3, 1, 2, 0]), np.array([1, 3, 0, 2]), 2).tolist() == [1, 3]
+
+
+def test_the_degree_table_holds_the_quantiles_of_a_dense_count_of_each_class():
+    points = np.random.default_rng(0).random((90, 3))
+    labels = np.arange(90) % 3
+    table = degree_table({"here": (points, "linf")}, labels, [0.1, 0.4])
+    assert len(table) == 3 * 2 * len(QUANTILES)
+    for (label, density), one in table.groupby(["label", "density"]):
+        own = dense(points[labels == label], "linf")
+        gamma = one["gamma"].iloc[0]
+        assert gamma == pytest.approx(threshold(points[labels == label], density, "linf"))
+        counts = np.sort((own <= gamma).sum(1) - 1)
+        assert one["degree"].iloc[[0, -1]].tolist() == [counts[0], counts[-1]]
+        assert one["degree"].iloc[20] == counts[14]  # the lower one of the two in the middle of 30
+        assert one["n_points"].eq(30).all()
+
+
+def test_the_spaces_are_pixels_their_principal_components_and_features():
+    digits = prepare("digits", {"source": "digits"})
+    features = np.ones((len(digits.train_labels), 7))
+    spaces = representations(digits, features, 5)
+    assert [(points.shape[1], norm) for points, norm in spaces.values()] == [(64, "linf"), (5, "l2"), (7, "l2")]
+    low = spaces["principal components"][0]
+    # Principal components are uncorrelated, the first of the largest variance.
+    covariance = np.cov(low.T.astype(float))
+    assert np.all(np.diff(np.diag(covariance)) < 0)
+    np.testing.assert_allclose(covariance - np.diag(np.diag(covariance)), 0, atol=1e-4)

@@ -49,6 +49,37 @@ REFUSED = {
         {"label_noise": {"figures": {"theorems": {"bound": "digits"}}}},
         r"figures\.theorems\.bound names 'digits', which is not in simulations",
     ),
+    "graphs of nothing": (
+        {"graphs": {"digits": {"paths": "faces"}}},
+        r"graphs\.digits\.paths names 'faces', which is not in paths",
+    ),
+    "a colouring of a class that is not there": (
+        {"graphs": {"digits": {"colouring": {"class": 11}}}},
+        r"graphs\.digits\.colouring\.class: class 11 is not in 'digits' \(0 … 9\)",
+    ),
+    "colours of nothing": (
+        {"label_noise": {"experiments": {"digits_colours": {"colouring": None}}}},
+        r"digits_colours needs colours; name graphs that have a colouring",
+    ),
+    "colours that do not exist": (
+        {"graphs": {"digits": {"colouring": None}}},
+        r"digits_colours\.colouring: graphs\.digits has no colouring; add graphs\.digits\.colouring",
+    ),
+    "colours of another class": (
+        {"label_noise": {"experiments": {"digits_colours": {"flip": {"source": 3, "target": 4}}}}},
+        r"colouring is of class 5 of 'digits', the flip's source is 3 of 'digits'; choose the same",
+    ),
+    "a figure of colours that do not exist": (
+        {
+            "graphs": {"plain": {"paths": "digits", "densities": [0.1]}},
+            "label_noise": {"figures": {"fig_6_1": {"graphs": "plain"}}},
+        },
+        r"fig_6_1\.graphs: graphs\.plain has no colouring to show",
+    ),
+    "logits of nothing": (
+        {"label_noise": {"experiments": {"digits01_0to1": {"features": None}}}},
+        r"strategy 'loss_threshold' needs logits; name paths whose proxy gives them",
+    ),
     "a share above one": (
         {"simulations": {"balls": {"noise": 1.5}}},
         r"simulations\.balls\.noise is 1\.5, allowed is at most 1",

@@ -40,6 +40,11 @@ rule write_page:
         ],
         scorecard=f"{plan.documents}/scorecard.csv",
         claims=os.path.relpath(ROOT / "config" / "claims.yaml"),
+        compared=lambda w: [
+            file
+            for tables in plan.compared(w.study).values()
+            for file in tables.values()
+        ],
     output:
         f"{plan.documents}/{{study}}.md",
     log:
@@ -49,6 +54,7 @@ rule write_page:
         runtime=10,
     params:
         figures=lambda w: plan.page_figures(w.study),
+        compared=lambda w: plan.compared(w.study),
         version=plan.version("write_page"),
     script:
         "../scripts/write_page.py"

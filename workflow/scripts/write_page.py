@@ -3,7 +3,10 @@ from pathlib import Path
 from poisonlab.jobs import job
 
 with job(snakemake):
+    import pandas as pd
+
     from poisonlab.claims import load_claims
+    from poisonlab.comparison import COLUMNS, compare
     from poisonlab.page import Picture, study_page
     from poisonlab.storage import atomic, read_table
 
@@ -12,6 +15,12 @@ with job(snakemake):
         Picture(**facts, caption=Path(file).read_text())
         for facts, file in zip(snakemake.params.figures, files.captions, strict=True)
     ]
-    page = study_page(study, pictures, load_claims(files.claims), read_table(files.scorecard))
+    experiments = {
+        name: {table: read_table(file) for table, file in tables.items()}
+        for name, tables in snakemake.params.compared.items()
+    }
+    parts = [compare(name, tables) for name, tables in experiments.items()]
+    strategies = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+    page = study_page(study, pictures, load_claims(files.claims), read_table(files.scorecard), strategies)
     with atomic(snakemake.output[0]) as temporary:
         temporary.write_text(page)

@@ -1,0 +1,76 @@
+"""Every strategy beside random points: which of them make victims easier to attack at all."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from poisonlab.claims.evidence import FITTED, LEVEL, Experiment, NotRun
+from poisonlab.statistics import Difference, holm, paired_difference
+
+EPSILON = 0.1  # l∞ radius at which strategies are compared: the thesis's for images
+COLUMNS = [
+    "experiment",
+    "dataset",
+    "budget",
+    "condition",
+    "value",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "n",
+    "fitted",
+    "verdict",
+]
+
+
+def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Compare every poisoned condition of an experiment, at each value of its sweep axis, with its random points.
+
+    Args:
+        tables: conditions, victims and robustness of an experiment that has a condition of strategy "random".
+
+    Returns:
+        Columns `COLUMNS`: difference in adversarial accuracy (negative: the victims are easier to attack than with random points), paired
+        by repeat, with its 95 % interval, permutation p (Holm over the experiment) and n as draws × repeats; share of the victims that
+        fitted 90 % of their poisons, which alone count. The verdict is "stronger" or "weaker" where interval and p agree, else "open".
+    """
+    experiment = Experiment(name, tables, EPSILON, FITTED)
+    conditions = tables["conditions"]
+    (random,) = experiment.grids("random")
+    rows: list[tuple[pd.Series, Difference, float]] = []
+    for condition in conditions.loc[~conditions["strategy"].isin(["none", "random"]), "condition"].unique():
+        try:
+            grids = experiment.grids(condition)
+        except NotRun:
+            continue
+        for (_, row), own in zip(experiment.conditions(condition).iterrows(), grids, strict=True):
+            rows.append((row, paired_difference(own, random), float(np.isfinite(own).mean())))
+    corrected = holm([found.p for _, found, _ in rows])
+    return pd.DataFrame(
+        [
+            {
+                "experiment": name.rpartition("/")[2],
+                "dataset": row["dataset"],
+                "budget": int(row["budget"]),
+                "condition": row["condition"],
+                "value": row["axis_value"],
+                "difference": found.value,
+                "low": found.low,
+                "high": found.high,
+                "p": p,
+                "n": found.n,
+                "fitted": fitted,
+                "verdict": _verdict(found, p),
+            }
+            for (row, found, fitted), p in zip(rows, corrected, strict=True)
+        ],
+        columns=COLUMNS,
+    )
+
+
+def _verdict(found: Difference, p: float) -> str:
+    if not p <= LEVEL:
+        return "open"
+    return "stronger" if found.high < 0 else "weaker" if found.low > 0 else "open"

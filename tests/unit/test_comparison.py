@@ -1,0 +1,61 @@
+"""Strategies beside random points, on tables whose truth is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from poisonlab.comparison import COLUMNS, compare
+
+
+def tables(seed: int = 0) -> dict[str, pd.DataFrame]:
+    """Random points at 0.5; buckets at 0.2, 0.5 and 0.8; one set of points at 0.2; clean victims."""
+    generator = np.random.default_rng(seed)
+    repeat_effect = generator.normal(0, 0.1, 4)
+    planned = [("clean", "none", np.nan, 0.9, 1), ("random", "random", np.nan, 0.5, 8), ("one", "alfa", np.nan, 0.2, 1)]
+    planned += [("bucket", "path_bucket", float(k), mean, 5) for k, mean in enumerate((0.2, 0.5, 0.8))]
+    conditions, victims, robustness = [], [], []
+    for name, strategy, value, mean, draws in planned:
+        key = {"study": "s", "experiment": "e", "condition": name, "axis_value": value}
+        facts = {"strategy": strategy, "source_class": 4, "target_class": 5, "dataset": "mnist", "budget": 10}
+        conditions.append(key | facts)
+        for draw, repeat in np.ndindex(draws, 4):
+            victim = {**key, "draw": draw, "repeat": repeat}
+            victims.append({**victim, "fitted_share": 1.0})
+            attack = {"attack": "pgd", "goal": "targeted", "attack_source": 4, "attack_target": 5, "epsilon": 0.1}
+            level = mean + repeat_effect[repeat] + generator.normal(0, 0.02)
+            robustness.append({**victim, **attack, "adversarial_accuracy": level})
+    frames = (pd.DataFrame(rows) for rows in (conditions, victims, robustness))
+    return dict(zip(("conditions", "victims", "robustness"), frames, strict=True))
+
+
+def test_every_condition_and_value_is_compared_with_random_points():
+    table = compare("label_noise/pair", tables())
+    assert list(table.columns) == COLUMNS
+    assert table["condition"].tolist() == ["one", "bucket", "bucket", "bucket"]
+    assert table["value"].tolist()[1:] == [0, 1, 2]
+    # Noise of 0.02 over 20 and 32 victims, the repeats' own effect of 0.1 cancels.
+    assert table["difference"].tolist() == pytest.approx([-0.3, -0.3, 0, 0.3], abs=0.03)
+    # One set of points could be lucky: among 9 rows its p is 1/9 at best.
+    assert table["verdict"].tolist() == ["open", "stronger", "open", "weaker"]
+    assert table["n"].tolist() == ["1+8 × 4", *["5+8 × 4"] * 3]
+    assert set(table["experiment"]) == {"pair"}
+
+
+def test_victims_that_did_not_fit_their_poisons_do_not_count():
+    data = tables()
+    poor = (
+        (data["victims"]["condition"] == "bucket")
+        & (data["victims"]["axis_value"] == 0)
+        & (data["victims"]["repeat"] == 3)
+    )
+    data["victims"].loc[poor, "fitted_share"] = 0.5
+    row = compare("label_noise/pair", data).iloc[1]
+    assert row["fitted"] == 0.75
+    assert row["n"].endswith("× 3")
+
+
+def test_a_p_is_corrected_over_the_experiment():
+    data = tables()
+    alone = {name: frame[frame["axis_value"].isna() | (frame["axis_value"] == 0)] for name, frame in data.items()}
+    (_, together), (_, apart) = (compare("e", one)["p"].iloc[:2] for one in (data, alone))
+    assert together > apart
