@@ -82,7 +82,7 @@ def test_building_leaves_the_global_generator_where_it_was(name):
 
 @every_model
 def test_every_parameter_and_every_pixel_has_a_gradient(name):
-    hashed = name == "hashed_mlp"  # a hash has no gradient; that it tells inputs apart is tested by its digits
+    hashed = name == "hashed_mlp"  # the gradient of a hash is 0; that it tells inputs apart is tested by its digits
     model = models.build(name, (1, 8, 8), 10, seed=0).train()
     inputs = torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
     labels = torch.arange(32) % 10
@@ -92,7 +92,8 @@ def test_every_parameter_and_every_pixel_has_a_gradient(name):
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.any(), parameter_name
     if hashed:
-        assert inputs.grad is None
+        assert inputs.grad is not None
+        assert not inputs.grad.any()
         return
     assert inputs.grad is not None
     assert (inputs.grad != 0).any(dim=0).all(), "some pixel influences no logit"

@@ -67,7 +67,9 @@ class HashedMLP(MLP):
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Hash inputs [..., features]."""
-        return hash_bits(inputs, self.bits, self.modulus)
+        hashed = hash_bits(inputs, self.bits, self.modulus)
+        # A gradient of 0 is a gradient: attacks ask for one.
+        return hashed + 0 * inputs.repeat_interleave(self.bits, -1) if inputs.requires_grad else hashed
 
 
 class NormalisedMLP(nn.Module):
