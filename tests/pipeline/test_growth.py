@@ -10,8 +10,13 @@ from checkout import EXPERIMENT, SMOKE, Checkout
 
 from poisonlab.storage import read_table, read_tensors
 
-CONDITIONS = ("clean", "random", "bucket")
-TOGETHER = "clean+random+bucket"  # the conditions that have draw 0, in one job
+CONDITIONS = ("clean", "random", "bucket", "alfa", "hard")
+TOGETHER = "+".join(CONDITIONS)  # they have draw 0, in one job
+DRAWN = (
+    "random",
+    "bucket",
+    "hard",
+)  # the others have the same poison in every draw: more of it would be the same victims
 Weights = dict[str, np.ndarray]
 
 
@@ -39,8 +44,7 @@ def trained(stale: dict[str, set[str]]) -> set[str]:
 
 
 def test_more_draws_train_the_victims_of_the_new_draws(grown: Checkout):
-    # `none` has the same poison, nothing, in every draw: more draws of it would be the same victims.
-    new = {"random+bucket/draws-1-1_repeats-0-1"}
+    new = {f"{'+'.join(DRAWN)}/draws-1-1_repeats-0-1"}
     assert trained(grown.stale("--config", "draws=2")) == new
     before = grown.results("victims", "robustness", "poisons", "proxy", "paths")
     done = grown.run("tables", *SMOKE, "--config", "draws=2")
@@ -50,7 +54,7 @@ def test_more_draws_train_the_victims_of_the_new_draws(grown: Checkout):
     made = {name for name in after if name not in before and name.startswith("results/victims/")}
     assert {"/".join(Path(name).with_suffix("").parts[-2:]) for name in made} == new
     old = {(condition, 0, repeat) for condition in CONDITIONS for repeat in (0, 1)}
-    assert victims(grown) == old | {(condition, 1, repeat) for condition in ("random", "bucket") for repeat in (0, 1)}
+    assert victims(grown) == old | {(condition, 1, repeat) for condition in DRAWN for repeat in (0, 1)}
 
 
 def test_more_repeats_train_the_new_repeat_and_take_the_others_as_they_are(grown: Checkout):
@@ -78,13 +82,13 @@ def test_what_is_archived_is_not_trained_again_elsewhere_and_the_rest_is_merged_
     for folder in ("victims", "robustness", "tables"):
         shutil.rmtree(grown.folder / "results" / folder)
     rest = ["--config", "draws=2", "skip_archived=true"]
-    assert trained(grown.stale(*rest)) == {"random+bucket/draws-1-1_repeats-0-1"}
+    assert trained(grown.stale(*rest)) == {f"{'+'.join(DRAWN)}/draws-1-1_repeats-0-1"}
     for target in ("tables", "archive"):
         done = grown.run(target, *SMOKE, *rest)
         assert done.returncode == 0, done.stdout
     one_draw = {(condition, 0, repeat) for condition in CONDITIONS for repeat in (0, 1)}
     archived = read_table(grown.folder / "archive" / EXPERIMENT / "victims.csv.gz")
     assert set(archived[["condition", "draw", "repeat"]].itertuples(index=False, name=None)) == one_draw | {
-        (condition, 1, repeat) for condition in ("random", "bucket") for repeat in (0, 1)
+        (condition, 1, repeat) for condition in DRAWN for repeat in (0, 1)
     }
     assert "train_victims" not in grown.stale(*rest)

@@ -9,7 +9,8 @@ with job(snakemake):
 
     settings, output = snakemake.params.figure, snakemake.output
     # Whatever is none of these is a table.
-    readers = {"extremes": read_tensors, "example": read_tensors, "data": Dataset.load, "poisons": poison.load}
+    readers = {name: read_tensors for name in ("extremes", "example", "idea")}
+    readers |= {"data": Dataset.load, "poisons": poison.load}
     inputs = {}
     for artefact, files in settings["files"].items():
         if artefact in readers:
