@@ -287,9 +287,9 @@ class Plan:
         return values or list(range(self.experiment(study, experiment)["buckets"]["count"]))
 
     def jobs(self, study: str, experiment: str) -> dict[Chunk, list[str]]:
-        """Training jobs of an experiment: ranges of draws × ranges of repeats, with the conditions that have them."""
+        """Training jobs of an experiment: ranges of draws × ranges of repeats, with the conditions that have them, by name."""
         jobs: dict[Chunk, list[str]] = {}
-        for name in self.experiment(study, experiment)["conditions"]:
+        for name in sorted(self.experiment(study, experiment)["conditions"]):
             for chunk in self.chunks(study, experiment, name):
                 jobs.setdefault(chunk, []).append(name)
         return jobs

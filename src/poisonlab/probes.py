@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from poisonlab.active_set import frozen
 from poisonlab.datasets.dataset import Dataset
-from poisonlab.models.inference import INFERENCE_BATCH, predict, rebuild, resolve_device, to_float
+from poisonlab.models.inference import INFERENCE_BATCH, features, predict, rebuild, resolve_device, to_float
 from poisonlab.paths import path_points
 from poisonlab.poison import Poison
 
@@ -18,22 +18,6 @@ Row = dict[str, Any]
 LINE_POINTS = 50  # on the straight line, the poison itself left out
 NEIGHBOURS = 10  # whose features a poison's are compared with
 PROBES = ("line_share", "path_share", "feature_ratio", "lipschitz_mean", "lipschitz_max")
-
-
-def features(model: nn.Module, inputs: Tensor) -> Tensor | None:
-    """What the model's last linear layer gets to see of inputs [n, …], [n, features]; None for a model without one."""
-    linear = [part for part in model.modules() if isinstance(part, nn.Linear)]
-    if not linear:
-        return None
-    seen: list[Tensor] = []
-    hook = linear[-1].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
-    try:
-        with torch.no_grad():
-            for batch in inputs.split(INFERENCE_BATCH):
-                model(batch)
-    finally:
-        hook.remove()
-    return torch.cat(seen)
 
 
 def lipschitz(model: nn.Module, inputs: Tensor) -> Tensor:

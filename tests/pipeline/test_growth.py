@@ -10,12 +10,12 @@ from checkout import EXPERIMENT, SMOKE, Checkout
 
 from poisonlab.storage import read_table, read_tensors
 
-CONDITIONS = ("clean", "random", "bucket", "alfa", "hard")
+CONDITIONS = ("alfa", "bucket", "clean", "hard", "random")
 TOGETHER = "+".join(CONDITIONS)  # they have draw 0, in one job
 DRAWN = (
-    "random",
     "bucket",
     "hard",
+    "random",
 )  # the others have the same poison in every draw: more of it would be the same victims
 Weights = dict[str, np.ndarray]
 

@@ -21,7 +21,7 @@ TRACED = {
 }
 COLOURED = {"score_colouring"}  # trains a net of its own, and attacks it
 TRAINED = {"train_proxy", "find_label_issues", "extract_features", "count_degrees", *COLOURED, *TRACED}
-TOGETHER = "clean+random+bucket+alfa+hard"  # conditions of one job
+TOGETHER = "alfa+bucket+clean+hard+random"  # conditions of one job
 
 
 def figures(files: set[str]) -> set[str]:

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from poisonlab import models
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.models.inference import features
 from poisonlab.paths import path_lengths, path_points
 from poisonlab.poison import Poison
-from poisonlab.probes import LINE_POINTS, Surroundings, features, lipschitz, probe, probe_chunk, share_of
+from poisonlab.probes import LINE_POINTS, Surroundings, lipschitz, probe, probe_chunk, share_of
 from poisonlab.tables import KEY, with_probes
 
 CPU = torch.device("cpu")

@@ -5,8 +5,7 @@ with job(snakemake):
 
     from poisonlab.datasets.dataset import Dataset
     from poisonlab.errors import InputError
-    from poisonlab.models.inference import logits, rebuild, resolve_device, to_float
-    from poisonlab.probes import features
+    from poisonlab.models.inference import features, logits, rebuild, resolve_device, to_float
     from poisonlab.storage import read_tensors, write_tensors
 
     model, device = snakemake.params.model, resolve_device(snakemake.params.device)

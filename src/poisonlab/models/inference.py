@@ -48,6 +48,22 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
     return logits(model, images).argmax(1)
 
 
+def features(model: nn.Module, inputs: Tensor) -> Tensor | None:
+    """What the model's last linear layer gets to see of inputs [n, …], [n, features]; None for a model without one."""
+    linear = [part for part in model.modules() if isinstance(part, nn.Linear)]
+    if not linear:
+        return None
+    seen: list[Tensor] = []
+    hook = linear[-1].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
+    try:
+        with torch.no_grad():
+            for batch in inputs.split(INFERENCE_BATCH):
+                model(batch)
+    finally:
+        hook.remove()
+    return torch.cat(seen)
+
+
 def rebuild(
     name: str, input_shape: tuple[int, ...], num_classes: int, parameters: dict[str, np.ndarray], device: torch.device
 ) -> nn.Module:
