@@ -12,11 +12,8 @@ from poisonlab.storage import read_table, read_tensors
 
 CONDITIONS = ("alfa", "bucket", "clean", "hard", "random")
 TOGETHER = "+".join(CONDITIONS)  # they have draw 0, in one job
-DRAWN = (
-    "bucket",
-    "hard",
-    "random",
-)  # the others have the same poison in every draw: more of it would be the same victims
+# The others have the same poison in every draw: more of it would be the same victims.
+DRAWN = ("bucket", "hard", "random")
 Weights = dict[str, np.ndarray]
 
 
