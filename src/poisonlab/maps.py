@@ -14,6 +14,7 @@ from poisonlab.poison import Poison, apply
 
 PLANE, SLICE = 201, 81  # grid points on a side: choices
 MARGIN = 0.15  # that a map leaves around its marks, as a share of their extent
+NEAR = 10  # training points in the window around a poison
 KINDS = ("training", "poison", "neighbour", "boundary")
 Map = dict[str, np.ndarray]
 
@@ -36,18 +37,26 @@ def map_plane(network: nn.Module, poison: Poison, dataset: Dataset, device: torc
     """Map a victim of two-dimensional data; its marks are its training points.
 
     Returns:
-        `classes` [G, G] uint8, bottom row first; `extent` [4] left, right, bottom, top; `marks` [m, 2]; `labels` [m], the training labels;
-        `kinds` [m], positions in `KINDS`.
+        `classes` [G, G] uint8, bottom row first; `extent` [4] left, right, bottom, top; `near_classes` and `near_extent`, the same of a
+        window around the first poison and its `NEAR` nearest training points; `marks` [m, 2]; `labels` [m], the training labels; `kinds`
+        [m], positions in `KINDS`.
     """
     training_set = apply(poison, dataset)
-    extent, grid = _grid(training_set.images, PLANE)
-    (classes,) = _map([network], torch.from_numpy(grid).float().to(device), PLANE)
+    points = training_set.images
+    first = points[training_set.poisoned[0]] if len(training_set.poisoned) else points[0]
+    around = points[np.argsort(((points - first) ** 2).sum(1), kind="stable")[: NEAR + 1]]
+    (extent, grid), (near_extent, near) = _grid(points, PLANE), _grid(around, PLANE)
+    classes, near_classes = (
+        _map([network], torch.from_numpy(window).float().to(device), PLANE)[0] for window in (grid, near)
+    )
     kinds = np.zeros(len(training_set.labels), dtype=np.int64)
     kinds[training_set.poisoned] = KINDS.index("poison")
     return {
         "classes": classes,
         "extent": extent,
-        "marks": training_set.images,
+        "near_classes": near_classes,
+        "near_extent": near_extent,
+        "marks": points,
         "labels": training_set.labels,
         "kinds": kinds,
     }

@@ -837,6 +837,14 @@ def test_a_decision_map_shows_the_classes_of_the_first_value_or_of_the_one_asked
     (poison, *_) = [artist for artist in by_gid(left, "poisons") if len(artist.get_data()[0])]
     np.testing.assert_array_equal(np.array(poison.get_data()).T, [[0.0, 0.5]])
     assert "its 2 clean training points" in caption
+    (zoomed,) = plane()
+    window = {"near_classes": 1 - zoomed["classes"], "near_extent": zoomed["extent"] / 10}
+    twice, caption = draw("decision_maps", {"maps": [zoomed | window]}, {"experiments": ["a"], "near": True})
+    far, near = twice.axes
+    assert far.get_xlim() == (-2, 2)
+    assert near.get_xlim() == (-0.2, 0.2)
+    assert np.array_equal(by_gid(near, "map")[0].get_array()[0, 0], by_gid(far, "map")[0].get_array()[9, 0])
+    assert caption.endswith("Below: around the first of them.")
     other, _ = draw("decision_maps", {"maps": plane()}, {"experiments": ["a"], "value": 3})
     assert len(np.unique(np.asarray(by_gid(other.axes[0], "map")[0].get_array()).reshape(-1, 3), axis=0)) == 1
     with pytest.raises(InputError, match="'a' has no map at 7"):

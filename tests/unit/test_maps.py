@@ -49,6 +49,19 @@ def test_a_plane_is_mapped_row_by_row_from_below_around_all_training_points():
     assert (found["marks"] < [right, top]).all()
 
 
+def test_the_window_near_a_poison_holds_it_and_its_ten_nearest_training_points():
+    toy = data((2,))
+    poison = Poison(2, append_images=np.array([[0.1, 0.1]], dtype=np.float32), append_labels=np.array([1]))
+    found = map_plane(Halves([1.0, 0.0], 0.15), poison, toy, CPU)
+    grid = grid_of(found["near_extent"], len(found["near_classes"]))
+    np.testing.assert_array_equal(found["near_classes"], grid[..., 0] > 0.15)
+    nearest = np.sort(np.linalg.norm(toy.train_images - 0.1, axis=1))[:10]
+    left, right, bottom, top = found["near_extent"]
+    inside = (found["marks"] > [left, bottom]).all(1) & (found["marks"] < [right, top]).all(1)
+    assert (np.sort(np.linalg.norm(found["marks"][inside] - 0.1, axis=1))[:11] == [0, *nearest]).all()
+    assert right - left < found["extent"][1] - found["extent"][0]
+
+
 def test_a_slice_goes_through_poison_neighbour_and_boundary_at_their_true_distances():
     images = data((1, 3, 4))
     index = np.array([0, 2])

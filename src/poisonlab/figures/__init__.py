@@ -259,12 +259,13 @@ FIGURES: dict[str, FigureKind] = {
             published="Fig. 3.2",
             source="label-noise thesis, chapter 3",
             caption="Classes that the first victim of each experiment gives the points of the plane, with its {n} clean training points "
-            "and its poisons, in the colours of their labels.",
+            "and its poisons, in the colours of their labels.{near}",
             function="poisonlab.figures.maps:decision_maps",
             options={
                 "experiments": "which, left to right",
                 "lines": "experiment → {label}",
                 "value": "value of the sweep axis; default: the first",
+                "near": "whether a second row shows the window around the first poison",
             },
         ),
         FigureKind(

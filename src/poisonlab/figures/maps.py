@@ -35,26 +35,22 @@ def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         InputError: the maps are slices through images, or there is none at the value asked for.
     """
     names = options.get("experiments") or [""] * len(inputs["maps"])
-    figure = Figure(figsize=(style.PAGE, style.PAGE / max(len(names), 3) + 0.35))
+    windows = ("", "near_") if options.get("near") else ("",)
+    figure = Figure(figsize=(style.PAGE, len(windows) * style.PAGE / max(len(names), 3) + 0.35))
     figure.set_layout_engine("constrained")
-    panels = figure.subplots(1, len(names), squeeze=False, sharex=True, sharey=True).ravel()
+    panels = figure.subplots(len(windows), len(names), squeeze=False, sharex="row", sharey="row")
     numbers: set[int] = set()
-    for panel, name, maps in zip(panels, names, inputs["maps"], strict=True):
+    for column, name, maps in zip(panels.T, names, inputs["maps"], strict=True):
         if "clean" in maps:
             raise InputError(f"the maps of '{name}' are slices through images; draw them by the kind slices")
         row = _row(maps, options.get("value"), name)
-        classes, extent = maps["classes"][row], maps["extent"][row]
-        _area(panel, classes, extent, {label: CLASS_COLOURS[label % 4] for label in np.unique(classes)})
-        marks, labels, kinds = maps["marks"][row], maps["labels"][row], maps["kinds"][row]
-        numbers |= set(labels.tolist())
-        for label in np.unique(labels):
-            look: dict[str, Any] = {"color": CLASS_COLOURS[label % 4], "linestyle": "none"}
-            clean, poisoned = (labels == label) & (kinds == 0), (labels == label) & (kinds == KINDS.index("poison"))
-            panel.plot(*marks[clean].T, ".", markersize=4, gid="points", **look)
-            panel.plot(*marks[poisoned].T, "X", markersize=6, markeredgecolor=style.BLACK, gid="poisons", **look)
-        panel.set_title(options.get("lines", {}).get(name, {}).get("label", name), size=style.SMALL)
-        panel.set(aspect="equal", xlabel="$x_1$")
-    panels[0].set_ylabel("$x_2$")
+        for panel, window in zip(column, windows, strict=True):
+            _decisions(panel, maps, row, window)
+        numbers |= set(maps["labels"][row].tolist())
+        column[0].set_title(options.get("lines", {}).get(name, {}).get("label", name), size=style.SMALL)
+        column[-1].set_xlabel("$x_1$")
+    for panel in panels[:, 0]:
+        panel.set_ylabel("$x_2$")
     keys = [
         Line2D([], [], marker=".", color=CLASS_COLOURS[n % 4], linestyle="none", label=f"class {n}")
         for n in sorted(numbers)
@@ -63,7 +59,23 @@ def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         Line2D([], [], marker="X", color="white", markeredgecolor=style.BLACK, linestyle="none", label="poison")
     )
     figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
-    return figure, {"n": int((inputs["maps"][0]["kinds"][0] == 0).sum())}
+    near = " Below: around the first of them." if options.get("near") else ""
+    return figure, {"n": int((inputs["maps"][0]["kinds"][0] == 0).sum()), "near": near}
+
+
+def _decisions(panel: Axes, maps: Mapping[str, np.ndarray], row: int, window: str) -> None:
+    """One map of a plane, or of its window around a poison ("near_"), with the training points."""
+    classes, extent = maps[f"{window}classes"][row], maps[f"{window}extent"][row]
+    _area(panel, classes, extent, {label: CLASS_COLOURS[label % 4] for label in np.unique(classes)})
+    marks, labels, kinds = maps["marks"][row], maps["labels"][row], maps["kinds"][row]
+    for label in np.unique(labels):
+        look: dict[str, Any] = {"color": CLASS_COLOURS[label % 4], "linestyle": "none"}
+        clean, poisoned = (labels == label) & (kinds == 0), (labels == label) & (kinds == KINDS.index("poison"))
+        panel.plot(
+            *marks[clean].T, ".", markersize=4, markeredgecolor="white", markeredgewidth=0.3, gid="points", **look
+        )
+        panel.plot(*marks[poisoned].T, "X", markersize=5, markeredgecolor=style.BLACK, gid="poisons", **look)
+    panel.set(aspect="equal", xlim=extent[:2], ylim=extent[2:])
 
 
 def slices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
