@@ -115,7 +115,7 @@ def test_paths_that_come_out_the_same_make_nothing_stale(finished: Checkout, tmp
     [
         ({"attacks": {"pgd": {"epsilon": [0.3]}}}, EVALUATED),
         ({"paths": {"digits01": {"issues_among": 5}}}, {"summarise_paths", *DRAWN}),
-        ({"recipes": {"digits": {"epochs": 7}}}, TRAINED),
+        ({"recipes": {"digits01": {"epochs": 7}}}, TRAINED),
     ],
 )
 def test_a_change_of_the_configuration_reruns_what_depends_on_it(
