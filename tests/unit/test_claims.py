@@ -202,11 +202,8 @@ def unfit(tables, chosen):
 
 
 def against(kind, means, names=("a", "b"), **others):
-    return (
-        one(kind, graphs(means, **others), minimum={"random": (8, 8)}, conditions=list(names))
-        if kind == "weaker_than_random"
-        else one(kind, graphs(means, **others), minimum={"random": (8, 8)}, conditions=list(names), margin=0.1)
-    )
+    margin = {"margin": 0.1} if kind == "like_random" else {}
+    return one(kind, graphs(means, **others), minimum={"random": (8, 8)}, conditions=list(names), **margin)
 
 
 def test_weaker_than_random_are_strategies_that_all_leave_victims_more_robust():
