@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from poisonlab.models.pooling import pooled_convolution
+
 
 class MLP(nn.Module):
     """Fully connected ReLU network; for the toy studies (thesis, section 4.1) and vectors in general."""
@@ -127,8 +129,7 @@ class ConvolutionalNet(nn.Module):
         """Map images [n, channels, height, width] to logits [n, num_classes]."""
         maps = inputs
         for stage, convolution in zip(self.stages, self.convolutions, strict=True):
-            maps = convolution(maps)
-            maps = F.relu(F.max_pool2d(maps, stage.pool) if stage.pool > 1 else maps)
+            maps = pooled_convolution(convolution, maps, stage.pool) if stage.pool > 1 else F.relu(convolution(maps))
         features = maps.permute(0, 2, 3, 1).flatten(1)
         for layer in self.layers[:-1]:
             features = F.relu(layer(features))

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from poisonlab.models.pooling import Rounded, pooled_convolution, pooled_relu
+
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 # The products that autocast computes in bfloat16, as far as networks use them.
@@ -34,18 +36,6 @@ def computes_bfloat16(device: torch.device) -> bool:
     return device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-class _Rounded(torch.autograd.Function):
-    """Rounds to bfloat16, the gradient on its way back, too; stays in float32."""
-
-    @staticmethod
-    def forward(context: Any, values: Tensor) -> Tensor:
-        return values.bfloat16().float()
-
-    @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:
-        return gradient.bfloat16().float()
-
-
 class RoundedProducts(TorchFunctionMode):
     """Rounds the operands and the results of products to bfloat16 and multiplies in float32.
 
@@ -57,6 +47,11 @@ class RoundedProducts(TorchFunctionMode):
     ) -> Any:
         """Compute `func`, rounded if it is a product."""
         kwargs = kwargs or {}
+        if func is pooled_convolution:
+            convolution, inputs, size = args
+            parameters = _round(convolution.weight), _round(convolution.bias)
+            maps = F.conv2d(_round(inputs), *parameters, convolution.stride, convolution.padding)
+            return pooled_relu(maps, size, rounds=True)
         if func not in PRODUCTS:
             return func(*args, **kwargs)
         args = tuple(_round(value) for value in args)
@@ -64,4 +59,4 @@ class RoundedProducts(TorchFunctionMode):
 
 
 def _round(value: Any) -> Any:
-    return _Rounded.apply(value) if isinstance(value, Tensor) and value.dtype == torch.float32 else value
+    return Rounded.apply(value) if isinstance(value, Tensor) and value.dtype == torch.float32 else value
