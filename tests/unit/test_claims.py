@@ -400,6 +400,29 @@ def test_recipes_are_equivalent_within_the_margin_different_beyond_it_and_open_b
     assert against(0.0, missing=True)["verdict"] == "not run"
 
 
+def test_a_recipe_takes_so_many_times_fewer_epochs_whatever_was_fitted():
+    def against(slow: float, quick: float = 13.0) -> pd.Series:
+        place = Place(("label_noise/fast", "label_noise/plain"), "mnist", 0.1)
+        claim = Claim(
+            102, "label_noise", "", "", "", "", "times_fewer_epochs", {"times": 2}, {}, (Part("only", place, None),)
+        )
+        tables = {}
+        for name, epochs in (("fast", quick), ("plain", slow)):
+            tables[f"label_noise/{name}"] = found = experiment(random=0.5)
+            random = found["victims"]["condition"] == "random"
+            spread = np.random.default_rng(len(name)).normal(epochs, 0.5, random.sum())
+            found["victims"].loc[random, ["epochs", "fitted_share"]] = np.column_stack(
+                [spread, np.full(random.sum(), 0.5)]
+            )
+        return judge([claim], tables).iloc[0]
+
+    row = against(40)
+    assert (row["verdict"], round(row["measured"])) == ("reproduced", 14)
+    assert row["test"].startswith("epochs of plain − 2 × those of fast")
+    assert against(20)["verdict"] == "refuted"
+    assert against(26)["verdict"] == "inconclusive"
+
+
 def test_one_victim_at_the_bound_refutes_a_claim_about_every_victim():
     tables = experiment()
     assert one("lowest_natural_accuracy", tables, above=0.99)["verdict"] == "reproduced"

@@ -313,6 +313,17 @@ def equivalent_recipes(data: Data, options: Mapping[str, Any]) -> Evidence:
     )
 
 
+def times_fewer_epochs(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """With random poisons, the second experiment's victims take more than `times` the epochs of the first's, up to their limit."""
+    if data.missing:
+        raise NotRun(f"no tables of {', '.join(data.missing)}")
+    first, second = (one.grids("random", "epochs", fitted=False)[0] for one in data.experiments)
+    repeats, times = min(first.shape[1], second.shape[1]), options["times"]
+    quick, slow = (one.name.rpartition("/")[2] for one in data.experiments)
+    pair = (second[:, :repeats], times * first[:, :repeats])
+    return curves.larger([pair], [f"epochs of {slow} − {times:g} × those of {quick}"], data)
+
+
 # --------------------------------------------------------------------------------------------------------- kinds: surveys
 
 
@@ -488,6 +499,7 @@ KINDS = {
         Kind(curves.memorised_between, {"low": _NUMBER, "high": _NUMBER}, _PLACED),
         Kind(curves.curve_above, {"column": str, "above": _NUMBER}, _PLACED),
         Kind(equivalent_recipes, {"column": str, "margin": _NUMBER}, {"random": list}),
+        Kind(times_fewer_epochs, {"times": _NUMBER}, {"random": list}),
         Kind(ordered_medians, {"classes": list}, {"proxies": int, "points": int}, survey=True),
         Kind(paths_at_most, {"class": int, "steps": int}, {"proxies": int, "points": int}, survey=True),
         Kind(
