@@ -290,7 +290,7 @@ def test_registered_sizes_can_reach_a_verdict_on_a_clear_case():
             elif key.endswith("_colours"):
                 tables[key] = graphs({"colouring": 0.7}, pairs=1)
             elif key == "label_noise/mnist_plain":
-                tables[key] = experiment(draws=2, repeats=2, random_draws=2, seed=len(name), epochs=40)
+                tables[key] = experiment(random_draws=4, seed=len(name), epochs=40)
             elif key.endswith(("_next", "_new")):
                 level = 0.36 if key.endswith("next") else 0.45
                 tables[key] = experiment(random=level, repeats=16, pair=(0, 1), seed=len(key))
