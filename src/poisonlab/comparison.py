@@ -1,5 +1,6 @@
 """Every strategy beside random points: which of them make victims easier to attack at all."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -34,7 +35,8 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Returns:
         Columns `COLUMNS`: difference in adversarial accuracy (negative: the victims are easier to attack than with random points), paired
         by repeat, with its 95 % interval, permutation p (Holm over the experiment) and n as draws × repeats; share of the victims that
-        fitted 90 % of their poisons, which alone count. The verdict is "stronger" or "weaker" where interval and p agree, else "open".
+        fitted 90 % of their poisons, which alone count. The verdict is "stronger" or "weaker" where interval and p agree, else "open"; it
+        is "too few draws" where even the clearest effect could not reach the level: a permutation of so few draws, corrected.
     """
     experiment = Experiment(name, tables, EPSILON, FITTED)
     conditions = tables["conditions"]
@@ -62,7 +64,7 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 "p": p,
                 "n": found.n,
                 "fitted": fitted,
-                "verdict": _verdict(found, p),
+                "verdict": _verdict(found, p, len(rows)),
             }
             for (row, found, fitted), p in zip(rows, corrected, strict=True)
         ],
@@ -70,7 +72,7 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     )
 
 
-def _verdict(found: Difference, p: float) -> str:
-    if not p <= LEVEL:
-        return "open"
-    return "stronger" if found.high < 0 else "weaker" if found.low > 0 else "open"
+def _verdict(found: Difference, p: float, comparisons: int) -> str:
+    if p <= LEVEL and (found.high < 0 or found.low > 0):
+        return "stronger" if found.high < 0 else "weaker"
+    return "too few draws" if comparisons / math.comb(sum(found.draws), found.draws[0]) > LEVEL else "open"

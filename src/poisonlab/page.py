@@ -69,7 +69,13 @@ def _numbers(text: str) -> set[str]:
 def _strategies(table: pd.DataFrame) -> list[str]:
     words = "Difference in adversarial accuracy from random points at the same budget; negative: the victims are easier to attack."
     lines = [f"{words} Paired by repeat, 95 % intervals, permutation p with Holm's correction within an experiment;"]
-    lines += ["victims that fitted at least 90 % of their poisons count, `fitted` is their share.", ""]
+    lines += [
+        "victims that fitted at least 90 % of their poisons count, `fitted` is their share. *Too few draws*: so few that p, which permutes"
+    ]
+    lines += [
+        "them, could not fall to 0.05 whatever the difference, as for the single set of points of a deterministic strategy.",
+        "",
+    ]
     lines += [
         "| experiment | data | budget | strategy | difference | p | n | fitted | against random |",
         "|---" * 9 + "|",

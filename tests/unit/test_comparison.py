@@ -36,7 +36,7 @@ def test_every_condition_and_value_is_compared_with_random_points():
     # Noise of 0.02 over 20 and 32 victims, the repeats' own effect of 0.1 cancels.
     assert table["difference"].tolist() == pytest.approx([-0.3, -0.3, 0, 0.3], abs=0.03)
     # One set of points could be lucky: among 9 rows its p is 1/9 at best.
-    assert table["verdict"].tolist() == ["open", "stronger", "open", "weaker"]
+    assert table["verdict"].tolist() == ["too few draws", "stronger", "open", "weaker"]
     assert table["n"].tolist() == ["1+8 × 4", *["5+8 × 4"] * 3]
     assert set(table["experiment"]) == {"pair"}
 
