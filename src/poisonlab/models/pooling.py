@@ -20,7 +20,7 @@ LEAST = (
 
 
 def pooled_convolution(convolution: nn.Module, inputs: Tensor, size: int) -> Tensor:
-    """Convolution, max pooling over windows of `size`, ReLU; as torch's functions, modes of torch may take it over."""
+    """Convolution, max pooling over windows of `size`, ReLU. A mode may take it over, as it may torch's own functions."""
     if has_torch_function_unary(inputs):
         return handle_torch_function(pooled_convolution, (inputs,), convolution, inputs, size)
     return pooled_relu(convolution(inputs), size)
@@ -31,6 +31,9 @@ def pooled_relu(maps: Tensor, size: int, rounds: bool = False) -> Tensor:
 
     Args:
         rounds: round the maps to bfloat16 before, and the gradient on its way back; the type stays float32.
+
+    Returns:
+        [n, channels, height // size, width // size]. Not a number may come out as 0.
     """
     swept = (
         size == 2
