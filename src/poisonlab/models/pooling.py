@@ -14,9 +14,8 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 # Floating-point numbers in the integers of their bits: positive ones have the same order, negative ones are negative.
 BITS = {torch.float32: torch.int32, torch.bfloat16: torch.int16}
-LEAST = (
-    4096  # values of an image's maps; with fewer, the compiler takes longer to import (a second a job) than it saves
-)
+# Values of an image's maps. With fewer, importing the compiler and loading its kernels, a second or more in every job, takes longer than it saves.
+LEAST = 4096
 
 
 def pooled_convolution(convolution: nn.Module, inputs: Tensor, size: int) -> Tensor:
