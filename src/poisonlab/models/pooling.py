@@ -14,7 +14,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 # Floating-point numbers in the integers of their bits: positive ones have the same order, negative ones are negative.
 BITS = {torch.float32: torch.int32, torch.bfloat16: torch.int16}
-# Values of an image's maps. With fewer, importing the compiler and loading its kernels, a second or more in every job, takes longer than it saves.
+# Values of an image's maps. With fewer, importing the compiler and loading its kernels takes longer than it saves: a second or more a job.
 LEAST = 4096
 
 
