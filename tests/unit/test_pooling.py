@@ -2,10 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from poisonlab.models import pooling
 from poisonlab.models.pooling import Rounded, pooled_convolution, pooled_relu
 from poisonlab.victims.precision import RoundedProducts
 
@@ -68,29 +66,87 @@ def test_windows_of_another_size_and_batches_of_vmap_are_pooled_by_torch():
     assert torch.equal(together[1], 2 * together[0])
 
 
-def test_rounded_products_round_a_pooled_convolution_once(monkeypatch: pytest.MonkeyPatch):
-    torch.manual_seed(0)
-    convolution, inputs = nn.Conv2d(4, 16, 3, padding=1).to(memory_format=torch.channels_last), drawn((2, 4, 18, 18))  # type: ignore[call-overload]
-    rounded = []
-    monkeypatch.setattr(pooling, "_PooledReLU", _Listening(rounded, pooling._PooledReLU))
+def convolution(inputs: torch.Tensor, outputs: int = 16, side: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    weight = torch.randn((outputs, inputs.shape[1], side, side), generator=generator) / (side * inputs.shape[1] ** 0.5)
+    bias = torch.randn(outputs, generator=generator)
+    return weight.contiguous(memory_format=torch.channels_last).requires_grad_(), bias.requires_grad_()
+
+
+def in_torch(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, padding: int) -> torch.Tensor:
+    return F.relu(F.max_pool2d(F.conv2d(inputs, weight, bias, padding=padding), 2))
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "side", "padding"),
+    [
+        ((5, 1, 28, 28), 16, 3, 1),
+        ((4, 16, 14, 14), 32, 3, 1),
+        ((2, 8, 19, 22), 24, 5, 2),  # an odd side: the last row and column are in no window
+        ((2, 32, 20, 19), 17, 4, 0),
+    ],
+)
+def test_gradients_of_a_pooled_convolution_are_those_of_float64(shape, outputs, side, padding):
+    inputs = drawn(shape)
+    weight, bias = convolution(inputs, outputs, side)
+    found = pooled_convolution(inputs, weight, bias, padding, 2)
+    assert "_PooledConvolution" in type(found.grad_fn).__name__
+    torch.testing.assert_close(found, in_torch(inputs, weight, bias, padding))
+    slope = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
+    exact = [tensor.detach().double().requires_grad_() for tensor in (inputs, weight, bias)]
+    expected = torch.autograd.grad(in_torch(*exact, padding), exact, slope.double())
+    for gradient, reference in zip(torch.autograd.grad(found, (inputs, weight, bias), slope), expected, strict=True):
+        # Sums of up to a thousand terms in float32; a single place taken for another is off by a thousand times as much.
+        torch.testing.assert_close(gradient.double(), reference, rtol=0, atol=1e-5 * float(reference.abs().max()))
+
+
+@pytest.mark.parametrize("asked", [(0,), (1,), (2,), (1, 2)])
+def test_a_gradient_may_be_asked_for_alone(asked):
+    inputs = drawn()
+    parameters = (inputs, *convolution(inputs))
+    few = [tensor if i in asked else tensor.detach() for i, tensor in enumerate(parameters)]
+    wanted = [parameters[i] for i in asked]
+    found = torch.autograd.grad(pooled_convolution(*few, 1, 2).square().sum(), wanted)
+    expected = torch.autograd.grad(pooled_convolution(*parameters, 1, 2).square().sum(), wanted)
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        drawn(dtype=torch.float64),
+        drawn((2, 3, 32, 32)),  # three colours
+        drawn((2, 16, 8, 8)),  # too small to be worth the compiler's import
+    ],
+)
+def test_other_convolutions_are_those_of_torch(inputs):
+    weight, bias = (tensor.detach().to(inputs.dtype) for tensor in convolution(inputs))
+    found = pooled_convolution(inputs, weight, bias, 1, 2)
+    assert "_PooledConvolution" not in type(found.grad_fn).__name__
+    assert torch.equal(found, in_torch(inputs, weight, bias, 1))
+
+
+def test_autocast_and_vmap_have_their_own_convolutions():
+    inputs = drawn()
+    weight, bias = convolution(inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert pooled_convolution(inputs, weight, bias, 1, 2).dtype == torch.bfloat16
+    together = torch.func.vmap(lambda row: pooled_convolution(inputs, row, bias, 1, 2))(torch.stack([weight, weight]))
+    torch.testing.assert_close(together[1], pooled_convolution(inputs, weight, bias, 1, 2))
+
+
+def test_rounded_products_round_a_pooled_convolution_once():
+    inputs = drawn((2, 16, 18, 18))
+    weight, bias = convolution(inputs)
     with RoundedProducts():
-        found = pooled_convolution(convolution, inputs, 2)
-        expected = F.relu(F.max_pool2d(F.conv2d(inputs, convolution.weight, convolution.bias, padding=1), 2))
-    assert rounded == [True]
+        found = pooled_convolution(inputs, weight, bias, 1, 2)
+        expected = in_torch(inputs, weight, bias, 1)
     assert torch.equal(found, expected)
     assert torch.equal(found, found.bfloat16().float())
-    of = (inputs, convolution.weight, convolution.bias)
+    of = (inputs, weight, bias)
     gradients = [torch.autograd.grad(pooled.square().sum(), of) for pooled in (found, expected)]
     for one, other in zip(*gradients, strict=True):
-        assert torch.equal(one, other)
-
-
-class _Listening:
-    """A function of autograd that notes whether it is asked to round."""
-
-    def __init__(self, heard: list[bool], function: type[torch.autograd.Function]) -> None:
-        self.heard, self.function = heard, function
-
-    def apply(self, maps: torch.Tensor, rounds: bool) -> torch.Tensor:
-        self.heard.append(rounds)
-        return self.function.apply(maps, rounds)
+        assert torch.equal(one, one.bfloat16().float())
+        # The sums' order may round a number to its neighbour in bfloat16, 2⁻⁷ away.
+        torch.testing.assert_close(one, other, rtol=2**-7, atol=1e-4 * float(other.abs().max()))
+        assert (one != other).float().mean() < 0.05

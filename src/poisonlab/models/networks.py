@@ -91,7 +91,7 @@ class NormalisedMLP(nn.Module):
 
 @dataclass(frozen=True)
 class _Convolution:
-    """A convolution with a square kernel, and the pooling after it."""
+    """A convolution with a square kernel, and the pooling after it; one that is pooled has stride 1."""
 
     channels: int
     kernel: int
@@ -129,7 +129,11 @@ class ConvolutionalNet(nn.Module):
         """Map images [n, channels, height, width] to logits [n, num_classes]."""
         maps = inputs
         for stage, convolution in zip(self.stages, self.convolutions, strict=True):
-            maps = pooled_convolution(convolution, maps, stage.pool) if stage.pool > 1 else F.relu(convolution(maps))
+            if stage.pool > 1:
+                weight, bias = convolution.parameters()
+                maps = pooled_convolution(maps, weight, bias, stage.padding, stage.pool)
+            else:
+                maps = F.relu(convolution(maps))
         features = maps.permute(0, 2, 3, 1).flatten(1)
         for layer in self.layers[:-1]:
             features = F.relu(layer(features))

@@ -1,11 +1,26 @@
-"""The sweeps over memory behind `poisonlab.models.pooling`, on the bits of floating-point numbers; compiled when they are first used."""
+"""The sweeps over memory behind `poisonlab.models.pooling`, compiled when they are first used.
+
+Pooling works on the bits of floating-point numbers: bfloat16 is no type of numpy, and integers are compared faster.
+"""
+
+import functools
+from collections.abc import Callable
 
 import numba
 import numpy as np
+from numba.extending import intrinsic
 
 # The kernels are written such that a processor takes many channels at once: no branches, and integers no wider than the numbers.
 _kernel = numba.njit(cache=True)
 _part = numba.njit(inline="always")
+
+
+@intrinsic
+def _bits(_, value):
+    def code(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+    return numba.int32(numba.float32), code
 
 
 @_part
@@ -24,36 +39,76 @@ def _place(a, b, c, highest, zero):
     )
 
 
-@_kernel
-def pool(maps, pooled, places):
-    """Write the highest of 2 × 2 maps [n, height, width, channels], at least 0, and which of the four it is."""
-    zero = maps.dtype.type(0)
-    for n in range(pooled.shape[0]):
-        for y in range(pooled.shape[1]):
-            for x in range(pooled.shape[2]):
-                a, b = maps[n, 2 * y, 2 * x], maps[n, 2 * y, 2 * x + 1]
-                c, d = maps[n, 2 * y + 1, 2 * x], maps[n, 2 * y + 1, 2 * x + 1]
-                values, place = pooled[n, y, x], places[n, y, x]
-                for k in range(pooled.shape[3]):
-                    e, f, g, h = a[k], b[k], c[k], d[k]
-                    values[k] = highest = max(max(max(e, f), max(g, h)), zero)
-                    place[k] = _place(e, f, g, highest, zero)
+@functools.cache
+def pool(rounds: bool) -> Callable[..., None]:
+    """Compile a function that pools maps and notes where each value comes from.
+
+    Args:
+        rounds: round the maps to bfloat16 before, which are float32.
+
+    Returns:
+        A function of (maps [n, height, width, channels], pooled, places).
+    """
+
+    @_kernel
+    def write(maps, pooled, places):
+        zero = maps.dtype.type(0)
+        for n in range(pooled.shape[0]):
+            for y in range(pooled.shape[1]):
+                for x in range(pooled.shape[2]):
+                    a, b = maps[n, 2 * y, 2 * x], maps[n, 2 * y, 2 * x + 1]
+                    c, d = maps[n, 2 * y + 1, 2 * x], maps[n, 2 * y + 1, 2 * x + 1]
+                    values, place = pooled[n, y, x], places[n, y, x]
+                    for k in range(pooled.shape[3]):
+                        e, f, g, h = a[k], b[k], c[k], d[k]
+                        if rounds:
+                            e, f, g, h = _rounded(e), _rounded(f), _rounded(g), _rounded(h)
+                        values[k] = highest = max(max(max(e, f), max(g, h)), zero)
+                        place[k] = _place(e, f, g, highest, zero)
+
+    return write
 
 
-@_kernel
-def pool_rounded(maps, pooled, places):
-    """`pool` of float32 maps rounded to bfloat16."""
-    zero = np.int32(0)
-    for n in range(pooled.shape[0]):
-        for y in range(pooled.shape[1]):
-            for x in range(pooled.shape[2]):
-                a, b = maps[n, 2 * y, 2 * x], maps[n, 2 * y, 2 * x + 1]
-                c, d = maps[n, 2 * y + 1, 2 * x], maps[n, 2 * y + 1, 2 * x + 1]
-                values, place = pooled[n, y, x], places[n, y, x]
-                for k in range(pooled.shape[3]):
-                    e, f, g, h = _rounded(a[k]), _rounded(b[k]), _rounded(c[k]), _rounded(d[k])
-                    values[k] = highest = max(max(max(e, f), max(g, h)), zero)
-                    place[k] = _place(e, f, g, highest, zero)
+@functools.cache
+def convolve(rounds: bool) -> Callable[..., None]:
+    """Compile `pool` of the maps of a 3 × 3 convolution of images with one channel, which are never written to memory.
+
+    Returns:
+        A function of (padded images [n, height, width], weights [9, outputs] and bias [outputs] in float32, pooled, places).
+    """
+
+    @numba.njit(cache=True, fastmath={"contract"})
+    def write(images, weights, bias, pooled, places):
+        zero = np.int32(0)
+        for n in range(pooled.shape[0]):
+            for y in range(pooled.shape[1]):
+                for x in range(pooled.shape[2]):
+                    i = 2 * x
+                    row = images[n, 2 * y]
+                    a0, a1, a2, a3 = row[i], row[i + 1], row[i + 2], row[i + 3]
+                    row = images[n, 2 * y + 1]
+                    b0, b1, b2, b3 = row[i], row[i + 1], row[i + 2], row[i + 3]
+                    row = images[n, 2 * y + 2]
+                    c0, c1, c2, c3 = row[i], row[i + 1], row[i + 2], row[i + 3]
+                    row = images[n, 2 * y + 3]
+                    d0, d1, d2, d3 = row[i], row[i + 1], row[i + 2], row[i + 3]
+                    values, place = pooled[n, y, x], places[n, y, x]
+                    for k in range(pooled.shape[3]):
+                        o = bias[k]
+                        r, s, t = weights[0, k], weights[1, k], weights[2, k]
+                        u, v, w = weights[3, k], weights[4, k], weights[5, k]
+                        p, q, z = weights[6, k], weights[7, k], weights[8, k]
+                        e = o + a0 * r + a1 * s + a2 * t + b0 * u + b1 * v + b2 * w + c0 * p + c1 * q + c2 * z
+                        f = o + a1 * r + a2 * s + a3 * t + b1 * u + b2 * v + b3 * w + c1 * p + c2 * q + c3 * z
+                        g = o + b0 * r + b1 * s + b2 * t + c0 * u + c1 * v + c2 * w + d0 * p + d1 * q + d2 * z
+                        h = o + b1 * r + b2 * s + b3 * t + c1 * u + c2 * v + c3 * w + d1 * p + d2 * q + d3 * z
+                        e, f, g, h = _bits(e), _bits(f), _bits(g), _bits(h)  # type: ignore[call-arg]
+                        if rounds:
+                            e, f, g, h = _rounded(e), _rounded(f), _rounded(g), _rounded(h)
+                        values[k] = highest = max(max(max(e, f), max(g, h)), zero)
+                        place[k] = _place(e, f, g, highest, zero)
+
+    return write
 
 
 @_kernel
@@ -74,3 +129,46 @@ def spread(gradient, places, maps):
     # The last row and column of maps with an odd side are in no window.
     maps[:, 2 * height :] = zero
     maps[:, :, 2 * width :] = zero
+
+
+@functools.cache
+def convolution_gradient(side: int, channels: int, of_weights: bool) -> Callable[..., None]:
+    """Compile the gradient of a convolution that is pooled over 2 × 2 places and rectified, for kernels of `side` × `side` × `channels`.
+
+    The gradient of a window reaches one of its four places: a quarter of the products that a convolution's own gradient takes.
+
+    Returns:
+        A function of (gradient [n, height, width, outputs], places as `pool` wrote them, inputs [n, padded height, padded width ·
+        channels], weights [outputs, side · side · channels], bias [outputs]), all float32 and contiguous. It adds the gradient of the
+        weights and the bias to `weights` and `bias`, or, unless `of_weights`, that of the inputs to `inputs`.
+    """
+    row = side * channels
+
+    # Sizes known to the compiler are worth a factor of two, unsigned indices as much: they need no look whether they count from the end.
+    @numba.njit(cache=True, fastmath={"contract"})
+    def add(gradient, places, inputs, weights, bias):
+        heights, widths = np.uint64(inputs.shape[1]), np.uint64(inputs.shape[2])
+        pixels, kernels = inputs.reshape(-1), weights.reshape(-1)
+        for n in range(gradient.shape[0]):
+            for y in range(gradient.shape[1]):
+                for x in range(gradient.shape[2]):
+                    for k in range(gradient.shape[3]):
+                        place = places[n, y, x, k]
+                        if place < 4:
+                            value = gradient[n, y, x, k]
+                            top, left = np.uint64(2 * y + (place >> 1)), np.uint64((2 * x + (place & 1)) * channels)
+                            pixel = (np.uint64(n) * heights + top) * widths + left
+                            kernel = np.uint64(k * side * row)
+                            if of_weights:
+                                bias[k] += value
+                            for _ in range(side):
+                                for j in range(row):
+                                    i = np.uint64(j)
+                                    if of_weights:
+                                        kernels[kernel + i] += value * pixels[pixel + i]
+                                    else:
+                                        pixels[pixel + i] += value * kernels[kernel + i]
+                                pixel += widths
+                                kernel += np.uint64(row)
+
+    return add

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from poisonlab.models.pooling import Rounded, pooled_convolution, pooled_relu
+from poisonlab.models.pooling import Rounded, pooled_convolution
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -48,10 +48,8 @@ class RoundedProducts(TorchFunctionMode):
         """Compute `func`, rounded if it is a product."""
         kwargs = kwargs or {}
         if func is pooled_convolution:
-            convolution, inputs, size = args
-            parameters = _round(convolution.weight), _round(convolution.bias)
-            maps = F.conv2d(_round(inputs), *parameters, convolution.stride, convolution.padding)
-            return pooled_relu(maps, size, rounds=True)
+            *products, padding, size, _ = args
+            return func(*(_round(value) for value in products), padding, size, rounds=True)
         if func not in PRODUCTS:
             return func(*args, **kwargs)
         args = tuple(_round(value) for value in args)
