@@ -7,7 +7,6 @@ import pandas as pd
 from scipy.sparse import csr_array, eye_array
 from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances
-from sklearn.neighbors import radius_neighbors_graph
 
 from poisonlab.datasets.dataset import Dataset
 
@@ -38,26 +37,31 @@ def representations(dataset: Dataset, features: np.ndarray, components: int) -> 
     }
 
 
-def threshold(points: np.ndarray, density: float, norm: str) -> float:
+def distances(points: np.ndarray, norm: str) -> np.ndarray:
+    """Distances [m, m] between the points [m, features] of a class, in the norm linf or l2. They take 8 m² bytes at most."""
+    return pairwise_distances(points, metric=METRICS[norm])
+
+
+def threshold(apart: np.ndarray, density: float) -> float:
     """Return the γ at which a share `density` of all pairs is connected: mean degree ≈ density · (m − 1).
 
     The thesis gives no γ, and under l∞ on MNIST the degrees leap from none to hundreds between 0.99 and 1: the quantile of the distances is
     what can be set. Of large classes it is taken over the distances of every k-th point to all others.
 
     Args:
-        points: [m, features]. density: in (0, 1]. norm: linf or l2.
+        apart: distances [m, m]. density: in (0, 1].
     """
-    chosen = np.linspace(0, len(points) - 1, min(SAMPLED, len(points))).round().astype(int)
-    distances = pairwise_distances(points[chosen], points, metric=METRICS[norm])
-    others = np.ones_like(distances, dtype=bool)
+    chosen = np.linspace(0, len(apart) - 1, min(SAMPLED, len(apart))).round().astype(int)
+    others = np.ones((len(chosen), len(apart)), dtype=bool)
     others[np.arange(len(chosen)), chosen] = False
-    return float(np.quantile(distances[others], density, method="inverted_cdf"))
+    return float(np.quantile(apart[chosen][others], density, method="inverted_cdf"))
 
 
-def class_graph(points: np.ndarray, gamma: float, norm: str) -> csr_array:
-    """Return the class graph G_γ^p (thesis, Definition 1) of points [m, features]: its adjacency matrix [m, m], zero on the diagonal."""
-    graph = radius_neighbors_graph(points, gamma, metric=METRICS[norm], include_self=False)
-    return csr_array(graph.astype(np.int64))
+def class_graph(apart: np.ndarray, gamma: float) -> csr_array:
+    """Return the class graph G_γ^p (thesis, Definition 1) of points with these distances: its adjacency [m, m], zero on the diagonal."""
+    connected = apart <= gamma
+    np.fill_diagonal(connected, False)
+    return csr_array(connected).astype(np.int64)
 
 
 def degrees(graph: csr_array) -> np.ndarray:
@@ -79,17 +83,17 @@ def degree_table(
     rows = []
     for space, (points, norm) in spaces.items():
         for label in np.unique(labels):
-            own = points[labels == label]
+            apart = distances(points[labels == label], norm)
             for density in densities:
-                gamma = threshold(own, density, norm)
-                counts = np.quantile(degrees(class_graph(own, gamma, norm)), QUANTILES, method="inverted_cdf")
+                gamma = threshold(apart, density)
+                counts = np.quantile(degrees(class_graph(apart, gamma)), QUANTILES, method="inverted_cdf")
                 same = {
                     "space": space,
                     "norm": norm,
                     "label": int(label),
                     "density": density,
                     "gamma": gamma,
-                    "n_points": len(own),
+                    "n_points": len(apart),
                 }
                 rows += [{**same, "quantile": q, "degree": int(k)} for q, k in zip(QUANTILES, counts, strict=True)]
             progress(f"{space}: class {label} of {len(np.unique(labels))}")

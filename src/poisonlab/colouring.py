@@ -86,7 +86,8 @@ def score_points(
     index = np.flatnonzero(dataset.train_labels == settings["class"])
     points = dataset.train_float()[index]
     flat = points.reshape(len(points), -1)
-    graph = class_graphs.class_graph(flat, class_graphs.threshold(flat, settings["density"], "linf"), "linf")
+    apart = class_graphs.distances(flat, "linf")
+    graph = class_graphs.class_graph(apart, class_graphs.threshold(apart, settings["density"]))
     colours = colour(graph)
     training_set = TrainingSet(
         dataset.train_images[index], colours, max(2, int(colours.max()) + 1), np.empty(0, np.int64)

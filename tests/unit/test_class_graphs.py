@@ -13,6 +13,7 @@ from poisonlab.class_graphs import (
     class_graph,
     degree_table,
     degrees,
+    distances,
     dominating,
     representations,
     threshold,
@@ -52,21 +53,24 @@ def graphs(count):
 @pytest.mark.parametrize("density", [0.05, 0.3, 1.0])
 def test_graph_and_degrees_are_those_of_a_dense_computation(norm, density):
     own = points()
-    distances = dense(own, norm)
-    pairs = distances[np.triu_indices(60, 1)]
-    gamma = threshold(own, density, norm)
+    expected_distances, apart = dense(own, norm), distances(own, norm)
+    # Those of l2 are computed from products in single precision.
+    np.testing.assert_allclose(apart, expected_distances, atol=2e-6)
+    pairs = expected_distances[np.triu_indices(60, 1)]
+    gamma = threshold(apart, density)
     # In single precision a distance may round across γ, which is itself one of them: a thousandth is far more than that.
     assert (pairs < gamma * 0.999).mean() <= density
     assert (pairs < gamma * 1.001).mean() >= density
     between = gamma * 1.0005
-    graph = class_graph(own, between, norm).toarray()
-    expected = (distances <= between) & ~np.eye(60, dtype=bool)
+    graph = class_graph(apart, between).toarray()
+    expected = (expected_distances <= between) & ~np.eye(60, dtype=bool)
     np.testing.assert_array_equal(graph, expected)
     np.testing.assert_array_equal(degrees(csr_array(graph)), expected.sum(1))
 
 
 def test_the_greedy_choice_is_the_listing_s():
-    graph = class_graph(points(), threshold(points(), 0.2, "l2"), "l2")
+    apart = distances(points(), "l2")
+    graph = class_graph(apart, threshold(apart, 0.2))
     own = degrees(graph)
     listed = sorted(range(60), key=lambda i: own[i])[-7:]
     assert by_degree(graph, 7).tolist() == listed[::-1]
@@ -142,7 +146,7 @@ def test_the_degree_table_holds_the_quantiles_of_a_dense_count_of_each_class():
     for (label, density), one in table.groupby(["label", "density"]):
         own = dense(points[labels == label], "linf")
         gamma = one["gamma"].iloc[0]
-        assert gamma == pytest.approx(threshold(points[labels == label], density, "linf"))
+        assert gamma == pytest.approx(threshold(distances(points[labels == label], "linf"), density))
         counts = np.sort((own <= gamma).sum(1) - 1)
         assert one["degree"].iloc[[0, -1]].tolist() == [counts[0], counts[-1]]
         assert one["degree"].iloc[20] == counts[14]  # the lower one of the two in the middle of 30

@@ -125,8 +125,8 @@ def _chosen(request: Request, points: np.ndarray, norm: str) -> np.ndarray:
     density = float(request.axis_value or 0)
     if not 0 < density <= 1:
         raise InputError(f"density {density:g} of a class graph is not in (0, 1]; change the values of the sweep axis")
-    own = points[pool]
-    graph = class_graphs.class_graph(own, class_graphs.threshold(own, density, norm), norm)
+    apart = class_graphs.distances(points[pool], norm)
+    graph = class_graphs.class_graph(apart, class_graphs.threshold(apart, density))
     order = class_graphs.by_degree(graph, len(pool))
     if parameters["select"] == "dominating":
         first = class_graphs.dominating(graph, len(pool), parameters["variant"])
