@@ -31,12 +31,16 @@ def _rounded(bits):
 
 
 @_part
-def _place(a, b, c, highest, zero):
-    """Which of the four places 0 … 3 is the first with the highest value; 16 and more where none is above zero."""
-    others = np.int32(a != highest) + np.int32((a != highest) & (b != highest))
-    return np.uint8(
-        others + np.int32((a != highest) & (b != highest) & (c != highest)) + np.int32(16) * np.int32(highest == zero)
-    )
+def _least(rounded):
+    """The smallest positive number that is rounded to this one."""
+    return np.int32(rounded - np.int32(0x8000) + ((rounded >> np.int32(16)) & np.int32(1)))
+
+
+@_part
+def _place(a, b, c, least, nowhere):
+    """Which of the four places 0 … 3 is the first that is not below `least`; 16 and more if `nowhere`."""
+    others = np.int32(a < least) + np.int32((a < least) & (b < least))
+    return np.uint8(others + np.int32((a < least) & (b < least) & (c < least)) + np.int32(16) * np.int32(nowhere))
 
 
 @functools.cache
@@ -61,10 +65,12 @@ def pool(rounds: bool) -> Callable[..., None]:
                     values, place = pooled[n, y, x], places[n, y, x]
                     for k in range(pooled.shape[3]):
                         e, f, g, h = a[k], b[k], c[k], d[k]
+                        highest = least = max(max(max(e, f), max(g, h)), zero)
                         if rounds:
-                            e, f, g, h = _rounded(e), _rounded(f), _rounded(g), _rounded(h)
-                        values[k] = highest = max(max(max(e, f), max(g, h)), zero)
-                        place[k] = _place(e, f, g, highest, zero)
+                            highest = _rounded(highest)
+                            least = _least(highest)
+                        values[k] = highest
+                        place[k] = _place(e, f, g, least, highest == zero)
 
     return write
 
@@ -103,10 +109,12 @@ def convolve(rounds: bool) -> Callable[..., None]:
                         g = o + b0 * r + b1 * s + b2 * t + c0 * u + c1 * v + c2 * w + d0 * p + d1 * q + d2 * z
                         h = o + b1 * r + b2 * s + b3 * t + c1 * u + c2 * v + c3 * w + d1 * p + d2 * q + d3 * z
                         e, f, g, h = _bits(e), _bits(f), _bits(g), _bits(h)  # type: ignore[call-arg]
+                        highest = least = max(max(max(e, f), max(g, h)), zero)
                         if rounds:
-                            e, f, g, h = _rounded(e), _rounded(f), _rounded(g), _rounded(h)
-                        values[k] = highest = max(max(max(e, f), max(g, h)), zero)
-                        place[k] = _place(e, f, g, highest, zero)
+                            highest = _rounded(highest)
+                            least = _least(highest)
+                        values[k] = highest
+                        place[k] = _place(e, f, g, least, highest == zero)
 
     return write
 
