@@ -44,30 +44,33 @@ def pooled_convolution(
 def _sparse(inputs: Tensor, weight: Tensor, padding: int, size: int) -> bool:
     """Whether `_PooledConvolution` can take over, and is faster."""
     outputs, channels, side, _ = weight.shape
-    maps = outputs * (inputs.shape[2] + 2 * padding - side + 1) * (inputs.shape[3] + 2 * padding - side + 1)
+    height, width = (pixels + 2 * padding - side + 1 for pixels in inputs.shape[2:])
     return (
-        size == 2
-        and inputs.device.type == "cpu"
+        _swept(size, outputs * height * width, inputs, weight)
         and inputs.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and not any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in (inputs, weight))
-        and maps >= LEAST
         # Rows of three colours do not fill a processor's vectors: there the dense gradient is as fast.
         and (channels == 1 or channels % 8 == 0)
     )
 
 
+def _swept(size: int, values: int, *tensors: Tensor) -> bool:
+    """Whether maps of so many values an image are worth a kernel's import, and the tensors can be shown to it."""
+    return (
+        size == 2
+        and values >= LEAST
+        and all(tensor.device.type == "cpu" for tensor in tensors)
+        and not any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+    )
+
+
 def pooled_relu(maps: Tensor, size: int, rounds: bool = False) -> Tensor:
     """Max pooling over windows of `size`, then ReLU, of maps [n, channels, height, width]; see `pooled_convolution`."""
-    swept = (
-        size == 2
-        and maps.device.type == "cpu"
+    if (
+        _swept(size, maps[0].numel(), maps)
         and maps.dtype in BITS
-        and maps[0].numel() >= LEAST
-        and not torch._C._functorch.is_functorch_wrapped_tensor(maps)
         and maps.is_contiguous(memory_format=torch.channels_last)
-    )
-    if swept:
+    ):
         return _PooledReLU.apply(maps, rounds)
     return F.relu(F.max_pool2d(Rounded.apply(maps) if rounds else maps, size))
 

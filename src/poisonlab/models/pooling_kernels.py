@@ -17,6 +17,8 @@ _part = numba.njit(inline="always")
 
 @intrinsic
 def _bits(_, value):
+    """The bits of a float32."""
+
     def code(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
 
@@ -152,7 +154,7 @@ def convolution_gradient(side: int, channels: int, of_weights: bool) -> Callable
     """
     row = side * channels
 
-    # Sizes known to the compiler are worth a factor of two, unsigned indices as much: they need no look whether they count from the end.
+    # The compiler knows the sizes, and unsigned indices need no look whether they count from the end.
     @numba.njit(cache=True, fastmath={"contract"})
     def add(gradient, places, inputs, weights, bias):
         heights, widths = np.uint64(inputs.shape[1]), np.uint64(inputs.shape[2])
