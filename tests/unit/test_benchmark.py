@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from poisonlab import models
 from poisonlab.benchmark import contestants, measure, report
@@ -79,6 +80,15 @@ def test_the_peers_network_is_the_same_function(name: str, shape: tuple[int, ...
     assert sum(p.numel() for p in usual.parameters()) == sum(p.numel() for p in ours.parameters())
     # The sums of the linear layers run in another order, in single precision.
     torch.testing.assert_close(usual(images), ours(images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", measure.NETWORKS)
+def test_the_arithmetic_of_a_step_is_what_torch_counts(name: str) -> None:
+    shape, _, flop, *_ = measure.NETWORKS[name]
+    network = contestants.Usual(name, shape)
+    with FlopCounterMode(display=False) as counter:
+        network(torch.rand(2, *shape)).sum().backward()
+    assert counter.get_total_flops() / 2 == pytest.approx(flop, rel=0.005)  # three digits
 
 
 def test_the_command_writes_what_the_report_reads(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
