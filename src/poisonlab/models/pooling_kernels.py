@@ -39,10 +39,15 @@ def _least(rounded):
 
 
 @_part
-def _place(a, b, c, least, nowhere):
-    """Which of the four places 0 … 3 is the first that is not below `least`; 16 and more if `nowhere`."""
+def _window(a, b, c, d, zero, rounds):
+    """The highest of a window's four values, at least 0, and which of the places 0 … 3 is the first to have it; 16 and more if none has."""
+    highest = least = max(max(max(a, b), max(c, d)), zero)
+    if rounds:
+        highest = _rounded(highest)
+        least = _least(highest)
     others = np.int32(a < least) + np.int32((a < least) & (b < least))
-    return np.uint8(others + np.int32((a < least) & (b < least) & (c < least)) + np.int32(16) * np.int32(nowhere))
+    others += np.int32((a < least) & (b < least) & (c < least))
+    return highest, np.uint8(others + np.int32(16) * np.int32(highest == zero))
 
 
 @functools.cache
@@ -67,12 +72,7 @@ def pool(rounds: bool) -> Callable[..., None]:
                     values, place = pooled[n, y, x], places[n, y, x]
                     for k in range(pooled.shape[3]):
                         e, f, g, h = a[k], b[k], c[k], d[k]
-                        highest = least = max(max(max(e, f), max(g, h)), zero)
-                        if rounds:
-                            highest = _rounded(highest)
-                            least = _least(highest)
-                        values[k] = highest
-                        place[k] = _place(e, f, g, least, highest == zero)
+                        values[k], place[k] = _window(e, f, g, h, zero, rounds)
 
     return write
 
@@ -111,12 +111,7 @@ def convolve(rounds: bool) -> Callable[..., None]:
                         g = o + b0 * r + b1 * s + b2 * t + c0 * u + c1 * v + c2 * w + d0 * p + d1 * q + d2 * z
                         h = o + b1 * r + b2 * s + b3 * t + c1 * u + c2 * v + c3 * w + d1 * p + d2 * q + d3 * z
                         e, f, g, h = _bits(e), _bits(f), _bits(g), _bits(h)  # type: ignore[call-arg]
-                        highest = least = max(max(max(e, f), max(g, h)), zero)
-                        if rounds:
-                            highest = _rounded(highest)
-                            least = _least(highest)
-                        values[k] = highest
-                        place[k] = _place(e, f, g, least, highest == zero)
+                        values[k], place[k] = _window(e, f, g, h, zero, rounds)
 
     return write
 
