@@ -53,8 +53,8 @@ def tables(experiment="one", source=1, target=2, epsilons=(0.1,), lowest=0.985):
             {
                 "study": "label_noise", "experiment": experiment, "condition": condition, "axis_value": value,
                 "strategy": strategy, "budget": 10, "source_class": source, "target_class": target, "dataset": "digits",
-                "model": "small_cnn", "recipe": "memorise", "n_points": POINTS.get(value, np.nan), "steps_low": low,
-                "steps_high": high, "scale": "analogue",
+                "model": "small_cnn", "recipe": "memorise", "precision": "float32", "n_points": POINTS.get(value, np.nan),
+                "steps_low": low, "steps_high": high, "scale": "analogue",
             }
         )  # fmt: skip
         for draw_, repeat in np.ndindex(accuracy.shape):
@@ -426,7 +426,7 @@ def test_titles_name_the_direction_and_the_caption_says_n_attack_data_and_scale(
         "4 → 5: buckets 2 × 3, random 4 × 3, clean 1 × 3; fitted victims 6, 5, 1 by bucket and 12 of 12 random",
         "pgd (targeted, l∞, ε = 0.1, 40 steps)",
         "10 poisons",
-        "dataset digits, model small_cnn, recipe memorise, path steps of 0.01",
+        "dataset digits, model small_cnn, recipe memorise in float32, path steps of 0.01",
         "Analogue",
     ):
         assert words in caption

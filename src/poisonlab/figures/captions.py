@@ -79,7 +79,8 @@ def shared_facts(experiments: Sequence["Experiment"], options: Mapping[str, Any]
     if len(scales) > 1:
         names = [experiment.name for experiment in experiments]
         raise InputError(f"experiments {names} mix the scales {scales}; draw those of one scale by 'experiments'")
-    known = {key: listed(key) or None for key in ("dataset", "model", "recipe")}
+    recipes = dict.fromkeys(f"{one.facts['recipe']} in {one.facts['precision']}" for one in experiments)
+    known = {"dataset": listed("dataset") or None, "model": listed("model") or None, "recipe": ", ".join(recipes)}
     return {
         "directions": ", ".join(experiment.direction for experiment in experiments),
         "budget": listed("budget"),

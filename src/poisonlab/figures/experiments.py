@@ -17,7 +17,7 @@ _ATTACK = ["attack", "norm", "goal", "attack_source", "attack_target", "epsilon"
 
 
 # What the conditions of an experiment share.
-FACTS = ("source_class", "target_class", "budget", "dataset", "model", "recipe", "scale")
+FACTS = ("source_class", "target_class", "budget", "dataset", "model", "recipe", "precision", "scale")
 
 
 @dataclass(frozen=True)
