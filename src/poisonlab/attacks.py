@@ -1,6 +1,7 @@
 """FGSM and PGD on the active-set engine."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -110,6 +111,7 @@ def attack(
     box: Box = (0.0, 1.0),
     seed: int = 0,
     places: int = ACTIVE_POINTS,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> Verdicts:
     """Attack every image at every radius in one pass (thesis, Algorithm 1; the best iterate counts, as in the `robustness` library).
 
@@ -118,6 +120,8 @@ def attack(
         epsilons: E radii ≥ 0, in the unit of the images.
         box: pixel range that adversarial images stay in, None for unbounded features.
         seed: of the random starts.
+        places: points that are worked on at a time.
+        progress: gets a line per round.
 
     Raises:
         InputError: a radius is negative.
@@ -155,7 +159,15 @@ def attack(
             return advance(points, gradient, left[where])
 
         _, hit, right = active_set.run(
-            model, starts, aims[left], all_labels[left], targets is not None, advance_left, settings.steps, places
+            model,
+            starts,
+            aims[left],
+            all_labels[left],
+            targets is not None,
+            advance_left,
+            settings.steps,
+            places,
+            progress,
         )
         fooled[left] = hit
         correct[left] = right

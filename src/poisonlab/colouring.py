@@ -47,6 +47,7 @@ def reached(
     graph: csr_array,
     epsilon: float,
     box: tuple[float, float] | None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> np.ndarray:
     """Number of neighbours [m] of each point from which a targeted attack (PGD, l∞ within ε) reaches the point's colour.
 
@@ -58,7 +59,14 @@ def reached(
     points, starts = (torch.from_numpy(side.astype(np.int64)).to(images.device) for side in edges.coords)
     taught = torch.from_numpy(colours).to(images.device)
     verdicts = attack(
-        model, images[starts], taught[starts], [epsilon], Attack(norm="linf"), targets=taught[points], box=box
+        model,
+        images[starts],
+        taught[starts],
+        [epsilon],
+        Attack(norm="linf"),
+        targets=taught[points],
+        box=box,
+        progress=lambda line: progress(f"from neighbours to colours: {line}"),
     )
     hits = points[verdicts.fooled[0]].cpu().numpy()
     return np.bincount(hits, minlength=len(images))
@@ -103,7 +111,7 @@ def score_points(
             "degree": degrees,
             "colour": colours,
             "fitted": predict(model, images).cpu().numpy() == colours,
-            "score": reached(model, images, colours, graph, settings["epsilon"], dataset.box),
+            "score": reached(model, images, colours, graph, settings["epsilon"], dataset.box, progress),
         }
     )
     best = np.lexsort((-degrees, -table["score"].to_numpy()))

@@ -58,7 +58,9 @@ def test_a_score_counts_the_neighbours_from_which_the_point_s_colour_is_reached(
         torch.tensor([[0.0], [1.0], [3.0]]),
         csr_array(np.ones((3, 3), dtype=np.int64) - np.eye(3, dtype=np.int64)),
     )
-    counts = reached(Nearest([0.0, 1.0, 3.0]), images, np.arange(3), graph, 0.6, None)
+    lines: list[str] = []
+    counts = reached(Nearest([0.0, 1.0, 3.0]), images, np.arange(3), graph, 0.6, None, lines.append)
+    assert lines[-1] == "from neighbours to colours: 6 of 6 points done"
     assert counts.tolist() == [1, 1, 0]
     # Within 1.1, the border at 2 is reached from both sides: 1 from 0 and from 3, 3 from 1.
     assert reached(Nearest([0.0, 1.0, 3.0]), images, np.arange(3), graph, 1.1, None).tolist() == [1, 2, 1]
