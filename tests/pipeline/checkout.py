@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCE = ("Snakefile", "config.yaml", "config", "profiles", "workflow", "src", "tests/config", "archive")
 SMOKE = ("--configfile", "tests/config/smoke.yaml")
 EXPERIMENT = "label_noise/digits01_0to1"  # the one that the smoke configuration runs
+SECONDS_TO_STOP = 60.0
 TIMEOUT = 540.0  # seconds: a run takes about one minute, and other work may share the machine
 
 
@@ -152,12 +154,32 @@ class Checkout:
                     found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         return found
 
+    def pause(self, run: "subprocess.Popen[str]") -> None:
+        """Stop the process group of a run and return once everything that works in this folder stands still.
+
+        SIGSTOP returns at once; a thread that is inside a system call finishes it first.
+        """
+        os.killpg(run.pid, signal.SIGSTOP)
+        end = time.monotonic() + SECONDS_TO_STOP
+        while moving := [pid for pid in self.processes() if not _stands_still(pid)]:
+            assert time.monotonic() < end, f"not stopped after {SECONDS_TO_STOP:g} s: {moving}"
+            time.sleep(0.05)
+
     def wait_until_nobody_works_here(self, seconds: float) -> dict[int, str]:
         """Return the processes that are still there after `seconds`, or nothing as soon as there is none."""
         end = time.monotonic() + seconds
         while (left := self.processes()) and time.monotonic() < end:
             time.sleep(0.05)
         return left
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether every thread of a process is stopped, or waits for a child that was stopped between vfork and exec (D)."""
+    try:
+        stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        return False  # it ends just now
+    return {stat.rpartition(")")[2].split()[0] for stat in stats} <= {"T", "D"}
 
 
 NewCheckout = Callable[[], Checkout]

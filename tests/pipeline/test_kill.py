@@ -122,7 +122,7 @@ def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(checkout
     run = checkout.start(*TABLES)
     wait_for_snakemake(run)
     wait_for_a_job(run, checkout)
-    os.killpg(run.pid, signal.SIGSTOP)  # so that whatever changes now is the second run's work
+    checkout.pause(run)  # so that whatever changes now is the second run's work
     before = everything()
     expect_refusal()
     assert everything() == before
