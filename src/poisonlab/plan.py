@@ -295,14 +295,8 @@ class Plan:
         return jobs
 
     def chunks(self, study: str, experiment: str, condition: str) -> list[Chunk]:
-        """Ranges of draws × ranges of repeats of a condition."""
-        own, entry = self.condition(study, experiment, condition), self.experiment(study, experiment)
-        draws = self.config["draws"] or own["draws"] or entry["draws"]
-        repeats = self.config["repeats"] or own["repeats"] or entry["repeats"]
-        if self.strategy(study, experiment, condition).deterministic:
-            draws = 1
-        parts = _parts(draws, entry["draws_per_job"]), _parts(repeats, entry["repeats_per_job"])
-        chunks = [Chunk(*part) for part in itertools.product(*parts)]
+        """Ranges of draws × ranges of repeats of a condition that are to be trained."""
+        chunks = self._all_chunks(study, experiment, condition)
         if not self.config["skip_archived"]:
             return chunks
         archived, values = self.archived.get((study, experiment), set()), self.axis_values(study, experiment, condition)
@@ -313,6 +307,15 @@ class Plan:
                 (condition, *victim) for victim in itertools.product(values, chunk.draws, chunk.repeats)
             )
         ]
+
+    def _all_chunks(self, study: str, experiment: str, condition: str) -> list[Chunk]:
+        own, entry = self.condition(study, experiment, condition), self.experiment(study, experiment)
+        draws = self.config["draws"] or own["draws"] or entry["draws"]
+        repeats = self.config["repeats"] or own["repeats"] or entry["repeats"]
+        if self.strategy(study, experiment, condition).deterministic:
+            draws = 1
+        parts = _parts(draws, entry["draws_per_job"]), _parts(repeats, entry["repeats_per_job"])
+        return [Chunk(*part) for part in itertools.product(*parts)]
 
     def chunk_files(self, study: str, experiment: str, folder: str) -> list[str]:
         """Files of all of an experiment's chunks under results/`folder`."""
@@ -449,7 +452,7 @@ class Plan:
             elif need == "data":
                 files[need] = [self.data_file(self.experiment(study, entry["experiments"][0])["dataset"])]
             elif need == "poisons":
-                files[need] = [self.first_chunk(study, entry["experiments"][0])["poison"]]
+                files[need] = [self.first_poison(study, entry["experiments"][0])]
             elif need in ("runs", "cover"):
                 files[need] = [self._table("bounds", entry["bound"], need)]
             elif need in ("degrees", "scores"):
@@ -462,8 +465,18 @@ class Plan:
                 files[need] = [self._table("paths", entry["paths"], need)]
         return files
 
+    def first_poison(self, study: str, experiment: str) -> str:
+        """File of the first poisons of an experiment's condition with a sweep axis, whether its victims are archived or not."""
+        for name in sorted(self.experiment(study, experiment)["conditions"]):
+            if self.strategy(study, experiment, name).axis:
+                first = self._all_chunks(study, experiment, name)[0]
+                return self.poison_files(study, experiment, name, span(first.draws))[0]
+        raise InputError(
+            f"{study}.experiments.{experiment} has no condition with a sweep axis, whose poisons a figure could show"
+        )
+
     def first_chunk(self, study: str, experiment: str) -> dict[str, str]:
-        """Condition with a sweep axis, and the files and repeats of its first job, by what they hold."""
+        """Condition with a sweep axis, and the files and repeats of its first job that trains, by what they hold."""
         for chunk, conditions in self.jobs(study, experiment).items():
             for name in conditions:
                 if self.strategy(study, experiment, name).axis:
@@ -476,7 +489,7 @@ class Plan:
                         "repeats": span(chunk.repeats),
                     }
         raise InputError(
-            f"{study}.experiments.{experiment} has no condition with a sweep axis, whose poisons a figure could show"
+            f"{study}.experiments.{experiment} has no condition with a sweep axis and victims to train, of which maps could be drawn"
         )
 
     def map_files(self, study: str, experiment: str) -> list[str]:

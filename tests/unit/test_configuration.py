@@ -102,3 +102,11 @@ def test_clean_victims_are_not_probed_and_toys_that_are_looked_at_are_not_traine
     assert ("label_noise", "fig_4_1") in plan.drawn
     without = Plan(default(label_noise={"run": ["digits01_0to1"]}), ROOT)
     assert ("label_noise", "fig_4_2") not in without.drawn
+
+
+def test_figures_show_poisons_of_victims_that_are_archived_already() -> None:
+    """Crafting them takes no training: `skip_archived` leaves out victims, not what figures show of their poisons."""
+    rest, everything = (Plan(default(skip_archived=skip), ROOT) for skip in (True, False))
+    assert ("label_noise", "soft_1nn") not in rest.experiments
+    assert ("label_noise", "fig_3_1") in rest.drawn
+    assert rest.figure_inputs("label_noise", "fig_3_1") == everything.figure_inputs("label_noise", "fig_3_1")
