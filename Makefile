@@ -1,35 +1,37 @@
 # make reproduce   set up, run the default configuration, write figures, tables, scorecard and report
 # make test        set up, run the tests
 # make published   the published data sets, budgets and repeats (hours to days; stop and start it as you like)
-# make archive     merge the tables of the published run into archive/
+# make archive     merge the tables of the published run into archive/, and copy the benchmark there
 # make benchmark   compare the engines and attacks with what a user would pick instead (about 25 minutes)
-# make documents   draw the figures and judge the claims of docs/ from archive/, without training
+# make documents   draw the figures and judge the claims of docs/ anew from archive/, without training
 
 CORES ?= all
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 RUN = $(BIN)/python -m poisonlab.run --cores $(CORES)
+# Behind ARGS: Snakemake takes every word that follows it for a file.
 PUBLISHED := --configfile config/published.yaml
 
 .PHONY: reproduce published archive benchmark documents test lint requirements clean
 
 reproduce: $(VENV)/ready
 	$(RUN) $(ARGS)
-	$(BIN)/snakemake --quiet all --report results/report.html
+	$(BIN)/snakemake $(ARGS) --quiet all --report results/report.html
 
 published: $(VENV)/ready
-	$(RUN) $(PUBLISHED) $(ARGS)
+	$(RUN) $(ARGS) $(PUBLISHED)
 
 archive: $(VENV)/ready
-	$(RUN) archive $(PUBLISHED) $(ARGS)
+	$(RUN) archive $(ARGS) $(PUBLISHED)
+	if [ -f results/benchmark.json ]; then cp results/benchmark.json archive/; fi
 
 benchmark: $(VENV)/ready
 	$(BIN)/python -m poisonlab.benchmark.measure $(ARGS)
 	$(BIN)/python -m poisonlab.benchmark.report results/benchmark.json results
 
 documents: $(VENV)/ready
-	$(RUN) figures scorecard pages --config source=archive $(ARGS)
+	$(RUN) figures scorecard pages --forcerun draw_figure judge_claims write_page --config source=archive $(ARGS)
 	$(BIN)/python -m poisonlab.benchmark.report archive/benchmark.json docs
 
 test: lint
