@@ -82,7 +82,8 @@ class Strategy:
     Attributes:
         craft: the function, Request → Poison.
         needs: artefacts that the pipeline hands it: "buckets" (columns index, steps, bucket), "features" and "logits" (what a clean
-            proxy's last layer gets and gives of every training point, [n, features] and [n, classes]).
+            proxy's last layer gets and gives of every training point, [n, features] and [n, classes]), "colours" (columns index, degree,
+            colour, fitted, score: see `colouring.score_points`).
         parameters: name → default value; anything else in the configuration is an error.
         axis: name of its sweep axis, if it has one.
         deterministic: the same poison for every draw.
