@@ -27,7 +27,8 @@ class Experiment:
     """One experiment's tables. Victims that fitted less than `fitted` of their poisons are holes in its grids.
 
     Attributes:
-        used: poisoned condition → (victims that count, all victims), of every grid that was asked for.
+        used: poisoned condition → (victims that fit, all victims), of every grid that was asked for.
+        measured: (condition, its label, column) → draws and repeats with a value, fitted or not, of every such grid.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Experiment:
     epsilon: float
     fitted: float
     used: dict[str, tuple[int, int]] = field(default_factory=dict)
+    measured: dict[tuple[str, str, str], tuple[int, int]] = field(default_factory=dict)
 
     def conditions(self, strategy: str) -> pd.DataFrame:
         """Rows of the one condition with this strategy, or else of this name, in the order of its axis."""
@@ -91,18 +93,24 @@ class Experiment:
             fits = (own["fitted_share"] >= self.fitted) | (strategy == "none" or not fitted)
             values = own[column].astype(float).where(fits)
             label = row["condition"] if pd.isna(row["axis_value"]) else f"{row['condition']} {row['axis_value']:g}"
+            known = own[own[column].notna()]
+            self.measured[row["condition"], label, column] = known["draw"].nunique(), known["repeat"].nunique()
             if strategy != "none" and fitted:
-                self.used[f"{self.name}, {label}"] = (int(values.notna().sum()), len(own))
+                self.used[f"{self.name}, {label}"] = (int(fits.sum()), len(own))
             matrices.append(grid(own.assign(**{column: values}), column))
         return matrices
 
     def shortfall(self, strategy: str, draws: int, repeats: int) -> str | None:
-        """In which way the condition is smaller than draws × repeats, for any value of its axis."""
-        for _, row in self.conditions(strategy).iterrows():
+        """In which way the condition, or what was measured of its victims, is smaller than draws × repeats, for any value of its axis."""
+        rows = self.conditions(strategy)
+        for _, row in rows.iterrows():
             own = _of(self.tables["victims"], row)
             have = own["draw"].nunique(), own["repeat"].nunique()
             if have[0] < draws or have[1] < repeats or len(own) < draws * repeats:
                 return f"'{row['condition']}' is {have[0]} × {have[1]} ({len(own)} victims), registered are {draws} × {repeats}"
+        for (condition, label, column), (known_draws, known_repeats) in self.measured.items():
+            if condition == rows["condition"].iloc[0] and (known_draws < draws or known_repeats < repeats):
+                return f"{column} of '{label}' is known for {known_draws} × {known_repeats}, registered are {draws} × {repeats}"
         return None
 
 

@@ -29,9 +29,13 @@ from poisonlab.statistics import Estimate, Tested, mean_interval, needed_repeats
 
 
 def lowest_natural_accuracy(data: Data, options: Mapping[str, Any]) -> Evidence:
-    """Every victim of a bucket keeps its natural accuracy: a statement about each victim, without a test."""
+    """Every victim of a bucket keeps its natural accuracy: a statement about each victim, fitted or not, without a test."""
     values = np.concatenate(
-        [matrix.ravel() for one in data.experiments for matrix in one.grids("path_bucket", "natural_accuracy")]
+        [
+            matrix.ravel()
+            for one in data.experiments
+            for matrix in one.grids("path_bucket", "natural_accuracy", fitted=False)
+        ]
     )
     lowest = float(np.nanmin(values)) if np.isfinite(values).any() else math.nan
     return Evidence(
@@ -42,7 +46,7 @@ def lowest_natural_accuracy(data: Data, options: Mapping[str, Any]) -> Evidence:
         "minimum over victims",
         Side(lowest > options["above"] and not data.missing),
         Side(lowest <= options["above"]),
-        f"the victims of {', '.join(data.missing)}" if data.missing else "victims that fit their poisons",
+        f"the victims of {', '.join(data.missing)}" if data.missing else "victims",
     )
 
 
