@@ -1,6 +1,5 @@
 """Every strategy beside random points: which of them make victims easier to attack at all."""
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -75,4 +74,4 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def _verdict(found: Difference, p: float, comparisons: int) -> str:
     if p <= LEVEL and (found.high < 0 or found.low > 0):
         return "stronger" if found.high < 0 else "weaker"
-    return "too few draws" if comparisons / math.comb(sum(found.draws), found.draws[0]) > LEVEL else "open"
+    return "open" if comparisons * found.smallest_p <= LEVEL else "too few draws"

@@ -17,7 +17,7 @@ do not even link all draws and repeats, the value is the plain mean and bounds a
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Literal
@@ -74,20 +74,6 @@ class Difference(Tested):
 @dataclass(frozen=True, kw_only=True)
 class Trend(Tested):
     """Slope of the value per unit of axis position."""
-
-
-@dataclass(frozen=True)
-class Equivalence:
-    """Two one-sided tests: `low` and `high` are the 1 − 2·level interval of the difference."""
-
-    difference: float
-    low: float
-    high: float
-    p: float
-    equivalent: bool
-    margin: float
-    n: str
-    needed_n: tuple[int, int] | None  # (draws, repeats); None where this design cannot tell
 
 
 @dataclass(frozen=True)
@@ -274,47 +260,6 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def equivalence(a: np.ndarray, b: np.ndarray, margin: float, level: float = 0.05, power: float = 0.8) -> Equivalence:
-    """Whether grids a and b [draws, repeats] differ by less than ±margin (units of the value), paired by repeat.
-
-    Two one-sided tests (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657) with the variance of `paired_difference`:
-    equivalent iff the 1 − 2·level interval (90 %) lies inside ±margin; p is the larger of the two one-sided ones. No
-    interval, no equivalence. `needed_n` is the smallest (draws, repeats), growing both in proportion, at which two
-    conditions without any difference would be found equivalent with probability `power`.
-
-    Raises InputError for a margin that is not positive, or a level or power outside (0, 1).
-    """
-    if not margin > 0:
-        raise InputError(
-            f"equivalence margin {margin} is not positive; give the largest difference that does not matter"
-        )
-    _check_share("level", level)
-    _check_share("power", power)
-    contrast = _contrast([a, b], [1.0, -1.0])
-    low, high = contrast.interval(1 - 2 * level)
-    p = math.nan
-    if contrast.variance > 0:
-        nearest = (margin - abs(contrast.value)) / math.sqrt(contrast.variance)
-        p = float(stats.t.sf(nearest, contrast.df))
-    elif contrast.variance == 0:
-        p = 0.0 if abs(contrast.value) < margin else 1.0
-
-    def reach(df: float) -> float:
-        return float(stats.t.ppf(1 - level, df) + stats.t.ppf((1 + power) / 2, df))
-
-    inside = bool(-margin < low and high < margin)
-    return Equivalence(
-        contrast.value,
-        low,
-        high,
-        p,
-        inside,
-        margin,
-        _size(contrast.draws, contrast.repeats, contrast.missing),
-        contrast.plan(margin, reach),
-    )
-
-
 def trend(
     matrices: Sequence[np.ndarray],
     positions: Sequence[float] | None = None,
@@ -362,7 +307,7 @@ def needed_repeats(
         raise InputError(f"half-width {half_width} is not positive; give the precision wanted, e.g. 0.05")
     matrices, weights = ([matrix], [1.0]) if other is None else ([matrix, other], [1.0, -1.0])
     contrast = _contrast(matrices, weights)
-    plan = contrast.plan(half_width, lambda df: float(stats.t.ppf((1 + confidence) / 2, df)))
+    plan = contrast.plan(half_width, confidence)
     if plan is None:
         size = _size(contrast.draws, contrast.repeats, contrast.missing)
         raise InputError(
@@ -432,8 +377,8 @@ class _Contrast:
         """The fields of an `Estimate` that compares conditions."""
         return self.value, *self.interval(confidence), min(self.draws), self.repeats, self.missing
 
-    def plan(self, target: float, reach: Callable[[float], float]) -> tuple[int, int] | None:
-        """Smallest (draws, repeats), both grown in proportion, at which reach(df) · standard error ≤ target."""
+    def plan(self, half_width: float, confidence: float) -> tuple[int, int] | None:
+        """Smallest (draws, repeats), both grown in proportion, at which the interval reaches ± half_width."""
         if math.isnan(self.variance) or self.repeats < 2:
             return None
         draws = max(self.draws)
@@ -451,7 +396,7 @@ class _Contrast:
             spread = repeat**2 / (repeats - 1) + (draw**2 / (draw_df * more_draws) if draw_df else 0.0)
             fewest = min(repeats - 1, size(repeats)[0] - 1) if draw_df else repeats - 1
             df = max(variance**2 / spread, fewest) if spread > 0 else float(fewest)
-            return reach(df) * math.sqrt(variance) <= target
+            return float(stats.t.ppf((1 + confidence) / 2, df)) * math.sqrt(variance) <= half_width
 
         repeats = bisect_left(range(LARGEST_PLAN + 1), True, lo=self.repeats, key=enough)
         return size(repeats) if repeats <= LARGEST_PLAN else None

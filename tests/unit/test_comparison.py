@@ -7,12 +7,15 @@ import pytest
 from poisonlab.comparison import COLUMNS, compare
 
 
-def tables(seed: int = 0) -> dict[str, pd.DataFrame]:
-    """Random points at 0.5; buckets at 0.2, 0.5 and 0.8; one set of points at 0.2; clean victims."""
+def tables(
+    seed: int = 0, buckets: tuple[float, ...] = (0.2, 0.5, 0.8), random_draws: int = 8
+) -> dict[str, pd.DataFrame]:
+    """Random points at 0.5; buckets; one set of points at 0.2; clean victims."""
     generator = np.random.default_rng(seed)
     repeat_effect = generator.normal(0, 0.1, 4)
-    planned = [("clean", "none", np.nan, 0.9, 1), ("random", "random", np.nan, 0.5, 8), ("one", "alfa", np.nan, 0.2, 1)]
-    planned += [("bucket", "path_bucket", float(k), mean, 5) for k, mean in enumerate((0.2, 0.5, 0.8))]
+    planned = [("clean", "none", np.nan, 0.9, 1), ("random", "random", np.nan, 0.5, random_draws)]
+    planned += [("one", "alfa", np.nan, 0.2, 1)]
+    planned += [("bucket", "path_bucket", float(k), mean, 5) for k, mean in enumerate(buckets)]
     conditions, victims, robustness = [], [], []
     for name, strategy, value, mean, draws in planned:
         key = {"study": "s", "experiment": "e", "condition": name, "axis_value": value}
@@ -39,6 +42,13 @@ def test_every_condition_and_value_is_compared_with_random_points():
     assert table["verdict"].tolist() == ["too few draws", "stronger", "open", "weaker"]
     assert table["n"].tolist() == ["1+8 × 4", *["5+8 × 4"] * 3]
     assert set(table["experiment"]) == {"pair"}
+
+
+def test_as_many_random_draws_as_others_give_each_arrangement_a_mirror_image():
+    # 5 + 5 draws have 252 arrangements, the clearest two of them equally clear: p ≥ 2 / 252, times 9 comparisons 0.07
+    table = compare("label_noise/pair", tables(buckets=(0.5,) * 8, random_draws=5))
+    assert set(table["verdict"]) == {"too few draws"}
+    assert "open" in set(compare("label_noise/pair", tables(buckets=(0.5,) * 8))["verdict"])
 
 
 def test_victims_that_did_not_fit_their_poisons_do_not_count():

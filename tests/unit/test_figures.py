@@ -406,6 +406,29 @@ def test_the_baselines_are_the_means_of_random_and_clean_victims_with_their_inte
         # through pixels and back, which costs a few units in the last place of some hundred pixels
         assert (box.y0, box.y1) == pytest.approx((expected.low, expected.high), abs=1e-9)
     assert by_gid(panel, "clean")[0].is_dashed()
+    assert "random-fitted" not in [line.get_gid() for line in panel.lines]  # all of them fitted their poisons
+
+
+def test_random_victims_that_fitted_their_poisons_have_a_line_of_their_own_where_not_all_did():
+    data = tables()
+    random = data["victims"]["condition"] == "random"
+    data["victims"].loc[random & (data["victims"]["repeat"] == 0), "fitted_share"] = 0.5
+    panel = draw("bucket_curve", data)[0].axes[0]
+    assert by_gid(panel, "random")[0].get_ydata()[0] == pytest.approx(np.mean(RANDOM), abs=1e-12)
+    assert by_gid(panel, "random-fitted")[0].get_ydata()[0] == pytest.approx(
+        np.mean(np.array(RANDOM)[:, 1:]), abs=1e-12
+    )
+
+
+def test_a_band_that_would_cover_every_accuracy_is_not_drawn():
+    data = tables()
+    random = (data["victims"]["condition"] == "random") & (data["victims"]["draw"] > 1)
+    data["victims"] = data["victims"][~random]
+    wild = data["robustness"]["condition"] == "random"
+    data["robustness"].loc[wild, "adversarial_accuracy"] = data["robustness"].loc[wild, "draw"].astype(float)
+    panel = draw("bucket_curve", data)[0].axes[0]
+    assert by_gid(panel, "random")[0].get_ydata()[0] == pytest.approx(0.5)
+    assert "random-interval" not in [artist.get_gid() for artist in panel.get_children()]
 
 
 def test_the_panel_below_shows_the_share_of_fitted_poisons_and_the_last_one_the_points():
@@ -654,14 +677,17 @@ def test_every_condition_and_value_is_a_mean_with_its_interval_and_the_baseline_
     assert sum(len(dots.get_ydata()) for dots in by_gid(accuracy, "victims")) == 3 + 12 + 3 * 6
 
 
-def test_the_caption_gives_every_difference_from_the_baseline_paired_by_repeat():
-    grids = {"clean": CLEAN, **{f"bucket {value:g}": ACCURACY[value] for value in sorted(ACCURACY)}}
-    found = {label: paired_difference(np.array(values), np.array(RANDOM)) for label, values in grids.items()}
+def test_the_caption_gives_every_difference_from_the_baseline_paired_by_repeat_and_a_p_to_those_of_poisons():
+    fitted = {value: np.where(np.array(FITTED[value]) >= 0.9, ACCURACY[value], np.nan) for value in sorted(ACCURACY)}
+    found = {f"bucket {value:g}": paired_difference(grid_, np.array(RANDOM)) for value, grid_ in fitted.items()}
     corrected = holm([difference.p for difference in found.values()])
     _, caption = draw("conditions", tables())
     for (label, difference), p in zip(found.items(), corrected, strict=True):
-        interval = f"[{difference.low:+.3f}, {difference.high:+.3f}]"
-        assert f"{label} {difference.value:+.3f} {interval}, p = {p:.2g}, n = {difference.n}" in caption
+        interval = f"[{difference.low:+.3f}, {difference.high:+.3f}]" if np.isfinite(difference.low) else "no interval"
+        written = f"p = {p:.2g}, " if np.isfinite(p) else ""
+        assert f"{label} {difference.value:+.3f} {interval}, {written}n = {difference.n}" in caption
+    clean = paired_difference(np.array(CLEAN), np.array(RANDOM))
+    assert f"clean {clean.value:+.3f} [{clean.low:+.3f}, {clean.high:+.3f}], n = {clean.n}" in caption
 
 
 def test_an_experiment_without_buckets_can_be_drawn_and_victims_that_fitted_stand_beside_the_others():

@@ -10,7 +10,6 @@ from scipy import stats
 from poisonlab.errors import InputError
 from poisonlab.statistics import (
     _joint_tail_correlation,
-    equivalence,
     grid,
     holm,
     mean_interval,
@@ -274,36 +273,6 @@ def test_holm_by_hand():
         holm([1.5])
 
 
-def test_equivalence_of_single_draws_is_two_one_sided_paired_t_tests(generator):
-    a, b = generator.normal(0.02, 0.05, (1, 8)), generator.normal(0, 0.05, (1, 8))
-    for margin in (0.01, 0.05, 0.2):
-        above = stats.ttest_1samp(a[0] - b[0], -margin, alternative="greater").pvalue
-        below = stats.ttest_1samp(a[0] - b[0], margin, alternative="less").pvalue
-        result = equivalence(a, b, margin)
-        assert result.p == pytest.approx(max(above, below), abs=EXACT)
-        assert result.equivalent == (max(above, below) < 0.05)
-    ninety = stats.ttest_rel(a[0], b[0]).confidence_interval(0.9)
-    assert (result.low, result.high) == pytest.approx((ninety.low, ninety.high), abs=EXACT)
-    assert result.equivalent  # at the widest margin, so both outcomes occur above
-    assert not equivalence(a, b, 0.01).equivalent
-
-
-def test_equivalence_is_found_as_often_as_its_needed_n_promises():
-    generator = np.random.default_rng(11)
-    pilot = generator.normal(0, 0.1, (1, 4)), generator.normal(0, 0.1, (1, 4))
-    spread = float(np.std(pilot[0] - pilot[1], ddof=1))
-    draws, repeats = equivalence(*pilot, margin=spread / 2).needed_n or (0, 0)
-    assert draws == 1
-    d = generator.normal(0, spread, (4000, repeats))
-    half = stats.t.ppf(0.95, repeats - 1) * d.std(axis=1, ddof=1) / np.sqrt(repeats)
-    found = np.mean(np.abs(d.mean(axis=1)) + half < spread / 2)
-    # promised 0.8, exact with known spread; the t quantile for the power term and rounding up cost at most 0.03
-    assert 0.8 - 0.026 <= found <= 0.8 + 0.05  # 0.026: 4 standard errors of 4000
-    few = generator.normal(0, spread, (4000, repeats - 3))
-    half = stats.t.ppf(0.95, repeats - 4) * few.std(axis=1, ddof=1) / np.sqrt(repeats - 3)
-    assert np.mean(np.abs(few.mean(axis=1)) + half < spread / 2) < found
-
-
 def test_trend_is_the_least_squares_slope_of_the_means(generator):
     matrices = [generator.normal(0.1 * k, 0.05, (3 + k % 2, 4)) for k in range(4)]
     positions = [0.0, 1.0, 2.5, 7.0]
@@ -376,7 +345,5 @@ def test_bad_input_is_named_with_its_value_and_a_way_out():
         paired_difference(matrix, matrix * np.inf)
     with pytest.raises(InputError, match="alternative 'larger' is unknown"):
         paired_difference(matrix, matrix, alternative="larger")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="margin 0 is not positive"):
-        equivalence(matrix, matrix, margin=0)
     with pytest.raises(InputError, match="1 axis positions have values"):
         trend([matrix, np.full((2, 2), np.nan)])

@@ -127,8 +127,8 @@ FIGURES: dict[str, FigureKind] = {
             "({directions}); {definition}. Attack: {attack}. Filled circles: mean of all victims; open "
             "diamonds: mean of those that fitted at least {fitted} of their poisons, balanced over draws and "
             "repeats, drawn where there are two or more, with their number below the panel; faint dots: single "
-            "victims; vertical lines and bands: 95 % intervals for new draws and repeats (of one draw: for new repeats with "
-            "its points). Middle: share of the poisons fitted. Bottom: "
+            "victims; vertical lines and bands (none where it would cover all from 0 to 1): 95 % intervals for new draws and repeats (of "
+            "one draw: for new repeats with its points). Middle: share of the poisons fitted. Bottom: "
             "training points in each bucket. n, draws × repeats: {n}. {provenance}",
             function="poisonlab.figures.buckets:bucket_curve",
             options={
@@ -177,8 +177,8 @@ FIGURES: dict[str, FigureKind] = {
             caption="Adversarial accuracy of victims by condition, {budget} poisons ({directions}); {definition}. Attack: "
             "{attack}. Filled circles: mean of all victims; open diamonds: mean of those that fitted at least {fitted} "
             "of their poisons, where there are two or more; faint dots: single victims; vertical lines: 95 % intervals. "
-            "Below: share of the poisons fitted. Difference from {baseline}, paired by repeat, with 95 % interval, "
-            "permutation p (Holm-corrected) and n as draws × repeats: {differences}. {provenance}",
+            "Below: share of the poisons fitted. Difference from {baseline}, of victims that fitted at least {fitted}, paired by repeat, "
+            "with 95 % interval, permutation p (Holm-corrected over the poisons) and n as draws × repeats: {differences}. {provenance}",
             function="poisonlab.figures.conditions:conditions",
             options={
                 **{key: meaning for key, meaning in _EXPERIMENT_OPTIONS.items() if key != "step_size"},

@@ -25,13 +25,15 @@ from poisonlab.statistics import Estimate
 _SINGLE, _ALL, _FITTED = (-0.36, -0.12), 0.0, 0.24
 _SPREAD = (-0.25, 0.25)
 _DASHED = (0, (4, 2))
+_DOTTED: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (1, 1.2)), "zorder": 1}
 
 
 def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw adversarial accuracy against the buckets of growing path length, the thesis's Figs. 4.6b and 4.8.
 
     One column per experiment. Above: the mean over all victims and, beside it, over those that fitted their poisons
-    (where there are two or more), with random poisons and no poison as baselines. Middle: the share of the poisons
+    (where there are two or more), with random poisons and no poison as baselines; of random poisons, too, both means
+    where they differ. Middle: the share of the poisons
     that were fitted, without which a curve cannot be read. Below: the number of training points in each bucket.
 
     Args:
@@ -55,6 +57,10 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
         random, clean = (estimate(group, "adversarial_accuracy") for group in (experiment.random, experiment.clean))
         _band(accuracy, clean, style.GREY, "clean", _DASHED)
         _band(accuracy, random, style.ORANGE, "random", "-")
+        fits = experiment.random["fitted_share"] >= least
+        fitted_random = estimate(experiment.random[fits], "adversarial_accuracy")
+        if fitted_random is not None and 1 < fits.sum() < len(fits):
+            accuracy.axhline(fitted_random.value, color=style.GREEN, gid="random-fitted", **_DOTTED)
         for position, bucket in enumerate(experiment.buckets):
             _dots(accuracy, bucket, "adversarial_accuracy", position, _SINGLE, style.BLUE)
         _means(accuracy, estimates, _ALL, "all")
@@ -75,13 +81,14 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
         notes.append(
             f"{_note_n(accuracy, experiment, estimates, random, clean)}; fitted victims "
             f"{', '.join(map(str, counts))} by bucket and "
-            f"{int((experiment.random['fitted_share'] >= least).sum())} of {len(experiment.random)} random"
+            f"{fits.sum()} of {len(fits)} random"
         )
     most = max(1.0, *(np.nan_to_num(experiment.n_points).max() for experiment in experiments))
     panels[2, 0].set(ylim=(0, 1.1 * most), yticks=(0, most), yticklabels=("0", f"{most:.0f}"))
     _finish(figure, panels, experiments, ("adversarial accuracy", "fitted", "points"), options.get("step_size"))
-    columns = 5 if len(experiments) > 1 else 2
-    figure.legend(handles=_legend(least), loc="outside upper center", ncols=columns, columnspacing=1.4)
+    columns = 6 if len(experiments) > 1 else 2
+    handles = _legend(least, any(line.get_gid() == "random-fitted" for panel in panels[0] for line in panel.lines))
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, columnspacing=1.4)
     return figure, {
         **shared_facts(experiments, options),
         "definition": definition(attacks),
@@ -174,7 +181,7 @@ def _dot_x(victims: pd.DataFrame, position: int, room: tuple[float, float]) -> n
 def _band(panel: Axes, estimate: Estimate | None, color: str, gid: str, linestyle: Any) -> None:
     if estimate is None:
         return
-    if np.isfinite([estimate.low, estimate.high]).all():
+    if estimate.low > 0 or estimate.high < 1:  # not NaN, and not all that an accuracy may be
         panel.axhspan(
             estimate.low, estimate.high, color=color, alpha=0.16, linewidth=0, gid=f"{gid}-interval", zorder=0
         )
@@ -249,7 +256,7 @@ def _finish(
     figure.supxlabel(f"path length of the bucket ({step_unit(step_size)})", size=8)
 
 
-def _legend(least: float) -> list[Line2D]:
+def _legend(least: float, fitted_random: bool) -> list[Line2D]:
     diamond: dict[str, Any] = {"marker": "D", "markersize": 3.2, "markerfacecolor": "white", "linestyle": ""}
     dot: dict[str, Any] = {"marker": ".", "markersize": 3.5, "markeredgewidth": 0, "alpha": 0.45, "linestyle": ""}
     return [
@@ -257,5 +264,6 @@ def _legend(least: float) -> list[Line2D]:
         Line2D([], [], color=style.GREEN, markeredgewidth=0.9, label=f"≥ {percent(least)} fitted, mean", **diamond),
         Line2D([], [], color=style.BLUE, label="one victim", **dot),
         Line2D([], [], color=style.ORANGE, linewidth=1.1, label="random poisons"),
+        *([Line2D([], [], color=style.GREEN, label="random, fitted", **_DOTTED)] if fitted_random else []),
         Line2D([], [], color=style.GREY, linewidth=1.1, linestyle=_DASHED, label="no poison"),
     ]

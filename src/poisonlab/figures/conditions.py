@@ -94,7 +94,7 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
         "fitted": percent(least),
         "baseline": ", ".join(dict.fromkeys(baseline.label for baseline in baselines)),
         "differences": " | ".join(
-            f"{experiment.direction}: {_differences(groups, baseline)}"
+            f"{experiment.direction}: {_differences(groups, baseline, least)}"
             for experiment, groups, baseline in zip(experiments, columns, baselines, strict=True)
         ),
     }
@@ -155,19 +155,33 @@ def _mean(panel: Axes, victims: pd.DataFrame, value: str, x: float, gid: str, lo
     panel.plot([x], [found.value], gid=gid, zorder=4, **look)
 
 
-def _differences(groups: Sequence[_Group], baseline: _Group) -> str:
-    """Write mean difference, interval, corrected p and n of every group but the baseline itself."""
-    others = [group for group in groups if group is not baseline]
-    base = grid(baseline.victims, "adversarial_accuracy")
-    found = [paired_difference(grid(group.victims, "adversarial_accuracy"), base) for group in others]
-    corrected = holm([difference.p for difference in found])
+def _differences(groups: Sequence[_Group], baseline: _Group, least: float) -> str:
+    """Write mean difference, interval, corrected p and n of every group but the baseline itself.
+
+    Victims count as in `comparison.compare`: those that fitted their poisons. Clean victims are no poison beside others, and have one
+    draw: their difference is written without a p, which is not among those that are corrected.
+    """
+
+    def fitted(group: _Group) -> np.ndarray:
+        counts = group.victims if group.strategy == "none" else group.victims[group.victims["fitted_share"] >= least]
+        return grid(counts, "adversarial_accuracy")
+
+    base = fitted(baseline)
+    found = {
+        group.label: paired_difference(fitted(group), base)
+        for group in groups
+        if group is not baseline and len(base) and len(fitted(group))
+    }
+    tested = [group.label for group in groups if group.label in found and group.strategy != "none"]
+    corrected = dict(zip(tested, holm([found[label].p for label in tested]), strict=True))
     words = []
-    for group, difference, p in zip(others, found, corrected, strict=True):
+    for label, difference in found.items():
         interval = "no interval"
         if np.isfinite([difference.low, difference.high]).all():
             interval = f"[{difference.low:+.3f}, {difference.high:+.3f}]"
-        written = "—" if math.isnan(p) else f"{p:.2g}"
-        words.append(f"{group.label} {difference.value:+.3f} {interval}, p = {written}, n = {difference.n}")
+        p = corrected.get(label, math.nan)
+        written = "" if math.isnan(p) else f"p = {p:.2g}, "
+        words.append(f"{label} {difference.value:+.3f} {interval}, {written}n = {difference.n}")
     return "; ".join(words) if words else "nothing to compare"
 
 
