@@ -1,6 +1,5 @@
 """A study's page: every published figure drawn again, beside what its source says and what the claims came to."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,34 +17,48 @@ class Picture:
     """A drawn figure.
 
     Attributes:
-        name: of its files; published: its number in the source, "" for a figure that supports one.
+        name: of its files.
+        published: its number in the source, "" for a figure that supports one.
+        source: what it draws again.
+        claims: numbers of the claims that stand below it.
+        tables: what it shows, "study/experiment" or "paths/name".
     """
 
     name: str
     title: str
     published: str
+    source: str
+    claims: Sequence[int]
+    tables: Sequence[str]
     caption: str
 
 
 def study_page(
     study: str, pictures: Sequence[Picture], claims: Sequence[Claim], scorecard: pd.DataFrame, strategies: pd.DataFrame
 ) -> str:
-    """Write the page: each figure with its caption, and below it the claims that name it as their source.
+    """Write the page: each figure with its caption, and below it its claims.
+
+    Of a claim that several figures have, each part stands below those that show what it is judged by.
 
     Args:
         strategies: columns of `comparison.COLUMNS`, every strategy beside random points.
-        scorecard: columns of `claims.COLUMNS`; claims that name no figure of the page come last, in one table.
+        scorecard: columns of `claims.COLUMNS`; claims of no figure of the page come last, in one table.
     """
     lines = [f"# {TITLES[study]}", "", "Written by the pipeline, as are its pictures, captions, numbers and verdicts;"]
     lines += ["the [scorecard](scorecard.md) says how each claim was measured and tested.", ""]
-    sources = {claim.statement: claim.source for claim in claims if claim.study == study}
     rows = scorecard[scorecard["study"] == study].to_dict("records")
+    sources, tables = {}, {}
+    for claim in claims:
+        for statement, part in zip(claim.statements, claim.parts, strict=True):
+            sources[statement], tables[statement] = claim.source, part.tables
     shown: set[int] = set()
     for picture in pictures:
         heading = f"{picture.title} ({picture.published})" if picture.published else picture.title
-        lines += [f"## {heading}", "", f"![{heading}](figures/{study}/{picture.name}.png)", "", picture.caption.strip()]
-        own = [n for n, row in enumerate(rows) if _numbers(_source(row, sources)) & _numbers(picture.published)]
-        lines += ["", *_table([rows[n] for n in own], sources), ""] if own else [""]
+        lines += [f"## {heading}", "", f"![{heading}](figures/{study}/{picture.name}.png)", ""]
+        lines += [f"After the {picture.source}.", ""] if picture.source else []
+        lines += [picture.caption.strip(), ""]
+        own = [n for n, row in enumerate(rows) if picture in _places(row["claim"], tables[row["statement"]], pictures)]
+        lines += [*_table([rows[n] for n in own], sources), ""] if own else []
         shown |= set(own)
     if len(strategies):
         lines += ["## Every strategy beside random points", "", *_strategies(strategies), ""]
@@ -54,16 +67,10 @@ def study_page(
     return "\n".join(lines)
 
 
-def _source(row: Mapping[Any, Any], sources: Mapping[str, str]) -> str:
-    """Where a row's claim stands in the document; a row of several parts has the part behind the statement."""
-    statement = str(row["statement"])
-    return next((source for start, source in sources.items() if statement.startswith(start)), "")
-
-
-def _numbers(text: str) -> set[str]:
-    """Numbers of the figures that a text names: "Figs. 4.6a and 4.7" is {4.6, 4.7}; the number of a section is none."""
-    named = re.findall(r"Figs?\. ([\d., a-z–]*\d[a-z]?)", text)
-    return {number for part in named for number in re.findall(r"\d+\.\d+", part)}
+def _places(claim: int, tables: Sequence[str], pictures: Sequence[Picture]) -> list[Picture]:
+    """Pictures below which a part of a claim stands: those with the claim that show one of its tables, or else all of them."""
+    having = [one for one in pictures if claim in one.claims]
+    return [one for one in having if set(tables) & set(one.tables)] or having
 
 
 def _strategies(table: pd.DataFrame) -> list[str]:
@@ -95,7 +102,7 @@ def _table(rows: Sequence[Mapping[Any, Any]], sources: Mapping[str, str]) -> lis
     for row in rows:
         value, low, high = (row[key] for key in ("measured", "low", "high"))
         n = "—" if pd.isna(row["n"]) or not row["n"] else row["n"]
-        cells = [row["claim"], row["statement"], _source(row, sources), row["published"]]
+        cells = [row["claim"], row["statement"], sources.get(row["statement"], ""), row["published"]]
         cells += [interval_text(value, low, high), n, f"**{row['verdict']}**"]
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     return lines

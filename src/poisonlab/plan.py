@@ -539,13 +539,26 @@ class Plan:
         options = {key: value for key, value in options.items() if key in kind.options and value is not None}
         return {"kind": entry["kind"], "options": options, "files": self.figure_files(study, figure)}
 
-    def page_figures(self, study: str) -> list[dict[str, str]]:
-        """Name, title and published number of every figure of a study's page, in their order there."""
+    def page_figures(self, study: str) -> list[dict[str, Any]]:
+        """What a study's page says of every figure, in their order there: the fields of `page.Picture` but for its caption."""
         return [
-            {"name": name, "title": self.figure_title(own, name), "published": published_number(name)}
+            {
+                "name": name,
+                "title": self.figure_title(own, name),
+                "published": published_number(name),
+                "source": self.figure_kind(own, name).source,
+                "claims": self.figures[own, name]["claims"],
+                "tables": self._shown_tables(own, name),
+            }
             for own, name in self.drawn
             if own == study
         ]
+
+    def _shown_tables(self, study: str, figure: str) -> list[str]:
+        """Tables that a figure shows, as claims name them."""
+        entry = self.figures[study, figure]
+        shown = [f"{study}/{name}" for name in entry["experiments"]]
+        return [*shown, f"paths/{entry['paths']}"] if entry["paths"] else shown
 
     def figure_title(self, study: str, figure: str) -> str:
         """Title of a figure."""

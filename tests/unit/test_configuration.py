@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from poisonlab.claims import load_claims
 from poisonlab.configuration import check
 from poisonlab.errors import InputError
 from poisonlab.plan import Plan
@@ -110,3 +111,9 @@ def test_figures_show_poisons_of_victims_that_are_archived_already() -> None:
     assert ("label_noise", "soft_1nn") not in rest.experiments
     assert ("label_noise", "fig_3_1") in rest.drawn
     assert rest.figure_inputs("label_noise", "fig_3_1") == everything.figure_inputs("label_noise", "fig_3_1")
+
+
+def test_every_registered_claim_stands_below_a_figure() -> None:
+    figures = default()["label_noise"]["figures"].values()
+    listed = {claim for figure in figures for claim in figure.get("claims", [])}
+    assert listed == {claim.id for claim in load_claims(ROOT / "config" / "claims.yaml")}

@@ -3,13 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from poisonlab.claims import COLUMNS, Claim
+from poisonlab.claims import COLUMNS, Claim, Part, Place
 from poisonlab.comparison import COLUMNS as STRATEGIES
 from poisonlab.page import Picture, study_page
 
 
-def claim(number: int, statement: str, source: str) -> Claim:
-    return Claim(number, "label_noise", source, statement, "yes", "share", "rising_curves", {}, {}, ())
+def claim(number: int, statement: str, source: str, **places: str) -> Claim:
+    parts = tuple(Part(name, Place((table,)), None) for name, table in places.items())
+    return Claim(number, "label_noise", source, statement, "yes", "share", "rising_curves", {}, {}, parts)
 
 
 def row(number: int, statement: str, verdict: str, value: float = 0.5) -> dict[str, object]:
@@ -18,35 +19,41 @@ def row(number: int, statement: str, verdict: str, value: float = 0.5) -> dict[s
 
 
 PICTURES = [
-    Picture("fig_4_6a", "Lengths", "Figs. 4.6a and 4.7", "All lengths.\n"),
-    Picture("pipeline", "The way of the data", "", "The way.\n"),
+    Picture("fig_4_6a", "Lengths", "Fig. 4.6a", "thesis, Fig. 4.6a", [1, 3], ["paths/two"], "All lengths.\n"),
+    Picture("fig_4_7", "More lengths", "Fig. 4.7", "thesis, Fig. 4.7", [1], ["paths/ten"], "All lengths.\n"),
+    Picture("pipeline", "The way of the data", "", "", [], [], "The way.\n"),
 ]
-CLAIMS = [claim(1, "Paths are short", "caption of Fig. 4.7"), claim(2, "Nets | are accurate", "section 4.6")]
+CLAIMS = [
+    claim(1, "Paths are short", "caption of Fig. 4.7", two="paths/two", ten="paths/ten"),
+    claim(2, "Nets | are accurate", "section 4.6", only="label_noise/a"),
+    claim(3, "Others agree", "conclusion", only="label_noise/a"),
+]
 SCORECARD = pd.DataFrame(
-    [row(1, "Paths are short: class 1", "reproduced"), row(2, "Nets | are accurate", "not run", np.nan)]
+    [
+        row(1, "Paths are short: two", "reproduced"),
+        row(1, "Paths are short: ten", "refuted"),
+        row(2, "Nets | are accurate", "not run", np.nan),
+        row(3, "Others agree", "inconclusive"),
+    ]
 )
 
 
-def test_a_figure_stands_with_its_caption_and_the_claims_that_name_it():
+def test_a_figure_stands_with_its_caption_its_source_and_the_parts_of_its_claims_that_it_shows():
     page = study_page("label_noise", PICTURES, CLAIMS, SCORECARD, pd.DataFrame(columns=STRATEGIES))
-    first, second, rest = page.split("\n## ")[1:]
-    assert first.startswith(
-        "Lengths (Figs. 4.6a and 4.7)\n\n![Lengths (Figs. 4.6a and 4.7)](figures/label_noise/fig_4_6a.png)\n"
-    )
-    assert "All lengths." in first
-    assert (
-        "| 1 | Paths are short: class 1 | caption of Fig. 4.7 | yes | 0.500 [0.400, 0.600] | 5 × 4 | **reproduced** |"
-        in first
-    )
-    assert second.startswith("The way of the data\n")
-    assert "|" not in second
-    # the number of a section is not that of a figure
+    first, second, third, rest = page.split("\n## ")[1:]
+    assert first.startswith("Lengths (Fig. 4.6a)\n\n![Lengths (Fig. 4.6a)](figures/label_noise/fig_4_6a.png)\n")
+    assert "After the thesis, Fig. 4.6a.\n\nAll lengths." in first
+    words = "| 1 | Paths are short: two | caption of Fig. 4.7 | yes | 0.500 [0.400, 0.600] | 5 × 4 | **reproduced** |"
+    assert words in first
+    assert "| 1 | Paths are short: ten |" in second
+    assert "| 3 | Others agree |" in first  # no figure that has the claim shows what it is judged by
+    assert third.startswith("The way of the data\n")
+    assert "|" not in third
+    assert "After" not in third
     assert r"| 2 | Nets \| are accurate | section 4.6 | yes | — | 5 × 4 | **not run** |" in rest
-
-
-def test_every_claim_stands_on_the_page_once_if_its_figures_are_apart():
-    page = study_page("label_noise", PICTURES, CLAIMS, SCORECARD, pd.DataFrame(columns=STRATEGIES))
-    assert page.count("Paths are short") == page.count("Nets \\|") == 1
+    assert all(
+        page.count(f"| {one} |") == 1 for one in ("Paths are short: two", "Paths are short: ten", "Others agree")
+    )
 
 
 def test_strategies_stand_in_one_table_with_intervals_and_n():

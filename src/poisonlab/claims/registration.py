@@ -34,6 +34,11 @@ class Part:
     judged_on: Place
     analogue: Place | None
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Tables that it may be judged by, or its analogue."""
+        return self.judged_on.tables + (self.analogue.tables if self.analogue else ())
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -53,6 +58,12 @@ class Claim:
     options: Mapping[str, Any]
     minimum: Mapping[str, Any]
     parts: tuple[Part, ...]
+
+    @property
+    def statements(self) -> list[str]:
+        """What each part says: the statement, and which part where there are several."""
+        several = len(self.parts) > 1
+        return [f"{self.statement}: {part.name}" if several else self.statement for part in self.parts]
 
 
 def load_claims(path: str | Path) -> list[Claim]:

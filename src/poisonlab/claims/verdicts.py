@@ -57,14 +57,15 @@ def judge(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
         results = [_measure(claim, part, tables) for part in claim.parts]
         for_it = _corrected([one.evidence.supports.p if one.evidence else None for one in results], results)
         against_it = _corrected([one.evidence.opposes.p if one.evidence else None for one in results], results)
-        for part, result, p_for, p_against in zip(claim.parts, results, for_it, against_it, strict=True):
+        columns = (claim.parts, claim.statements, results, for_it, against_it)
+        for part, statement, result, p_for, p_against in zip(*columns, strict=True):
             verdict, test = _verdict(result, p_for, p_against, len(results))
             evidence = result.evidence
             rows.append(
                 {
                     "claim": claim.id,
                     "study": claim.study,
-                    "statement": f"{claim.statement}: {part.name}" if len(results) > 1 else claim.statement,
+                    "statement": statement,
                     "published": claim.published,
                     "measured": evidence.value if evidence else math.nan,
                     "low": evidence.low if evidence else math.nan,

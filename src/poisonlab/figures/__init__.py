@@ -27,7 +27,7 @@ class FigureKind:
             maps, data, poisons. Tables come as data frames, `extremes`, `example` and `idea` as the pair (arrays, metadata) that
             `storage.read_tensors` returns, `maps` as a list of arrays, one for each experiment, `data` as a data set, and `poisons`,
             those of the first job of the first experiment's condition with a sweep axis, as the pair that `poison.load` returns.
-        published: the number of the figure in its source, or "" for a figure that supports one.
+        source: what it draws again, document, section and figure; "" for a figure of this workflow alone.
         caption: one paragraph; its {fields} are filled by the function.
         function: "module:function", imported when the figure is drawn.
         options: the options that it takes, each with its meaning.
@@ -36,7 +36,6 @@ class FigureKind:
     name: str
     needs: tuple[str, ...]
     title: str
-    published: str
     source: str
     caption: str
     function: str
@@ -81,8 +80,7 @@ FIGURES: dict[str, FigureKind] = {
             name="adversarial_example",
             needs=("example",),
             title="An adversarial example",
-            published="Fig. 2.1",
-            source="label-noise thesis, section 2.3",
+            source="label-noise thesis, section 2.3, Fig. 2.1",
             caption="A test image (left) that a clean network calls {source} with {before} confidence, the same image moved by at most "
             "{largest} per pixel (right), which it calls {wrong} with {after}, and their difference (middle). {provenance}",
             function="poisonlab.figures.example:adversarial_example",
@@ -92,8 +90,7 @@ FIGURES: dict[str, FigureKind] = {
             name="nearest_and_farthest",
             needs=("extremes",),
             title="Training points nearest to and farthest from the boundary",
-            published="Fig. 4.5",
-            source=THESIS,
+            source=f"{THESIS}, Fig. 4.5",
             caption="Training points with the shortest (left) and the longest (right) adversarial paths to another "
             "class, {k} of each, one row per class. The number under an image is its path length in steps. A "
             "vermillion frame marks a label issue found by cleanlab, out of fold: {nearest_issues} of "
@@ -105,8 +102,7 @@ FIGURES: dict[str, FigureKind] = {
             name="path_lengths",
             needs=("lengths",),
             title="Distribution of the path lengths",
-            published="Figs. 4.6a and 4.7",
-            source=THESIS,
+            source=f"{THESIS}, Figs. 4.6a and 4.7",
             caption="Number of sign-gradient steps from each training point to the decision boundary, per class "
             "({directions}). Filled: proxy seed {first_seed}, with its median; thin lines: {others}. {points} "
             "training points{unreached}. {provenance}",
@@ -121,8 +117,7 @@ FIGURES: dict[str, FigureKind] = {
             name="bucket_curve",
             needs=("conditions", "victims", "robustness"),
             title="Adversarial accuracy by path length of the poisons",
-            published="Figs. 4.6b and 4.8",
-            source=THESIS,
+            source=f"{THESIS}, Figs. 4.6b and 4.8",
             caption="Adversarial accuracy of victims trained on {budget} poisons from one bucket of path lengths "
             "({directions}); {definition}. Attack: {attack}. Filled circles: mean of all victims; open "
             "diamonds: mean of those that fitted at least {fitted} of their poisons, balanced over draws and "
@@ -142,7 +137,6 @@ FIGURES: dict[str, FigureKind] = {
             name="natural_accuracy",
             needs=("conditions", "victims"),
             title="Natural accuracy by path length of the poisons",
-            published="",
             source=f"{THESIS}, captions of Figs. 4.6 and 4.8: above 99 %",
             caption="Natural test accuracy of every victim trained on {budget} poisons from one bucket of path lengths "
             "({directions}), beside random poisons and none. A dot is one victim; dashed: {threshold}. Lowest "
@@ -154,8 +148,7 @@ FIGURES: dict[str, FigureKind] = {
             name="mechanism",
             needs=("conditions", "victims", "robustness"),
             title="A stretched boundary or a pocket",
-            published="Fig. 4.4",
-            source=THESIS,
+            source=f"{THESIS}, Fig. 4.4",
             caption="Share of the points on the way from a fitted poison to its new class that a victim gives the poison's label, "
             "against its adversarial accuracy ({budget} poisons, {directions}); {definition}. Top: on the clean proxy's adversarial "
             "path; bottom: on the straight line to the nearest training point of the new class. Large marks: means of the buckets "
@@ -172,8 +165,7 @@ FIGURES: dict[str, FigureKind] = {
             name="conditions",
             needs=("conditions", "victims", "robustness"),
             title="Adversarial accuracy by condition",
-            published="",
-            source="this workflow",
+            source="",
             caption="Adversarial accuracy of victims by condition, {budget} poisons ({directions}); {definition}. Attack: "
             "{attack}. Filled circles: mean of all victims; open diamonds: mean of those that fitted at least {fitted} "
             "of their poisons, where there are two or more; faint dots: single victims; vertical lines: 95 % intervals. "
@@ -192,8 +184,7 @@ FIGURES: dict[str, FigureKind] = {
             name="sweep",
             needs=("conditions", "victims", "robustness"),
             title="Victims against the sweep axis of their poisons",
-            published="Figs. 4.2 and 4.3",
-            source="label-noise thesis, section 4.1",
+            source="label-noise thesis, section 4.1, Figs. 4.2 and 4.3",
             caption="Victims of {budget} poisons against the value of the sweep axis: means over all victims, bands: 95 % intervals for "
             "new draws and repeats. Adversarial accuracy: {definition}. Attack: {attack}. n, draws × repeats, at each value: {n}. "
             "{provenance}",
@@ -210,8 +201,7 @@ FIGURES: dict[str, FigureKind] = {
             name="by_experiment",
             needs=("conditions", "victims", "robustness"),
             title="Natural and adversarial accuracy of several experiments",
-            published="Fig. 3.3 and Table 4.1",
-            source="label-noise thesis, chapter 3 and section 4.2",
+            source="label-noise thesis, chapter 3 and section 4.2, Fig. 3.3 and Table 4.1",
             caption="Natural and adversarial accuracy: means with 95 % intervals; faint dots: single victims. Adversarial accuracy: "
             "{definition}. Attack: {attack}. {budget} poisons. n, draws × repeats: {n}.{beside} {provenance}",
             function="poisonlab.figures.sweeps:by_experiment",
@@ -228,8 +218,7 @@ FIGURES: dict[str, FigureKind] = {
             name="toy_data",
             needs=("data", "poisons"),
             title="A toy of two dimensions and its poisons",
-            published="Fig. 4.1",
-            source="label-noise thesis, section 4.1",
+            source="label-noise thesis, section 4.1, Fig. 4.1",
             caption="The {n} training points of {dataset}, and {budget} mislabelled points (crosses, in the colour of their label) placed "
             "at distance r = {value} (circles) from the means of their classes. Dashed: the ground truth.",
             function="poisonlab.figures.toys:toy_data",
@@ -239,8 +228,7 @@ FIGURES: dict[str, FigureKind] = {
             name="vulnerable_regions",
             needs=("data", "poisons"),
             title="Memorising as a dictionary, and smoothly",
-            published="Fig. 3.1",
-            source="label-noise thesis, chapter 3",
+            source="label-noise thesis, chapter 3, Fig. 3.1",
             caption="Two classifiers that fit the {n} training points of {dataset}, {poisons} of them mislabelled, and give the truth "
             "wherever else they may. Left: no smoothness, wrong at the mislabelled points. Right: margin {margin} at the points and a "
             "Lipschitz constant of {constant} (l2 to l1), the least that these points allow, so that the class cannot change within "
@@ -256,8 +244,7 @@ FIGURES: dict[str, FigureKind] = {
             name="decision_maps",
             needs=("maps",),
             title="What victims of two-dimensional data decide",
-            published="Fig. 3.2",
-            source="label-noise thesis, chapter 3",
+            source="label-noise thesis, chapter 3, Fig. 3.2",
             caption="Classes that the first victim of each experiment gives the points of the plane, with its {n} clean training points "
             "and its poisons, in the colours of their labels.{near}",
             function="poisonlab.figures.maps:decision_maps",
@@ -272,8 +259,7 @@ FIGURES: dict[str, FigureKind] = {
             name="slices",
             needs=("maps", "conditions"),
             title="Slices through victims around a poison",
-            published="Figs. 4.4 and 6.1",
-            source=THESIS,
+            source=f"{THESIS}, Figs. 4.4 and 6.1",
             caption="What the first victim of a bucket decides on the plane through a poison (the first that it fitted), the nearest "
             "training point of the poison's true class and the end of the poison's adversarial path on the clean proxy; nearest, middle "
             "and farthest bucket. Distances are l2. {provenance}",
@@ -287,7 +273,6 @@ FIGURES: dict[str, FigureKind] = {
             name="memorisation",
             needs=("conditions", "victims"),
             title="What victims memorise, and how soon",
-            published="Appendix A",
             source="label-noise thesis, Appendix A",
             caption="Share of the victims that fit every training point, {budget} poisons included, and the epochs that they took: means "
             "with 95 % intervals for new draws and repeats; faint dots: single victims. Victims that never fit all count with the limit of "
@@ -299,7 +284,6 @@ FIGURES: dict[str, FigureKind] = {
             name="class_degrees",
             needs=("degrees",),
             title="Degrees of the class graphs",
-            published="",
             source="label-noise thesis, section 6.1",
             caption="Share of the points of a class of {dataset} that have at least so many neighbours within γ, one line for each of "
             "{classes} classes; γ is set such that a given share of the pairs of the class is connected. γ, over the classes, by growing "
@@ -311,8 +295,7 @@ FIGURES: dict[str, FigureKind] = {
             name="colouring",
             needs=("scores", "idea"),
             title="A net that memorised colours",
-            published="Fig. 6.1",
-            source="label-noise thesis, section 6.2",
+            source="label-noise thesis, section 6.2, Fig. 6.1",
             caption="The {n} training points of class {label} of {dataset}, {colours} colours such that neighbours (the nearest "
             "{density} of all pairs, l∞) and second neighbours differ, and a net that memorised them ({fitted} of the points). First "
             "{shown} panels: what it decides on planes through a point of the largest score (at the origin) and its two nearest "
@@ -329,8 +312,7 @@ FIGURES: dict[str, FigureKind] = {
             name="simulated_bound",
             needs=("runs",),
             title="Theorems 1 and 2, simulated",
-            published="Theorems 1 and 2",
-            source="label-noise thesis, section 2.5 and chapter 3",
+            source="label-noise thesis, section 2.5 and chapter 3, Theorems 1 and 2",
             caption="Left: share of the runs in which the adversarial risk within the guaranteed radius (2ρ for the dictionary, 2ρ − χ/κ "
             "for the smooth classifier) reaches c₁ = {mass}, against the number of samples, with 95 % intervals; {runs} runs each; "
             "dashed: the guarantee, {sure} at {samples} samples. The risk reaches c₁ in {kept} of the {premises} runs of a "
@@ -343,8 +325,7 @@ FIGURES: dict[str, FigureKind] = {
             name="vacuous_bound",
             needs=("cover",),
             title="What Theorem 1 guarantees for a data set",
-            published="Theorem 1",
-            source="label-noise thesis, chapters 2 and 3: the bound is vacuous on real data",
+            source="label-noise thesis, chapters 2 and 3, Theorem 1: the bound is vacuous on real data",
             caption="Samples that Theorem 1 asks for (noise rate η = {noise}, δ = {delta}) against the adversarial risk c₁ that it then "
             "guarantees, for balls around training points of {dataset}, covered greedily; balls that hold two classes break a premise and "
             "are left out. Dashed: the {n} samples that there are. Guaranteed with these: {best}. The least that is asked for is "
@@ -356,8 +337,7 @@ FIGURES: dict[str, FigureKind] = {
             name="pipeline",
             needs=(),
             title="The way of the data",
-            published="",
-            source="this workflow",
+            source="",
             caption="The way of the data, with the rule that makes each result. A victim is a pure function of the "
             "dataset, a poison and a seed; the tables hold every victim.",
             function="poisonlab.figures.pipeline:pipeline",
