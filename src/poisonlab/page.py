@@ -8,6 +8,7 @@ import pandas as pd
 
 from poisonlab.claims import Claim
 from poisonlab.claims.evidence import interval_text
+from poisonlab.claims.scorecard import measured_text
 
 TITLES = {"label_noise": "Crafting Label Noise to Increase Adversarial Vulnerability in Deep Learning Models"}
 
@@ -100,9 +101,8 @@ def _strategies(table: pd.DataFrame) -> list[str]:
 def _table(rows: Sequence[Mapping[Any, Any]], sources: Mapping[str, str]) -> list[str]:
     lines = ["| claim | statement | source | published | measured | n | verdict |", "|---|---|---|---|---|---|---|"]
     for row in rows:
-        value, low, high = (row[key] for key in ("measured", "low", "high"))
         n = "—" if pd.isna(row["n"]) or not row["n"] else row["n"]
         cells = [row["claim"], row["statement"], sources.get(row["statement"], ""), row["published"]]
-        cells += [interval_text(value, low, high), n, f"**{row['verdict']}**"]
+        cells += [measured_text(row), n, f"**{row['verdict']}**"]
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     return lines

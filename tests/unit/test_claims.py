@@ -593,7 +593,7 @@ class Grids:
         return self.buckets if strategy == "path_bucket" else self.random
 
     def conditions(self, strategy):
-        return pd.DataFrame({"n_points": [1.0] * len(self.buckets)})
+        return pd.DataFrame({"n_points": 1.0, "axis_value": range(len(self.buckets))})
 
 
 def test_the_bucket_is_chosen_on_other_draws_than_it_is_judged_on():
@@ -850,10 +850,14 @@ def test_the_scorecard_holds_every_row_its_estimand_and_what_verdicts_mean(tmp_p
     back = read_table(tmp_path / "scorecard.csv", COLUMNS)
     assert list(back.columns) == COLUMNS
     # the csv holds the shortest text that reads back to the same double
-    pd.testing.assert_frame_equal(back, frame.replace({"n": {"": np.nan}}), check_dtype=False, check_exact=True)
+    pd.testing.assert_frame_equal(
+        back, frame.replace({"n": {"": np.nan}, "unit": {"": np.nan}}), check_dtype=False, check_exact=True
+    )
     text = (tmp_path / "scorecard.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| ") and line.endswith("** |")]
     assert len(rows) == len(frame)
     assert all(meaning in text for meaning in VERDICTS.values())
     assert all(claim.estimand in text for claim in load_claims(REGISTERED))
+    medians = frame.loc[frame["claim"] == 10].iloc[0]
+    assert f"| {medians['measured']:.3f} [{medians['low']:.3f}, {medians['high']:.3f}] steps |" in text
     assert "140 of 144 victims fitted at least 90 % of their poisons and count; all victims would give" in text

@@ -14,7 +14,19 @@ def claim(number: int, statement: str, source: str, **places: str) -> Claim:
 
 
 def row(number: int, statement: str, verdict: str, value: float = 0.5) -> dict[str, object]:
-    facts = [number, "label_noise", statement, "yes", value, value - 0.1, value + 0.1, "5 × 4", "t test", verdict]
+    facts = [
+        number,
+        "label_noise",
+        statement,
+        "yes",
+        value,
+        value - 0.1,
+        value + 0.1,
+        "steps",
+        "5 × 4",
+        "t test",
+        verdict,
+    ]
     return dict(zip(COLUMNS, facts, strict=True))
 
 
@@ -43,7 +55,9 @@ def test_a_figure_stands_with_its_caption_its_source_and_the_parts_of_its_claims
     first, second, third, rest = page.split("\n## ")[1:]
     assert first.startswith("Lengths (Fig. 4.6a)\n\n![Lengths (Fig. 4.6a)](figures/label_noise/fig_4_6a.png)\n")
     assert "After the thesis, Fig. 4.6a.\n\nAll lengths." in first
-    words = "| 1 | Paths are short: two | caption of Fig. 4.7 | yes | 0.500 [0.400, 0.600] | 5 × 4 | **reproduced** |"
+    words = (
+        "| 1 | Paths are short: two | caption of Fig. 4.7 | yes | 0.500 [0.400, 0.600] steps | 5 × 4 | **reproduced** |"
+    )
     assert words in first
     assert "| 1 | Paths are short: ten |" in second
     assert "| 3 | Others agree |" in first  # no figure that has the claim shows what it is judged by

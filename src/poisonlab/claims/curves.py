@@ -151,7 +151,9 @@ def growing_difference(data: Data, options: Mapping[str, Any]) -> Evidence:
     curves = [_over_curve(one) for one in _all(data)]
     differences = [a - b for a, b in zip(curves[0::2], curves[1::2], strict=True)]
     pairs = list(zip(differences[1:], differences[:-1], strict=True))
-    return larger(pairs, [f"pair {n + 2} − pair {n + 1}" for n in range(len(pairs))], data)
+    names = [one.name.rpartition("/")[2] for one in data.experiments]
+    apart = [f"({a} − {b})" for a, b in zip(names[0::2], names[1::2], strict=True)]
+    return larger(pairs, [f"{b} − {a}" for a, b in itertools.pairwise(apart)], data)
 
 
 def higher_curve(data: Data, options: Mapping[str, Any]) -> Evidence:

@@ -84,8 +84,10 @@ def lowest_bucket(data: Data, options: Mapping[str, Any], strategy: str = "path_
     the repeats, so a choice that only these victims-to-be favour survives the split; the interval counts new repeats.
     """
     experiment = data.experiment
-    grids = experiment.grids(strategy)
-    sizes = experiment.conditions(strategy)["n_points"].to_numpy(float)
+    grids, rows = experiment.grids(strategy), experiment.conditions(strategy)
+    sizes = rows["n_points"].to_numpy(float)
+    word = "r =" if strategy == curves.PLACED else "bucket"
+    names = [f"{word} {value:g}" for value in rows["axis_value"]]
     everyone = range(len(grids))
     if options["among"] == "interior":
         inside = set(everyone[1:-1])
@@ -115,7 +117,7 @@ def lowest_bucket(data: Data, options: Mapping[str, Any], strategy: str = "path_
     target = max(abs(shown.value), options["margin"])
     return Evidence.of(
         shown,
-        f"bucket {other} − bucket {chosen} (lowest {'of the set' if chosen in inside else 'outside'} on even draws{held}), "
+        f"{names[other]} − {names[chosen]} (lowest {'of the set' if chosen in inside else 'outside'} on even draws{held}), "
         "rows permuted, largest p of all such differences",
         supported[3],
         opposed[3],
@@ -466,14 +468,24 @@ def issues_near_boundary(data: Data, options: Mapping[str, Any]) -> Evidence:
 
 @dataclass(frozen=True)
 class Kind:
-    """How a claim is judged: the function, its options and the sizes that must be registered, with their types."""
+    """How a claim is judged: the function, its options and the sizes that must be registered, with their types.
+
+    Attributes:
+        unit: of the value; "" for a share, a difference of shares or a slope between them, and where the option `column` says it.
+    """
 
     function: Callable[[Data, Mapping[str, Any]], Evidence]
     options: Mapping[str, Any]
     minimum: Mapping[str, Any]
     survey: bool = False
+    unit: str = ""
+
+    def unit_of(self, options: Mapping[str, Any]) -> str:
+        """Unit of the value under these options."""
+        return self.unit or _UNITS.get(options.get("column", ""), "")
 
 
+_UNITS = {"epochs": "epochs", "feature_ratio": "times"}  # of columns
 _NUMBER = (int, float)
 _PLACED = {curves.PLACED: list}
 KINDS = {
@@ -499,12 +511,12 @@ KINDS = {
         Kind(curves.growing_difference, {}, _PLACED),
         Kind(curves.higher_curve, {}, _PLACED),
         Kind(curves.higher_at_the_mean, {}, _PLACED),
-        Kind(curves.sooner_memorised, {}, _PLACED),
+        Kind(curves.sooner_memorised, {}, _PLACED, unit="epochs"),
         Kind(curves.memorised_between, {"low": _NUMBER, "high": _NUMBER}, _PLACED),
         Kind(curves.curve_above, {"column": str, "above": _NUMBER}, _PLACED),
         Kind(equivalent_recipes, {"column": str, "margin": _NUMBER}, {"random": list}),
-        Kind(times_fewer_epochs, {"times": _NUMBER}, {"random": list}),
-        Kind(ordered_medians, {"classes": list}, {"proxies": int, "points": int}, survey=True),
+        Kind(times_fewer_epochs, {"times": _NUMBER}, {"random": list}, unit="epochs"),
+        Kind(ordered_medians, {"classes": list}, {"proxies": int, "points": int}, survey=True, unit="steps"),
         Kind(paths_at_most, {"class": int, "steps": int}, {"proxies": int, "points": int}, survey=True),
         Kind(
             net_near, {"column": str, "value": _NUMBER, "margin": _NUMBER}, {"proxies": int, "points": int}, survey=True

@@ -1,6 +1,8 @@
 """The scorecard as a page and as a table."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,6 +19,12 @@ VERDICTS = {
 }
 
 
+def measured_text(row: Mapping[Any, Any]) -> str:
+    """Value, interval and unit of a row of the scorecard; "—" without a value."""
+    text = interval_text(row["measured"], row["low"], row["high"])
+    return f"{text} {row['unit']}" if text != "—" and row["unit"] and not pd.isna(row["unit"]) else text
+
+
 def write_scorecard(frame: pd.DataFrame, markdown_path: str | Path, csv_path: str | Path) -> None:
     """Write the table of `judge` as markdown (with estimands and notes, where the frame carries them) and as csv."""
     counts = frame["verdict"].value_counts()
@@ -26,7 +34,7 @@ def write_scorecard(frame: pd.DataFrame, markdown_path: str | Path, csv_path: st
         "Published claims against what was measured. Estimands, margins and least sizes were registered in "
         "`config/claims.yaml` before there were results; every number and verdict below is computed from the result tables by "
         "`poisonlab.claims`, none is typed in. Intervals are 95 %, for new draws and new repeats (for surveys: new "
-        "proxies); n is draws × repeats.",
+        "proxies); n is draws × repeats. Without a unit, what was measured is a share, a difference of shares or a slope between them.",
         "",
         "| verdict | rows | meaning |",
         "|---|---|---|",
@@ -37,7 +45,7 @@ def write_scorecard(frame: pd.DataFrame, markdown_path: str | Path, csv_path: st
     ]
     records = frame.to_dict("records")
     for row in records:
-        measured = interval_text(row["measured"], row["low"], row["high"])
+        measured = measured_text(row)
         cells = [row["claim"], row["statement"], row["published"], measured, row["n"] or "—", row["test"]]
         cells.append(f"**{row['verdict']}**")
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")

@@ -21,7 +21,7 @@ from poisonlab.claims.kinds import KINDS
 from poisonlab.claims.registration import Claim, Part, Place
 from poisonlab.statistics import holm
 
-COLUMNS = ["claim", "study", "statement", "published", "measured", "low", "high", "n", "test", "verdict"]
+COLUMNS = ["claim", "study", "statement", "published", "measured", "low", "high", "unit", "n", "test", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def judge(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
         tables: "study/experiment" → conditions, victims, robustness; "paths/name" → lengths, issues.
 
     Returns:
-        One row per part, with the columns `COLUMNS`; low and high are 95 % bounds, NaN where a statement has none.
+        One row per part, with the columns `COLUMNS`; low and high are 95 % bounds, NaN where a statement has none; unit is "" for
+        shares, their differences and slopes.
         `frame.attrs["details"]` holds one mapping per row for `write_scorecard`: source, estimand, part, notes.
 
     Raises:
@@ -70,6 +71,7 @@ def judge(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
                     "measured": evidence.value if evidence else math.nan,
                     "low": evidence.low if evidence else math.nan,
                     "high": evidence.high if evidence else math.nan,
+                    "unit": KINDS[claim.kind].unit_of(claim.options),
                     "n": evidence.n if evidence else "",
                     "test": test,
                     "verdict": verdict,
