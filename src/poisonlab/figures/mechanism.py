@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
 from poisonlab.errors import InputError
 from poisonlab.figures import style
@@ -20,7 +19,7 @@ def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     """Draw the share of the way to the new class that victims give the poison's label against their adversarial accuracy.
 
     What the thesis sketches in Figs. 4.4 and 6.1: a harmful poison stretches the boundary towards itself, a harmless one sits in a pocket.
-    One column per experiment, one row per way; a mark per bucket, joined by growing path length.
+    One column per experiment, one row per way; a mark per bucket, numbered and joined by growing path length.
 
     Args:
         inputs: the tables `conditions`, `victims` (probed) and `robustness` of all the experiments drawn.
@@ -55,21 +54,24 @@ def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
                     known["adversarial_accuracy"], known[share], ".", color=colour, markersize=3, markeredgewidth=0, alpha=0.5,
                     gid="victims", zorder=2,
                 )  # fmt: skip
-                panel.hlines(y.value, x.low, x.high, color=colour, linewidth=0.9, gid="interval", zorder=3)
-                panel.vlines(x.value, y.low, y.high, color=colour, linewidth=0.9, gid="interval", zorder=3)
-                means.append((x.value, y.value, colour, experiment.labels[position]))
+                line: dict[str, Any] = {"color": colour, "linewidth": 0.8, "alpha": 0.6, "gid": "interval", "zorder": 3}
+                panel.hlines(y.value, x.low, x.high, **line)
+                panel.vlines(x.value, y.low, y.high, **line)
+                means.append((x.value, y.value, colour, f"{position + 1}"))
             if means:
-                xs, ys, colours, labels = zip(*means, strict=True)
+                xs, ys, colours, numbers = zip(*means, strict=True)
                 panel.plot(xs, ys, color=style.GREY, linewidth=0.7, zorder=1)
                 panel.scatter(
-                    xs, ys, c=list(colours), s=16, edgecolors=style.BLACK, linewidths=0.4, gid="means", zorder=4
+                    xs, ys, c=list(colours), s=42, edgecolors=style.BLACK, linewidths=0.4, gid="means", zorder=4
                 )
-                for end in {0, len(means) - 1}:  # the others lie between, and their labels would lie upon each other
-                    words: dict[str, Any] = {"size": style.TINY, "color": colours[end], "zorder": 6}
-                    words["path_effects"] = [withStroke(linewidth=2, foreground="white")]
-                    panel.annotate(labels[end], (xs[end], ys[end]), (4, -8), textcoords="offset points", **words)
+                for x_, y_, number in zip(xs, ys, numbers, strict=True):
+                    panel.text(x_, y_, number, ha="center", va="center_baseline", size=5, gid="number", zorder=5)
             panel.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.06))
         panels[0, column].set_title(experiment.direction, pad=4)
+        key = [f"{number}: {label}" for number, label in enumerate(experiment.labels, start=1)]
+        lines = "\n".join("   ".join(key[first : first + 4]) for first in range(0, len(key), 4))
+        small: dict[str, Any] = {"loc": "right", "size": 5.5, "weight": "normal", "color": style.GREY, "pad": 3}
+        panels[0, column].set_title(lines, linespacing=1.1, **small)
     for row, name in enumerate(SHARES.values()):
         panels[row, 0].set_ylabel(f"share of poison's label\n{name}")
     figure.supxlabel("adversarial accuracy", size=8)

@@ -44,6 +44,7 @@ RC: dict[Any, Any] = {
     "lines.linewidth": 1.2,
     "legend.fontsize": SMALL,
     "legend.frameon": False,
+    "legend.handlelength": 2.6,  # a dashed key shows two dashes
     "hatch.linewidth": 0.5,
     "figure.facecolor": "white",
     "savefig.dpi": DPI,

@@ -20,7 +20,7 @@ PANELS = {
     "adversarial_accuracy": "adversarial accuracy",
     "natural_accuracy": "natural accuracy",
     "fitted_share": "poisons fitted",
-    "epochs": "epochs to memorise",
+    "epochs": "epochs trained",
 }
 LIPSCHITZ = {"lipschitz_mean": "mean over test points", "lipschitz_max": "largest"}
 _DASHED = (0, (4, 2))
