@@ -20,6 +20,7 @@ from poisonlab.errors import InputError
 from poisonlab.tables import KEYS
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "cleanlab", "snakemake")
+CODE = ("Snakefile", "config.yaml", "config", "src", "workflow")  # what a commit must have as it ran
 
 # What all victims of an experiment, and of a condition, have in common.
 SAME_IN_EXPERIMENT = ("dataset", "model", "recipe", "precision", "scale", "source_class", "target_class")
@@ -41,13 +42,23 @@ def _write_gzip(frame: pd.DataFrame, path: Path) -> None:
         temporary.write_bytes(content)
 
 
+def _git(*arguments: str) -> str | None:
+    """What git says of this package's repository, None outside of one or without git."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
 def _provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
+    changes = _git("status", "--porcelain", "--", *(f":/{name}" for name in CODE))
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "commit": commit.stdout.strip() or None,
+        "commit": _git("rev-parse", "HEAD"),
+        "changed": None if changes is None else bool(changes),
         "device": settings["device"],
         "processor": platform.machine(),
         "python": platform.python_version(),

@@ -216,6 +216,21 @@ def test_provenance_has_an_entry_for_every_batch_that_differs_by_more_than_its_d
     assert [entry["device"] for entry in json.loads(file.read_text())] == ["cpu", "cuda"]
 
 
+def test_provenance_says_whether_the_code_is_that_of_its_commit(tmp_path: Path, monkeypatch):
+    def batch(status: str) -> tuple[str | None, bool | None]:
+        answers = {"rev-parse": "abc", "status": status}
+        monkeypatch.setattr(
+            "poisonlab.archive._git", lambda command, *_: answers[command] if status != "no git" else None
+        )
+        folder = tmp_path / f"archive {status}"
+        archive_experiment(tables, folder, SETTINGS)
+        (entry,) = json.loads((folder / "provenance.json").read_text())
+        return entry["commit"], entry["changed"]
+
+    tables = run(tmp_path / "tables", range(1), range(1))
+    assert [batch(""), batch(" M src/poisonlab/a.py"), batch("no git")] == [("abc", False), ("abc", True), (None, None)]
+
+
 def test_archived_files_carry_neither_a_time_nor_a_name(tmp_path: Path):
     archive_experiment(run(tmp_path / "tables", range(1), range(1)), tmp_path / "archive", SETTINGS)
     content = (tmp_path / "archive" / "victims.csv.gz").read_bytes()
