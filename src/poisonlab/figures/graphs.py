@@ -41,7 +41,7 @@ def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         panel.set(title=f"{space}, {norm}", xlabel="neighbours in the class", xlim=(0, None))
         ranges = own.groupby("density")["gamma"].agg(["min", "max"])
         gammas.append(f"{space} " + ", ".join(f"{low:.3g}–{high:.3g}" for low, high in ranges.to_numpy()))
-    panels[0].set_ylabel("share of the points with at least as many")
+    panels[0].set_ylabel("share with at least as many")
     keys = [Line2D([], [], color=c, label=f"{percent(d)} of pairs") for d, c in zip(densities, COLOURS, strict=False)]
     figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
     isolated = table[(table["quantile"] == 0.5) & (table["degree"] == 0)]
