@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from poisonlab.datasets import Dataset, prepare
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.datasets.prepare import prepare
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

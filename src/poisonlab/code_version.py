@@ -56,11 +56,17 @@ def code_version(*entries: str | Path) -> str:
     """Return a hash over `entries` and, transitively, the package's modules that they import.
 
     Args:
-        entries: files (an adapter script) or module names. What code looks up by name at run time, such as a figure or a strategy, is
-            not seen in imports and is passed as an entry of its own; so is a module of the user.
+        entries: files (an adapter script), module names, or ``module:attribute``, whose attribute counts, too. What code looks up by
+            name at run time, such as a figure or a model, is not seen in imports and is passed as an entry of its own; so is a module of
+            the user.
     """
     files: list[Path] = []
-    for entry in entries:
+    attributes: list[str] = []
+    for given in entries:
+        entry: str | Path = given
+        if isinstance(given, str):
+            entry, _, attribute = given.partition(":")
+            attributes += [attribute] if attribute else []
         if isinstance(entry, Path) or str(entry).endswith(".py"):
             files.append(Path(entry))
         elif found := _module_files(entry):
@@ -75,4 +81,4 @@ def code_version(*entries: str | Path) -> str:
         if file not in seen:
             seen[file], imported = _read(file)
             files.extend(imported)
-    return hashlib.sha256("".join(sorted(seen.values())).encode()).hexdigest()[:16]
+    return hashlib.sha256("".join([*sorted(seen.values()), *attributes]).encode()).hexdigest()[:16]

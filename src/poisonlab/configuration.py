@@ -9,7 +9,8 @@ from typing import Any
 import jsonschema
 import yaml
 
-from poisonlab import datasets, figures, models, strategies
+from poisonlab import figures, models, strategies
+from poisonlab.datasets import sources
 from poisonlab.errors import InputError
 
 STUDIES = ("label_noise",)
@@ -80,7 +81,7 @@ def _entry(config: Config, section: str, name: str, where: str) -> dict[str, Any
 
 def _check_names(config: Config) -> None:
     for name, specification in config["datasets"].items():
-        datasets.validate_specification(name, specification)
+        sources.validate_specification(name, specification)
     mirror = config["mirror"]
     if mirror is not None and not Path(mirror).expanduser().is_dir():
         raise InputError(f"mirror '{mirror}' is not a folder; correct it or set mirror: null")
@@ -128,7 +129,7 @@ def _check_graphs(config: Config, where: str, entry: Mapping[str, Any]) -> None:
     if (colouring := entry["colouring"]) is None:
         return
     _entry(config, "recipes", colouring["recipe"], f"{where}.colouring.recipe")
-    names = datasets.class_names(config["datasets"][dataset])
+    names = sources.class_names(config["datasets"][dataset])
     if names is not None and colouring["class"] >= len(names):
         raise InputError(
             f"{where}.colouring.class: class {colouring['class']} is not in '{dataset}' (0 … {len(names) - 1}); choose one of these"
@@ -140,7 +141,7 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
     for attack in [*entry["attacks"], *(a for c in entry["conditions"].values() for a in c["attacks"])]:
         _entry(config, "attacks", attack, f"{where}.attacks")
     flip, specification = entry["flip"], config["datasets"][entry["dataset"]]
-    names, counts = datasets.class_names(specification), datasets.class_counts(specification)
+    names, counts = sources.class_names(specification), sources.class_counts(specification)
     for key in ("source", "target"):
         if names is not None and isinstance(flip[key], int) and flip[key] >= len(names):
             raise InputError(
@@ -162,17 +163,28 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
                 f"{where}: attack '{attack}' leads from one source class to one target class, the flip is {flip['source']} → "
                 f"{flip['target']}; choose an attack of goal next or untargeted"
             )
-    if entry["redraw"] and datasets.SOURCES[specification["source"]].kind != "toy":
+    if entry["redraw"] and sources.SOURCES[specification["source"]].kind != "toy":
         raise InputError(
             f"{where}.redraw: '{entry['dataset']}' is no toy whose points could be drawn anew; set redraw: false"
         )
+    if entry["probes"] and flip["target"] == "new":
+        raise InputError(
+            f"{where}.probes: probes lead to training points of the flip's target, and a new class has none; set probes: false"
+        )
     axes = [strategies.find(condition["strategy"]).axis for condition in entry["conditions"].values()]
-    if entry["maps"] and not ("buckets" in entry or (any(axes) and specification.get("dimensions", 2) == 2)):
+    options = sources.options_of(entry["dataset"], specification)
+    flat = options.get("dimensions", 0) + options.get("noise", 0) == 2  # a toy in a plane
+    if entry["maps"] and not ("buckets" in entry or (any(axes) and flat)):
         raise InputError(
             f"{where}.maps: maps need buckets, or a toy of 2 dimensions and a condition with a sweep axis; set maps: false"
         )
     for name, condition in entry["conditions"].items():
         strategy = strategies.find(condition["strategy"])
+        if entry["redraw"] and strategy.needs:
+            raise InputError(
+                f"{where}.conditions.{name}: strategy '{strategy.name}' needs {', '.join(strategy.needs)} of one training set, "
+                "redraw makes another for every draw; set redraw: false"
+            )
         if unknown := sorted(set(condition["parameters"]) - set(strategy.parameters)):
             raise InputError(
                 f"{where}.conditions.{name}: strategy '{strategy.name}' has no parameters {unknown}, it takes {sorted(strategy.parameters)}"

@@ -12,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from poisonlab import datasets, models, strategies
+from poisonlab import models, strategies
 from poisonlab.code_version import code_version
 from poisonlab.configuration import Config, check
+from poisonlab.datasets import sources
 from poisonlab.errors import InputError
 from poisonlab.figures import FIGURES, FigureKind
 
@@ -180,7 +181,7 @@ class Plan:
     def data_inputs(self, dataset: str) -> list[str]:
         """Files that a data set is prepared from."""
         specification = self.config["datasets"][dataset]
-        if datasets.SOURCES[specification["source"]].kind == "torchvision":
+        if sources.SOURCES[specification["source"]].kind == "torchvision":
             return [f"results/raw/{specification['source']}"]
         return [str(Path(specification["path"]).expanduser())] if specification["source"] == "npz" else []
 
@@ -188,15 +189,16 @@ class Plan:
         """Options of the toy whose training set every draw draws anew, None where the training set stays."""
         entry = self.experiment(study, experiment)
         name = entry["dataset"]
-        return datasets.options_of(name, self.config["datasets"][name]) if entry["redraw"] else None
+        return sources.options_of(name, self.config["datasets"][name]) if entry["redraw"] else None
 
-    def user_files(self, dataset: str) -> list[tuple[str, int]]:
-        """Names and sizes of the files of an image folder: a change of the folder prepares the data set again."""
+    def user_files(self, dataset: str) -> list[tuple[str, int, int]]:
+        """Names, sizes and times of the files of an image folder: a change of the folder prepares the data set again."""
         specification = self.config["datasets"][dataset]
         if specification["source"] != "folder":
             return []
         folder = Path(specification["path"]).expanduser()
-        return [(str(f.relative_to(folder)), f.stat().st_size) for f in sorted(folder.rglob("*")) if f.is_file()]
+        files = ((file, file.stat()) for file in sorted(folder.rglob("*")) if file.is_file())
+        return [(str(file.relative_to(folder)), state.st_size, state.st_mtime_ns) for file, state in files]
 
     def data_file(self, dataset: str) -> str:
         """File of a prepared data set."""
@@ -248,8 +250,8 @@ class Plan:
         )
 
     def model_modules(self, model: str) -> list[str]:
-        """Modules whose code a model depends on."""
-        return [models.import_path(model).partition(":")[0]]
+        """What builds a model, as `code_version` takes it."""
+        return [models.import_path(model)]
 
     # ---------------------------------------------------------------------------------------------------- poison and victims
 
@@ -312,7 +314,7 @@ class Plan:
         own, entry = self.condition(study, experiment, condition), self.experiment(study, experiment)
         draws = self.config["draws"] or own["draws"] or entry["draws"]
         repeats = self.config["repeats"] or own["repeats"] or entry["repeats"]
-        if self.strategy(study, experiment, condition).deterministic:
+        if self.strategy(study, experiment, condition).deterministic and not entry["redraw"]:
             draws = 1
         parts = _parts(draws, entry["draws_per_job"]), _parts(repeats, entry["repeats_per_job"])
         return [Chunk(*part) for part in itertools.product(*parts)]
@@ -377,11 +379,11 @@ class Plan:
     def collect_settings(self, study: str, experiment: str) -> dict[str, Any]:
         """What the tables of an experiment say beside its victims."""
         entry = self.experiment(study, experiment)
-        flip, names = entry["flip"], datasets.class_names(self.config["datasets"][entry["dataset"]])
-        sources = 1 if flip["source"] != "all" else len(names) if names else None
+        flip, names = entry["flip"], sources.class_names(self.config["datasets"][entry["dataset"]])
+        flipped = 1 if flip["source"] != "all" else len(names) if names else None
         return {
             "experiment": entry,
-            "budget": sources and sources * flip["budget"],
+            "budget": flipped and flipped * flip["budget"],
             "precision": self.precision(entry["recipe"]),
             "axis_names": {name: self.strategy(study, experiment, name).axis or "" for name in entry["conditions"]},
             "axis_values": {name: self.axis_values(study, experiment, name) for name in entry["conditions"]},
@@ -523,17 +525,17 @@ class Plan:
             options["experiments"] = entry["experiments"]
             options["lines"] = {name: options.get("lines", {}).get(name, {}) for name in entry["experiments"]}
             first = self.experiment(study, entry["experiments"][0])
-            names = datasets.class_names(self.config["datasets"][first["dataset"]])
+            names = sources.class_names(self.config["datasets"][first["dataset"]])
             steps = self.config["paths"][first["buckets"]["paths"]]["step_size"] if "buckets" in first else None
             options |= {"class_names": names, "step_size": steps}
         if entry["paths"]:
             paths = self.config["paths"][entry["paths"]]
-            names = datasets.class_names(self.config["datasets"][paths["dataset"]])
+            names = sources.class_names(self.config["datasets"][paths["dataset"]])
             options |= {key: paths[key] for key in ("dataset", "model", "recipe", "step_size")} | {"class_names": names}
         if entry["graphs"]:
             graphs = self.config["graphs"][entry["graphs"]]
             dataset = self.config["paths"][graphs["paths"]]["dataset"]
-            options |= {"dataset": dataset, "class_names": datasets.class_names(self.config["datasets"][dataset])}
+            options |= {"dataset": dataset, "class_names": sources.class_names(self.config["datasets"][dataset])}
         if entry["bound"] in self.config["covers"]:
             options["dataset"] = self.config["covers"][entry["bound"]]["dataset"]
         options = {key: value for key, value in options.items() if key in kind.options and value is not None}

@@ -127,7 +127,7 @@ def _feature_ratio(model: nn.Module, image: Tensor, neighbours: Tensor) -> float
 def probe_chunk(
     victims: Sequence[tuple[Row, int, dict[str, np.ndarray]]],
     poisons: Sequence[Poison],
-    dataset: Dataset,
+    datasets: Sequence[Dataset],
     model: str,
     proxy: tuple[str, dict[str, np.ndarray]] | None,
     path_settings: Mapping[str, Any],
@@ -139,15 +139,18 @@ def probe_chunk(
 
     Args:
         poisons: the poison of each victim.
+        datasets: what each poison was crafted for; their test sets are the same.
         proxy: (model, parameters) of the clean proxy whose paths are followed; None for none.
         points: test points at which Lipschitz constants are estimated.
     """
     where = resolve_device(device)
-    clean = rebuild(proxy[0], dataset.input_shape, dataset.num_classes, proxy[1], where) if proxy else None
-    test_images = to_float(torch.from_numpy(dataset.test_images[:points])).to(where)
+    first = datasets[0]
+    clean = rebuild(proxy[0], first.input_shape, first.num_classes, proxy[1], where) if proxy else None
+    test_images = to_float(torch.from_numpy(first.test_images[:points])).to(where)
     known: dict[int, Surroundings | None] = {}
     rows = []
-    for position, ((identity, num_classes, parameters), poison) in enumerate(zip(victims, poisons, strict=True)):
+    everything = zip(victims, poisons, datasets, strict=True)
+    for position, ((identity, num_classes, parameters), poison, dataset) in enumerate(everything):
         if id(poison) not in known:
             relabels = len(poison.relabel_index)
             known = {id(poison): Surroundings(poison, dataset, clean, path_settings, where) if relabels else None}

@@ -6,6 +6,7 @@ Snakemake left behind is removed; a second run in the same folder is refused and
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -53,6 +54,8 @@ def main(arguments: list[str]) -> int:
         unlocked = subprocess.run([*snakemake, *arguments, "--unlock"], check=False)
         if unlocked.returncode:
             return unlocked.returncode
+    # Ctrl-C reaches Snakemake as well, which ends its jobs, on a cluster too; this process waits until it has. A handler is not inherited.
+    signal.signal(signal.SIGINT, lambda *_: None)
     # The lock's descriptor goes on to Snakemake: if only this parent is killed, the run below still holds it.
     return subprocess.run([*snakemake, *arguments], pass_fds=(lock,), check=False).returncode
 

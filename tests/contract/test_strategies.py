@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from poisonlab import strategies
-from poisonlab.datasets import Dataset
+from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.poison import Poison, apply
 from poisonlab.seeds import seed

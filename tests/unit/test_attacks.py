@@ -9,7 +9,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from poisonlab.attacks import Attack, _random_offsets, attack, perturb
-from poisonlab.datasets import Dataset
+from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.models.inference import rebuild
 from poisonlab.paths import path_lengths

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from poisonlab.buckets import cut_buckets, extremes, issues_by_distance, lengths
-from poisonlab.datasets import Dataset
+from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 
 

@@ -18,7 +18,7 @@ from poisonlab.class_graphs import (
     representations,
     threshold,
 )
-from poisonlab.datasets import prepare
+from poisonlab.datasets.prepare import prepare
 from poisonlab.strategies.class_graphs import intersection
 
 both_norms = pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -14,10 +14,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ADAPTERS = ("train_proxy", "train_victims", "trace_paths", "evaluate_robustness", "craft_poison", "draw_figure")
 # What an adapter looks up by name is passed to code_version by the rules.
 BY_NAME = {
-    "train_proxy": ["poisonlab.models.networks"],
-    "train_victims": ["poisonlab.models.networks"],
-    "trace_paths": ["poisonlab.models.networks"],
-    "evaluate_robustness": ["poisonlab.models.networks"],
+    "train_proxy": ["poisonlab.models.networks:Pooled"],
+    "train_victims": ["poisonlab.models.networks:Pooled"],
+    "trace_paths": ["poisonlab.models.networks:Pooled"],
+    "evaluate_robustness": ["poisonlab.models.networks:Pooled"],
     "craft_poison": ["poisonlab.strategies.path_bucket"],
     "draw_figure": ["poisonlab.figures.buckets"],
 }
@@ -55,6 +55,20 @@ def edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edit:
 
 
 # ------------------------------------------------------------------------------------------------ what an edit makes stale
+
+
+def test_another_model_or_source_of_data_makes_nothing_stale(edit: Edit):
+    assert (
+        edit("poisonlab/models/catalogue.py", "MODELS: dict[str, str] = {", 'MODELS: dict[str, str] = {"own": "a:B",')
+        == set()
+    )
+    assert edit("poisonlab/datasets/sources.py", "", "ANOTHER = 1") == set()
+    assert edit("poisonlab/datasets/fetch.py", "", "ANOTHER = 1") == set()
+
+
+def test_another_class_of_the_same_module_is_another_model():
+    versions = {code_version(f"poisonlab.models.networks:{name}") for name in ("Pooled", "Strided")}
+    assert len(versions | {code_version("poisonlab.models.networks")}) == 3
 
 
 def test_an_edit_of_the_attacks_evaluates_again_and_retrains_nothing(edit: Edit):

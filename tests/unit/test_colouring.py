@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 from torch import nn
 
 from poisonlab.colouring import SHOWN, colour, reached, score_points
-from poisonlab.datasets import prepare
+from poisonlab.datasets.prepare import prepare
 from poisonlab.maps import SLICE
 from poisonlab.strategies import Flip, Request
 from poisonlab.strategies.colouring import colouring

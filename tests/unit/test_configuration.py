@@ -34,6 +34,27 @@ REFUSED = {
         {"label_noise": {"experiments": {"toy16_third": {"maps": True}}}},
         r"toy16_third\.maps: maps need buckets, or a toy of 2 dimensions",
     ),
+    "maps of a plane and noise": (
+        {"label_noise": {"experiments": {"toy2_noise": {"maps": True}}}},
+        r"toy2_noise\.maps: maps need buckets, or a toy of 2 dimensions",
+    ),
+    "probes towards a class without points": (
+        {"label_noise": {"experiments": {"digits_new": {"probes": True}}}},
+        r"digits_new\.probes: probes lead to training points of the flip's target, and a new class has none",
+    ),
+    "one training set's logits for every draw's": (
+        {
+            "label_noise": {
+                "experiments": {
+                    "toy2_plain": {
+                        "features": "digits",
+                        "conditions": {"hard": {"strategy": "loss_threshold", "values": [0.9]}},
+                    }
+                }
+            }
+        },
+        r"toy2_plain\.conditions\.hard: strategy 'loss_threshold' needs logits of one training set",
+    ),
     "features of nothing": (
         {"label_noise": {"experiments": {"digits_graphs": {"features": None}}}},
         r"strategy 'class_graph_features' needs features; name paths whose proxy gives them: .*digits_graphs\.features",

@@ -23,8 +23,10 @@ from PIL import Image
 from torchvision.datasets import CIFAR10, MNIST
 
 from poisonlab import datasets
-from poisonlab.datasets import SOURCES, Dataset, class_counts, class_names, fetch, prepare, validate_specification
-from poisonlab.datasets.sources import options_of
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.datasets.fetch import UNPACKED_MD5, fetch
+from poisonlab.datasets.prepare import prepare
+from poisonlab.datasets.sources import SOURCES, class_counts, class_names, options_of, validate_specification
 from poisonlab.datasets.toys import redrawn
 from poisonlab.errors import InputError
 
@@ -412,7 +414,7 @@ def small_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             resources.append((f"{name}.gz", md5((raw / f"{name}.gz").read_bytes())))
             unpacked[name] = md5(content)
     monkeypatch.setattr(MNIST, "resources", resources)
-    monkeypatch.setitem(datasets.UNPACKED_MD5, "mnist", unpacked)
+    monkeypatch.setitem(UNPACKED_MD5, "mnist", unpacked)
     return tmp_path / "mirror"
 
 

@@ -27,7 +27,8 @@ from PIL import Image
 
 from poisonlab import storage
 from poisonlab.configuration import check
-from poisonlab.datasets import Dataset, prepare
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.datasets.prepare import prepare
 from poisonlab.errors import InputError
 from poisonlab.models.inference import predict, rebuild, resolve_device
 from poisonlab.poison import Poison, apply

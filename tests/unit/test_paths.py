@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from poisonlab.buckets import PATH_COLUMNS
-from poisonlab.datasets import Dataset
+from poisonlab.datasets.dataset import Dataset
 from poisonlab.models.inference import rebuild
 from poisonlab.paths import path_lengths, path_targets, trace
 

@@ -157,7 +157,7 @@ def test_a_chunk_is_probed_victim_by_victim_and_joins_the_victims_table():
         (key | {"repeat": seed}, 2, {name: value.numpy() for name, value in net.state_dict().items()})
         for seed, net in nets.items()
     ]
-    rows = probe_chunk(victims, [poison()] * 3, dataset, "mlp", None, {}, points=6, device="cpu")
+    rows = probe_chunk(victims, [poison()] * 3, [dataset] * 3, "mlp", None, {}, points=6, device="cpu")
     for seed, net in nets.items():
         alone = probe(net.eval(), surroundings(), torch.from_numpy(dataset.test_images[:6]))
         found = rows[rows["repeat"] == seed].iloc[0]
@@ -172,6 +172,6 @@ def test_a_chunk_is_probed_victim_by_victim_and_joins_the_victims_table():
 
 def test_the_clean_control_has_lipschitz_constants_only():
     victims = [({"repeat": 0}, 2, {k: v.numpy() for k, v in models.build("mlp", (2,), 2, seed=0).state_dict().items()})]
-    rows = probe_chunk(victims, [Poison(2)], plane(), "mlp", None, {}, points=6, device="cpu")
+    rows = probe_chunk(victims, [Poison(2)], [plane()], "mlp", None, {}, points=6, device="cpu")
     assert rows[["line_share", "path_share", "feature_ratio"]].isna().all(axis=None)
     assert rows["lipschitz_max"].notna().all()

@@ -7,8 +7,8 @@ from scipy.stats import binomtest, kstest, norm
 from torch import nn
 
 from poisonlab.attacks import Attack, attack
-from poisonlab.datasets import prepare
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.datasets.prepare import prepare
 from poisonlab.models.inference import predict
 from poisonlab.paths import path_lengths
 from poisonlab.strategies import Flip, Request

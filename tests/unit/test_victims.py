@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from poisonlab import models
-from poisonlab.datasets import Dataset
+from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.models.inference import rebuild, resolve_device
 from poisonlab.poison import Poison, TrainingSet, apply, save

@@ -7,8 +7,6 @@ rule fetch_data:
     resources:
         mem_mb=1000,
         runtime=60,
-    params:
-        mirror=plan.config["mirror"],
     script:
         "../scripts/fetch_data.py"
 

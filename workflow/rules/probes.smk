@@ -19,6 +19,7 @@ rule probe_victims:
         runtime=240,
     params:
         settings=lambda w: plan.probe_settings(w.study, w.experiment),
+        redraw=lambda w: plan.redraw(w.study, w.experiment),
         device=plan.config["device"],
         version=lambda w: plan.version(
             "probe_victims",

@@ -1,4 +1,4 @@
-"""The catalogue of models; readable without torch.
+"""Models, by their names in the `catalogue`; readable without torch.
 
 A model is built by a callable ``(input_shape, num_classes) -> torch.nn.Module`` that returns logits [n, num_classes]. One of your own is
 named ``module:Class`` in the configuration (`docs/own_model.md`).
@@ -13,21 +13,6 @@ from poisonlab.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-MODELS: dict[str, str] = {
-    "mlp": "poisonlab.models.networks:MLP",
-    "deep_mlp": "poisonlab.models.networks:DeepMLP",
-    "hashed_mlp": "poisonlab.models.networks:HashedMLP",
-    "normalised_mlp": "poisonlab.models.networks:NormalisedMLP",
-    "soft_1nn": "poisonlab.models.neighbours:Soft1NN",
-    "soft_3nn": "poisonlab.models.neighbours:Soft3NN",
-    "soft_5nn": "poisonlab.models.neighbours:Soft5NN",
-    "pooled": "poisonlab.models.networks:Pooled",
-    "strided": "poisonlab.models.networks:Strided",
-    "small": "poisonlab.models.networks:Small",
-    "std": "poisonlab.models.networks:Std",
-    "small_cnn": "poisonlab.models.networks:SmallCNN",
-}
-
 
 def import_path(name: str) -> str:
     """Return ``module:attribute`` of the model `name`.
@@ -37,11 +22,13 @@ def import_path(name: str) -> str:
     """
     if ":" in name:
         return name
-    if name not in MODELS:
+    # By its name: what uses one model does not depend on the others. The one that it uses is part of its version, see `code_version`.
+    known = importlib.import_module("poisonlab.models.catalogue").MODELS
+    if name not in known:
         raise InputError(
-            f"model '{name}' does not exist; choose one of {', '.join(MODELS)} or 'module:Class' of your own"
+            f"model '{name}' does not exist; choose one of {', '.join(known)} or 'module:Class' of your own"
         )
-    return MODELS[name]
+    return known[name]
 
 
 def load(name: str) -> "Callable[[tuple[int, ...], int], torch.nn.Module]":
