@@ -147,3 +147,19 @@ def test_a_job_that_is_only_just_starting_dies_with_snakemake_as_well(checkout: 
     run.wait(TIMEOUT)
     expect_only_the_dead(checkout)
     assert checkout.results("data") == {}  # an orphan would have written the first job's output
+
+
+def test_an_interrupted_run_waits_for_snakemake_to_end_its_jobs_and_to_unlock(checkout: Checkout):
+    run = checkout.start(*TABLES)
+    snakemake = wait_for_snakemake(run)
+    wait_for_a_job(run, checkout)
+    os.kill(snakemake, signal.SIGSTOP)  # slow to end, as with the jobs of a cluster
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does at Ctrl-C
+    time.sleep(1)  # subprocess.run by itself waits a quarter of a second, then it kills
+    assert run.poll() is None
+    assert snakemake in checkout.processes()
+    os.kill(snakemake, signal.SIGCONT)
+    assert run.wait(TIMEOUT) != 0
+    assert "Terminating processes on user request" in (checkout.folder / "run.log").read_text()
+    assert not list((checkout.folder / ".snakemake" / "locks").glob("*"))
+    expect_only_the_dead(checkout)

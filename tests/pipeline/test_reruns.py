@@ -1,6 +1,7 @@
 """What runs again after a change: what depends on it, and nothing else. All dry-runs, on the finished run."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_an_edit_of_the_evaluation_evaluates_again_and_trains_nothing(finished: 
 
 
 def test_an_edit_of_the_engine_under_attacks_and_paths_traces_again_as_well(finished: Checkout):
-    # Paths decide which points are poisoned: the victims of buckets follow, clean and random ones do not.
+    # Paths decide which points are poisoned. Their victims share a job with clean and random ones, which it takes from its last run.
     with finished.edited("src/poisonlab/active_set.py", "stays = ~hit &", "stays = ~~~hit &"):
         stale = finished.stale()
     assert set(stale) == TRACED | COLOURED
@@ -97,6 +98,22 @@ def test_an_edit_of_a_strategy_crafts_its_poisons_again(finished: Checkout):
     with finished.edited("src/poisonlab/strategies/path_bucket.py", old, new):
         stale = finished.stale()
     assert stale["craft_poison"] == {f"results/poisons/{EXPERIMENT}/bucket/draws-0-0.safetensors"}
+
+
+def test_a_changed_poison_trains_its_own_victims_again_and_no_others(finished: Checkout, tmp_path: Path):
+    changed = finished.copy(tmp_path.resolve() / "changed")
+    name = f"{EXPERIMENT}/{TOGETHER}/draws-0-0_repeats-0-1"
+    log = changed.folder / "results" / "logs" / "train_victims" / f"{name}.log"
+    with changed.edited(
+        "src/poisonlab/strategies/path_bucket.py",
+        "index = choose(",
+        "index = choose(pool, 1, request.generator, '')\n    index = choose(",
+    ):
+        done = changed.run(f"results/victims/{name}.parquet", "--configfile", "tests/config/smoke.yaml")
+    assert done.returncode == 0, done.stdout
+    # 3 buckets × 2 repeats of all victims; the others are there from the beginning.
+    first, total = re.findall(r"(\d+) of (\d+) victims trained", log.read_text())[0]
+    assert int(total) - 3 * 2 == int(first) > 0
 
 
 def test_paths_that_come_out_the_same_make_nothing_stale(finished: Checkout, tmp_path: Path):

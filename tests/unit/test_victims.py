@@ -634,8 +634,8 @@ def test_a_killed_chunk_goes_on_where_it_was_and_ends_as_if_nothing_had_happened
     resumed = chunk(tmp_path / "killed", 0, 2, model=model)
     assert trained == keys(range(3))[4:]
     pd.testing.assert_frame_equal(resumed, undisturbed, check_exact=True)
-    assert [file.name for file in (tmp_path / "killed" / "c").iterdir()] == ["draws-0-0_repeats-0-2.safetensors"]
     name = "draws-0-0_repeats-0-2.safetensors"
+    assert {file.name for file in (tmp_path / "killed" / "c").iterdir()} == {name, f"{name}.known"}
     assert (tmp_path / "killed" / "c" / name).read_bytes() == (tmp_path / "undisturbed" / "c" / name).read_bytes()
 
 
@@ -693,6 +693,18 @@ def test_a_finished_chunk_that_is_asked_for_again_trains_nothing(tmp_path: Path,
     trained.clear()
     pd.testing.assert_frame_equal(chunk(tmp_path / "victims", 0, 1), first, check_exact=True)
     assert trained == []
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_chunk_whose_output_was_deleted_trains_again_only_what_was_not_to_be_kept(tmp_path: Path, trained, keep):
+    first = chunk(tmp_path / "victims", 0, 1, keep=keep)
+    output = tmp_path / "victims" / "c" / "draws-0-0_repeats-0-1.safetensors"
+    content = output.read_bytes()
+    output.unlink()  # as Snakemake does before it runs a job again
+    trained.clear()
+    pd.testing.assert_frame_equal(chunk(tmp_path / "victims", 0, 1, keep=keep), first, check_exact=True)
+    assert trained == ([] if keep else keys(range(2)))
+    assert output.read_bytes() == content
 
 
 CHANGES: dict[str, dict[str, Any]] = {

@@ -19,6 +19,8 @@ with job(snakemake) as progress:
         params.device,
         params.version,
         params.redraw,
+        # No parameter of the rule, which would train again when it changes; Snakemake's command line gives it as a word.
+        str(snakemake.config.get("keep_victims", True)).lower() == "true",
         progress,
     )
     write_table(rows, snakemake.output.table)

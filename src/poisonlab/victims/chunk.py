@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -83,6 +84,15 @@ def _save(victims: Mapping[str, tuple[dict[str, np.ndarray], Row]], path: Path) 
     storage.write_tensors(tensors, path, {"victims": json.dumps(scalars, sort_keys=True)})
 
 
+def _link(file: Path, name: Path) -> None:
+    """Give a file a second name, in place of what had it: the same bytes, which take no more room where the file system has links."""
+    name.unlink(missing_ok=True)
+    try:
+        name.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, name)
+
+
 def train_chunk(
     dataset: Dataset,
     poison_files: Mapping[str, str | Path],
@@ -95,6 +105,7 @@ def train_chunk(
     device: str,
     code_version: str,
     redraw: dict[str, Any] | None = None,
+    keep: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
     """Train the victims of a chunk, write them to `output` and return their rows of the `victims` table.
@@ -108,6 +119,8 @@ def train_chunk(
         columns: study and experiment of every row.
         code_version: of the trainer; a victim of another version is not reused.
         redraw: options of the toy whose training set each draw draws anew, see `datasets.toys.redrawn`.
+        keep: leave the victims where the same job finds them when it runs again, because of another condition's poison or because its
+            end was not noted. Its output is gone then: Snakemake deletes it before.
     """
     where = resolve_device(device)
     output = Path(output)
@@ -158,6 +171,8 @@ def train_chunk(
             _save(victims, checkpoint)
             saved = time.monotonic()
     _save({key: victims[key] for key in position_of}, output)
+    if keep:
+        _link(output, output.with_name(f"{output.name}.known"))
     checkpoint.unlink(missing_ok=True)
     rows = []
     for (condition, _, place), repeat in itertools.product(pieces, repeats):
