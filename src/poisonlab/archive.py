@@ -20,6 +20,8 @@ from poisonlab.errors import InputError
 from poisonlab.tables import KEYS
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "cleanlab", "snakemake")
+# What may differ between the batches of an experiment: further radii, another place of the same files, what no victim depends on.
+FREE = {"epsilon", "path", "minimum", "proxy_seeds", "extremes", "issues_among", "example"}
 CODE = ("Snakefile", "config.yaml", "config", "src", "workflow")  # what a commit must have as it ran
 
 # What all victims of an experiment, and of a condition, have in common.
@@ -98,15 +100,39 @@ def _refuse_mixtures(conditions: pd.DataFrame, folder: Path) -> None:
                 )
 
 
-def _refuse_another_recipe(conditions: pd.DataFrame, folder: Path, settings: Mapping[str, Any]) -> None:
-    """Check that a recipe of the same name still says what it said in earlier batches."""
-    for batch, name in itertools.product(_batches(folder), set(conditions["recipe"])):
-        old, new = batch["configuration"]["recipes"].get(name), settings["recipes"].get(name, {})
-        # A setting that a batch does not know had its default then.
-        if old is not None and old != {key: new[key] for key in old if key in new}:
-            raise InputError(
-                f"archive '{folder}' has victims of recipe '{name}' = {old}, these are of {new}; archive under another recipe name"
-            )
+def _meanings(settings: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
+    """What the names in an experiment's tables mean, by their place in the configuration: what the tables themselves do not say."""
+    first = tables["conditions"].iloc[0]
+    where = f"{first['study']}.experiments.{first['experiment']}"
+    entry = settings.get(first["study"], {}).get("experiments", {}).get(first["experiment"], {})
+    buckets = entry.get("buckets") or {}
+    paths = settings.get("paths", {}).get(buckets.get("paths"), {})
+    names = {
+        "recipes": {*tables["conditions"]["recipe"], paths.get("recipe")},
+        "datasets": {first["dataset"]},
+        "attacks": set(tables["robustness"]["attack"]),
+    }
+    found = {
+        f"{where}.buckets": buckets,
+        f"paths.{buckets.get('paths')}": paths,
+        where: {"redraw": entry.get("redraw")},
+    }
+    for section, used in names.items():
+        found |= {f"{section}.{name}": settings.get(section, {}).get(name, {}) for name in used}
+    return found
+
+
+def _refuse_other_meanings(settings: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    """Check that names still mean what they meant in earlier batches. A setting that a batch does not know had its default then."""
+    now = _meanings(settings, tables)
+    for batch in _batches(folder):
+        for place, old in _meanings(batch["configuration"], tables).items():
+            for key in sorted(set(old) & set(now.get(place, {})) - FREE):
+                if old[key] != now[place][key]:
+                    raise InputError(
+                        f"archive '{folder}' holds victims of {place}.{key} = {old[key]}, these are of {now[place][key]}; "
+                        "archive under another name"
+                    )
 
 
 def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -120,17 +146,18 @@ def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) 
 
     Raises:
         InputError: the archive holds victims of something else under the same names: of another data set, model, recipe, precision,
-            scale or pair of classes, or of another strategy, parameters or budget in a condition.
+            scale or pair of classes, of another strategy, parameters or budget in a condition, or of a data set, recipe, attack, paths
+            or buckets that meant something else.
     """
+    added = {name: storage.read_table(tables / f"{name}.parquet", key) for name, key in KEYS.items()}
+    _refuse_other_meanings(settings, added, folder)
     merged: dict[str, pd.DataFrame] = {}
     for name, key in KEYS.items():
         archived = folder / f"{name}.csv.gz"
         old = storage.read_table(archived, key) if archived.is_file() else None
-        new = storage.read_table(tables / f"{name}.parquet", key)
         if name == "conditions":
-            _refuse_mixtures(new if old is None else pd.concat([old, new]), folder)
-            _refuse_another_recipe(new, folder, settings)
-        merged[name] = merge(old, new, key)
+            _refuse_mixtures(added[name] if old is None else pd.concat([old, added[name]]), folder)
+        merged[name] = merge(old, added[name], key)
     conditions, victims = merged["conditions"], merged["victims"]
     counts = victims.groupby(["condition", "axis_value"], dropna=False)[["draw", "repeat"]].nunique().reset_index()
     conditions = conditions.drop(columns=["n_draws", "n_repeats"]).merge(

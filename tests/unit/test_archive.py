@@ -1,7 +1,9 @@
 """The archive: batches of victims merged by their keys."""
 
+import copy
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -253,11 +255,56 @@ def test_a_survey_replaces_the_older_one(tmp_path: Path):
     assert metadata == {"class_names": "[]"}
 
 
-def test_a_recipe_that_says_something_else_under_the_same_name_is_refused(tmp_path: Path):
+MEANINGS: dict[str, tuple[str, ...]] = {
+    "recipes.short.epochs": ("recipes", "short", "epochs"),
+    "recipes.proxy.epochs": ("recipes", "proxy", "epochs"),
+    "attacks.pgd.steps": ("attacks", "pgd", "steps"),
+    "datasets.digits.mean": ("datasets", "digits", "mean"),
+    "paths.clean.step_size": ("paths", "clean", "step_size"),
+    "label_noise.experiments.one.buckets.count": ("label_noise", "experiments", "one", "buckets", "count"),
+    "label_noise.experiments.one.redraw": ("label_noise", "experiments", "one", "redraw"),
+}
+MEANT = SETTINGS | {
+    "recipes": {"short": {"epochs": 5}, "proxy": {"epochs": 5}},
+    "attacks": {"pgd": {"steps": 20, "epsilon": [0.1]}, "another": {"steps": 1}},
+    "datasets": {"digits": {"mean": 2.0, "path": "here"}},
+    "paths": {"clean": {"recipe": "proxy", "step_size": 0.01, "proxy_seeds": 1}},
+    "label_noise": {"experiments": {"one": {"buckets": {"count": 6, "paths": "clean"}, "redraw": False}}},
+}
+
+
+def with_another(place: tuple[str, ...], value: Any) -> dict[str, Any]:
+    settings = copy.deepcopy(MEANT)
+    entry = settings
+    for name in place[:-1]:
+        entry = entry[name]
+    entry[place[-1]] = value
+    return settings
+
+
+@pytest.mark.parametrize("place", MEANINGS)
+def test_a_name_that_means_something_else_is_refused(tmp_path: Path, place):
     archive = tmp_path / "archive"
-    archive_experiment(run(tmp_path / "first", range(2), range(3)), archive, SETTINGS)
+    archive_experiment(run(tmp_path / "first", range(2), range(3)), archive, MEANT)
     before = contents(archive)
-    changed = SETTINGS | {"recipes": {"short": {"epochs": 9}}}
-    with pytest.raises(InputError, match=r"victims of recipe 'short' = .*5.*9.*archive under another recipe name"):
-        archive_experiment(run(tmp_path / "second", range(2, 3), range(3)), archive, changed)
+    tables = run(tmp_path / "more", range(2, 4), range(3))
+    with pytest.raises(InputError, match=rf"{re.escape(place)} = .*these are of 99; archive under another name"):
+        archive_experiment(tables, archive, with_another(MEANINGS[place], 99))
     assert contents(archive) == before
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("attacks", "pgd", "epsilon"),
+        ("attacks", "another", "steps"),
+        ("datasets", "digits", "path"),
+        ("paths", "clean", "proxy_seeds"),
+        ("attacks", "pgd", "a setting that is new"),
+    ],
+)
+def test_what_no_archived_victim_depends_on_may_differ(tmp_path: Path, place):
+    archive = tmp_path / "archive"
+    archive_experiment(run(tmp_path / "first", range(2), range(3)), archive, MEANT)
+    archive_experiment(run(tmp_path / "more", range(2, 4), range(3)), archive, with_another(place, 99))
+    assert {draw for _, _, draw, _ in victims(archive)} == {0, 1, 2, 3}
