@@ -115,7 +115,7 @@ def _meanings(settings: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -
     found = {
         f"{where}.buckets": buckets,
         f"paths.{buckets.get('paths')}": paths,
-        where: {"redraw": entry.get("redraw")},
+        where: {key: entry[key] for key in ("redraw",) if key in entry},
     }
     for section, used in names.items():
         found |= {f"{section}.{name}": settings.get(section, {}).get(name, {}) for name in used}
