@@ -267,10 +267,28 @@ def test_at_a_fixed_width_weights_are_the_same_to_the_bit_in_chunks_of_any_size_
     # As on a GPU, where the width is part of how a product is computed.
     monkeypatch.setattr(stacked, "FIXED_WIDTH", {"cpu"})
     monkeypatch.setattr(stacked, "WIDTH", 4)
+    epoch, widths = stacked._Group._epoch, set()
+
+    def watched(self: Any, slots: Any) -> list[int]:
+        widths.add(len(slots.jobs))
+        return epoch(self, slots)
+
+    monkeypatch.setattr(stacked._Group, "_epoch", watched)
+    expect_the_same_in_any_chunk_and_order(model, CPU)
+    assert widths == {4}  # on a CPU the bits would be the same at any
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("model", ["mlp", "strided"])
+def test_on_a_gpu_weights_are_the_same_to_the_bit_in_chunks_of_any_size_and_order(model):
+    expect_the_same_in_any_chunk_and_order(model, torch.device("cuda"))
+
+
+def expect_the_same_in_any_chunk_and_order(model: str, device: torch.device) -> None:
     jobs = all_jobs()
 
     def trained(keys: list[str]) -> dict[str, str]:
-        found = stacked.train([jobs[key] for key in keys], model, SHORT, "float32", CPU, print)
+        found = stacked.train([jobs[key] for key in keys], model, SHORT, "float32", device, print)
         return {job.key: digest(victim.parameters) for job, victim in found}
 
     together = trained(list(jobs))

@@ -26,7 +26,7 @@ from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import VictimJob
 
 SECONDS_BETWEEN_SAVES = 5.0  # of the finished victims of a chunk; what a kill may cost beyond the victims under way
-SCALARS = ("epochs", "train_accuracy", "fitted_share", "natural_accuracy")
+SCALARS = ("device", "epochs", "train_accuracy", "fitted_share", "natural_accuracy")
 Row = dict[str, Any]
 
 
@@ -161,6 +161,7 @@ def train_chunk(
         network = rebuild(model, dataset.input_shape, job.training_set.num_classes, victim.parameters, where)
         row = {
             "identity": wanted[job.key],
+            "device": where.type,
             "epochs": victim.epochs,
             "train_accuracy": victim.train_accuracy,
             "fitted_share": victim.fitted_share,

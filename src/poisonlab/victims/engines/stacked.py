@@ -23,8 +23,8 @@ from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import CHECK_BELOW, Progress, Victim, VictimJob
 
 WIDTH = 64  # victims side by side: a choice, so few that a CPU's caches hold the activations of small nets
-# Kinds of device on which the number of rows is part of how a product is computed: there it never changes, and rows without a victim repeat
-# one. A CPU computes row by row.
+# Kinds of device on which the number of rows is part of how a product is computed: there it stays the same, and rows without a victim
+# repeat one. Only a lack of memory changes it, and with it the last bits of what is trained from then on. A CPU computes row by row.
 FIXED_WIDTH = {"cuda"}
 BETA1, EPS = 0.9, 1e-8  # Adam's defaults, as in the `loop` engine
 # Rows of parameters are padded to whole groups of vector registers, so that an element is computed by the same instructions whatever stands
@@ -47,14 +47,14 @@ def train(
     width = WIDTH
     for left in alike.values():
         while left:
-            group = _Group(left, model, recipe, PRECISIONS[precision], device)
             try:
-                for job, victim in group.train(width, progress):
+                for job, victim in _Group(left, model, recipe, PRECISIONS[precision], device).train(width, progress):
                     left = [other for other in left if other is not job]
                     yield job, victim
             except torch.OutOfMemoryError:
                 if width == 1:
                     raise
+            if left:  # only here is nothing of the group held any more, neither by name nor by the error's traceback
                 width //= 2
                 progress(f"out of memory: going on with {width} victims side by side")
                 if device.type == "cuda":
