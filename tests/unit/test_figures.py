@@ -313,9 +313,14 @@ def test_drawing_and_saving_twice_gives_the_same_bytes(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", FIGURES)
-def test_a_figure_is_as_wide_as_a_column_or_a_page(kind):
+def test_a_figure_is_as_wide_as_a_column_or_a_page_and_its_legend_lies_within(kind):
     figure, _ = draw(kind, inputs_of(kind))
     assert figure.get_figwidth() in (style.COLUMN, style.PAGE)
+    with style.paper():
+        figure.draw_without_rendering()
+    for legend in figure.legends:
+        box = legend.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FIGURES if FIGURES[kind].needs])

@@ -125,7 +125,7 @@ def slices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
         Line2D([], [], marker=marker, linestyle="none", color=style.BLACK, markersize=5, label=words)
         for marker, words in looks
     ]
-    figure.legend(handles=keys, loc="outside upper center", ncols=4)
+    figure.legend(handles=keys, loc="outside upper center", ncols=4, columnspacing=0.8)
     return figure, {
         "provenance": provenance(
             {
