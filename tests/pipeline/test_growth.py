@@ -49,6 +49,7 @@ def test_more_draws_train_the_victims_of_the_new_draws(grown: Checkout):
     after = grown.results("victims", "robustness", "poisons", "proxy", "paths")
     assert {name: state for name, state in after.items() if name in before} == before
     made = {name for name in after if name not in before and name.startswith("results/victims/")}
+    made -= {name for name in made if name.endswith(".known")}  # a second name of the same file
     assert {"/".join(Path(name).with_suffix("").parts[-2:]) for name in made} == new
     old = {(condition, 0, repeat) for condition in CONDITIONS for repeat in (0, 1)}
     assert victims(grown) == old | {(condition, 1, repeat) for condition in DRAWN for repeat in (0, 1)}

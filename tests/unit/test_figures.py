@@ -692,6 +692,12 @@ def test_the_caption_gives_every_difference_from_the_baseline_paired_by_repeat_a
         interval = f"[{difference.low:+.3f}, {difference.high:+.3f}]" if np.isfinite(difference.low) else "no interval"
         written = f"p = {p:.2g}, " if np.isfinite(p) else ""
         assert f"{label} {difference.value:+.3f} {interval}, {written}n = {difference.n}" in caption
+    data = tables()
+    last = (data["victims"]["condition"] == "bucket") & (data["victims"]["axis_value"] == 2)
+    data["victims"].loc[last, "fitted_share"] = 0.5
+    assert "bucket 2: no victim fitted its poisons; " in draw("conditions", data)[1]
+    data["victims"]["fitted_share"] = 0.5
+    assert "no victim of random fitted its poisons" in draw("conditions", data)[1]
     clean = paired_difference(np.array(CLEAN), np.array(RANDOM))
     assert f"clean {clean.value:+.3f} [{clean.low:+.3f}, {clean.high:+.3f}], n = {clean.n}" in caption
 

@@ -166,15 +166,13 @@ def _differences(groups: Sequence[_Group], baseline: _Group, least: float) -> st
         counts = group.victims if group.strategy == "none" else group.victims[group.victims["fitted_share"] >= least]
         return grid(counts, "adversarial_accuracy")
 
-    base = fitted(baseline)
-    found = {
-        group.label: paired_difference(fitted(group), base)
-        for group in groups
-        if group is not baseline and len(base) and len(fitted(group))
-    }
-    tested = [group.label for group in groups if group.label in found and group.strategy != "none"]
+    base, others = fitted(baseline), [group for group in groups if group is not baseline]
+    if not len(base):
+        return f"no victim of {baseline.label} fitted its poisons"
+    found = {group.label: paired_difference(own, base) for group in others if len(own := fitted(group))}
+    tested = [group.label for group in others if group.label in found and group.strategy != "none"]
     corrected = dict(zip(tested, holm([found[label].p for label in tested]), strict=True))
-    words = []
+    words = [f"{group.label}: no victim fitted its poisons" for group in others if group.label not in found]
     for label, difference in found.items():
         interval = "no interval"
         if np.isfinite([difference.low, difference.high]).all():

@@ -27,6 +27,7 @@ from poisonlab.victims.victim import VictimJob
 
 SECONDS_BETWEEN_SAVES = 5.0  # of the finished victims of a chunk; what a kill may cost beyond the victims under way
 SCALARS = ("device", "epochs", "train_accuracy", "fitted_share", "natural_accuracy")
+KNOWN = ".known"  # ends the second name of a chunk's file
 Row = dict[str, Any]
 
 
@@ -58,7 +59,10 @@ def identity(training_set: TrainingSet, dataset_digest: str, settings: Mapping[s
 def _known_victims(experiment: Path, wanted: Mapping[str, str]) -> dict[str, tuple[dict[str, np.ndarray], Row]]:
     """Victims that other chunks of the experiment, or a killed run of this one, have already trained with the same identity."""
     known: dict[str, tuple[dict[str, np.ndarray], Row]] = {}
-    for file in sorted(experiment.glob("*/*.safetensors*")):
+    files = set(experiment.glob("*/*.safetensors*"))
+    for file in sorted(files):
+        if file.suffix == KNOWN and file.with_suffix("") in files:
+            continue  # its second name
         try:
             tensors, metadata = storage.read_tensors(file)
         except InputError:
@@ -173,7 +177,7 @@ def train_chunk(
             saved = time.monotonic()
     _save({key: victims[key] for key in position_of}, output)
     if keep:
-        _link(output, output.with_name(f"{output.name}.known"))
+        _link(output, output.with_name(f"{output.name}{KNOWN}"))
     checkpoint.unlink(missing_ok=True)
     rows = []
     for (condition, _, place), repeat in itertools.product(pieces, repeats):
