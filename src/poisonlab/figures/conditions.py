@@ -87,14 +87,20 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     panels[1, 0].set_ylabel("fitted")
     figure.align_ylabels(panels[:, 0])
     figure.legend(handles=_legend(least), loc="outside upper center", ncols=2 if narrow else 4)
+    # Victims that fitted their poisons count, as in `comparison.compare`, unless that leaves nothing of a condition to be seen.
+    some = all(len(_fitted(group, least)) for groups in columns for group in groups)
+    counted = least if some else -math.inf
     return figure, {
         **shared_facts(experiments, options),
+        "counted": f"those that fitted at least {percent(least)}"
+        if some
+        else "all, for of some conditions none fitted so many",
         "definition": definition(attacks),
         "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
         "fitted": percent(least),
         "baseline": ", ".join(dict.fromkeys(baseline.label for baseline in baselines)),
         "differences": " | ".join(
-            f"{experiment.direction}: {_differences(groups, baseline, least)}"
+            f"{experiment.direction}: {_differences(groups, baseline, counted)}"
             for experiment, groups, baseline in zip(experiments, columns, baselines, strict=True)
         ),
     }
@@ -155,24 +161,25 @@ def _mean(panel: Axes, victims: pd.DataFrame, value: str, x: float, gid: str, lo
     panel.plot([x], [found.value], gid=gid, zorder=4, **look)
 
 
+def _fitted(group: _Group, least: float) -> pd.DataFrame:
+    """Victims that fitted their poisons; without poisons there is nothing to fit."""
+    return group.victims if group.strategy == "none" else group.victims[group.victims["fitted_share"] >= least]
+
+
 def _differences(groups: Sequence[_Group], baseline: _Group, least: float) -> str:
-    """Write mean difference, interval, corrected p and n of every group but the baseline itself.
+    """Write mean difference, interval, corrected p and n of every group but the baseline itself, of victims that fitted at least so much.
 
-    Victims count as in `comparison.compare`: those that fitted their poisons. Clean victims are no poison beside others, and have one
-    draw: their difference is written without a p, which is not among those that are corrected.
+    Clean victims are no poison beside others, and have one draw: their difference has no p, and is not among those that are corrected.
     """
-
-    def fitted(group: _Group) -> np.ndarray:
-        counts = group.victims if group.strategy == "none" else group.victims[group.victims["fitted_share"] >= least]
-        return grid(counts, "adversarial_accuracy")
-
-    base, others = fitted(baseline), [group for group in groups if group is not baseline]
-    if not len(base):
-        return f"no victim of {baseline.label} fitted its poisons"
-    found = {group.label: paired_difference(own, base) for group in others if len(own := fitted(group))}
-    tested = [group.label for group in others if group.label in found and group.strategy != "none"]
+    base = grid(_fitted(baseline, least), "adversarial_accuracy")
+    found = {
+        group.label: paired_difference(grid(_fitted(group, least), "adversarial_accuracy"), base)
+        for group in groups
+        if group is not baseline
+    }
+    tested = [group.label for group in groups if group.label in found and group.strategy != "none"]
     corrected = dict(zip(tested, holm([found[label].p for label in tested]), strict=True))
-    words = [f"{group.label}: no victim fitted its poisons" for group in others if group.label not in found]
+    words = []
     for label, difference in found.items():
         interval = "no interval"
         if np.isfinite([difference.low, difference.high]).all():
