@@ -21,7 +21,7 @@ from poisonlab.tables import KEYS
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "cleanlab", "snakemake")
 # What may differ between the batches of an experiment: further radii, another place of the same files, what no victim depends on.
-FREE = {"epsilon", "path", "minimum", "proxy_seeds", "extremes", "issues_among", "example"}
+FREE = {"epsilon", "path", "proxy_seeds", "extremes", "issues_among", "example"}
 CODE = ("Snakefile", "config.yaml", "config", "src", "workflow")  # what a commit must have as it ran
 
 # What all victims of an experiment, and of a condition, have in common.
@@ -113,9 +113,11 @@ def _meanings(settings: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -
         "attacks": set(tables["robustness"]["attack"]),
     }
     found = {
-        f"{where}.buckets": buckets,
+        f"{where}.buckets": {
+            key: value for key, value in buckets.items() if value is not None
+        },  # None: the default, not yet filled in
         f"paths.{buckets.get('paths')}": paths,
-        where: {key: entry[key] for key in ("redraw",) if key in entry},
+        where: {"redraw": entry["redraw"]} if "redraw" in entry else {},
     }
     for section, used in names.items():
         found |= {f"{section}.{name}": settings.get(section, {}).get(name, {}) for name in used}

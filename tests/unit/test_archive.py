@@ -262,6 +262,7 @@ MEANINGS: dict[str, tuple[str, ...]] = {
     "datasets.digits.mean": ("datasets", "digits", "mean"),
     "paths.clean.step_size": ("paths", "clean", "step_size"),
     "label_noise.experiments.one.buckets.count": ("label_noise", "experiments", "one", "buckets", "count"),
+    "label_noise.experiments.one.buckets.minimum": ("label_noise", "experiments", "one", "buckets", "minimum"),
     "label_noise.experiments.one.redraw": ("label_noise", "experiments", "one", "redraw"),
 }
 MEANT = SETTINGS | {
@@ -269,7 +270,9 @@ MEANT = SETTINGS | {
     "attacks": {"pgd": {"steps": 20, "epsilon": [0.1]}, "another": {"steps": 1}},
     "datasets": {"digits": {"mean": 2.0, "path": "here"}},
     "paths": {"clean": {"recipe": "proxy", "step_size": 0.01, "proxy_seeds": 1}},
-    "label_noise": {"experiments": {"one": {"buckets": {"count": 6, "paths": "clean"}, "redraw": False}}},
+    "label_noise": {
+        "experiments": {"one": {"buckets": {"count": 6, "minimum": 20, "paths": "clean"}, "redraw": False}}
+    },
 }
 
 
