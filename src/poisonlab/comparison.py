@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
-from poisonlab.claims.evidence import FITTED, LEVEL, Experiment, NotRun
+from poisonlab.claims.evidence import FITTED, LEVEL, Experiment, NotRun, label_of
 from poisonlab.statistics import Difference, holm, paired_difference
 
 EPSILON = 0.1  # l∞ radius at which strategies are compared: the thesis's for images
@@ -47,7 +46,8 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         except NotRun:
             continue
         for (_, row), own in zip(experiment.conditions(condition).iterrows(), grids, strict=True):
-            rows.append((row, paired_difference(own, random), float(np.isfinite(own).mean())))
+            fits, victims = experiment.used[f"{name}, {label_of(row)}"]
+            rows.append((row, paired_difference(own, random), fits / victims))
     corrected = holm([found.p for _, found, _ in rows])
     return pd.DataFrame(
         [

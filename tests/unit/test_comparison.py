@@ -64,6 +64,15 @@ def test_victims_that_did_not_fit_their_poisons_do_not_count():
     assert row["n"].endswith("× 3")
 
 
+def test_a_victim_that_is_not_there_is_not_one_that_did_not_fit():
+    data = tables()
+    there = data["victims"]["condition"].ne("bucket") | data["victims"]["draw"].ne(4) | data["victims"]["repeat"].ne(3)
+    data["victims"] = data["victims"][there]
+    bucket = compare("label_noise/pair", data).iloc[1]
+    assert bucket["fitted"] == 1
+    assert bucket["n"] == "5+8 × 4, 51 of 52 victims"
+
+
 def test_a_p_is_corrected_over_the_experiment():
     data = tables()
     alone = {name: frame[frame["axis_value"].isna() | (frame["axis_value"] == 0)] for name, frame in data.items()}

@@ -27,7 +27,7 @@ class Experiment:
     """One experiment's tables. Victims that fitted less than `fitted` of their poisons are holes in its grids.
 
     Attributes:
-        used: poisoned condition → (victims that fit, all victims), of every grid that was asked for.
+        used: "experiment, label" of a poisoned condition → (victims that fit, all victims), of every grid that was asked for.
         measured: (condition, its label, column) → draws and repeats with a value, fitted or not, of every such grid.
     """
 
@@ -92,7 +92,7 @@ class Experiment:
             # without poisons there is nothing to fit
             fits = (own["fitted_share"] >= self.fitted) | (strategy == "none" or not fitted)
             values = own[column].astype(float).where(fits)
-            label = row["condition"] if pd.isna(row["axis_value"]) else f"{row['condition']} {row['axis_value']:g}"
+            label = label_of(row)
             known = own[own[column].notna()]
             self.measured[row["condition"], label, column] = known["draw"].nunique(), known["repeat"].nunique()
             if strategy != "none" and fitted:
@@ -112,6 +112,11 @@ class Experiment:
             if condition == rows["condition"].iloc[0] and (known_draws < draws or known_repeats < repeats):
                 return f"{column} of '{label}' is known for {known_draws} × {known_repeats}, registered are {draws} × {repeats}"
         return None
+
+
+def label_of(row: pd.Series) -> str:
+    """Name of a condition and of a value of its axis, if it has one."""
+    return row["condition"] if pd.isna(row["axis_value"]) else f"{row['condition']} {row['axis_value']:g}"
 
 
 def _of(table: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
