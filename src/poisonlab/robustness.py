@@ -15,7 +15,8 @@ from poisonlab.models.inference import rebuild, resolve_device, to_float
 Row = dict[str, Any]
 COLUMNS = (
     "study", "experiment", "condition", "axis_value", "dataset", "model", "recipe", "precision", "device", "draw", "repeat",
-    "attack", "norm", "goal", "attack_source", "attack_target", "epsilon", "steps", "n_points", "adversarial_accuracy", "still_correct",
+    "attack", "norm", "goal", "attack_source", "attack_target", "epsilon", "steps", "step_size", "random_start", "restarts", "n_points",
+    "adversarial_accuracy", "still_correct",
 )  # fmt: skip
 
 
@@ -32,6 +33,7 @@ def evaluate(
 
     Adversarial accuracy, targeted s → t: the share of all test points of class s whose attacked image is *not* classified t; untargeted:
     the share of all test points whose attacked image is still classified correctly. `still_correct` is the latter in both cases.
+    `step_size` is the length of a step as a fraction of ε.
 
     Args:
         settings: an entry of `attacks` in the configuration; `goal` is `target` (source → target), `next` (every class to the next one)
@@ -48,12 +50,13 @@ def evaluate(
         pairs = [(s, (s + 1) % dataset.num_classes) for s in range(dataset.num_classes)]
         targets = (labels + 1) % dataset.num_classes
     options = {key: settings[key] for key in ("norm", "steps", "step_size", "random_start", "restarts")}
+    how = Attack(**options)
     verdicts = attack(
         model,
         to_float(torch.from_numpy(dataset.test_images[chosen]).to(device)),
         torch.from_numpy(labels[chosen]).to(device),
         settings["epsilon"],
-        Attack(**options),
+        how,
         targets=None if targets is None else torch.from_numpy(targets).to(device),
         box=dataset.box,
     )
@@ -65,12 +68,15 @@ def evaluate(
             rows.append(
                 {
                     "attack": name,
-                    "norm": settings["norm"],
+                    "norm": how.norm,
                     "goal": "untargeted" if from_class is None else "targeted",
                     "attack_source": from_class,
                     "attack_target": to_class,
                     "epsilon": epsilon,
-                    "steps": settings["steps"],
+                    "steps": how.steps,
+                    "step_size": how.relative_step,
+                    "random_start": how.random_start,
+                    "restarts": how.restarts,
                     "n_points": int(fooled[position, of_class].size),
                     "adversarial_accuracy": float((~fooled[position, of_class]).mean()),
                     "still_correct": float(correct[position, of_class].mean()),

@@ -18,6 +18,7 @@ from poisonlab.class_graphs import degree_table
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.figures import FIGURES, draw, save, style
+from poisonlab.figures.captions import describe
 from poisonlab.poison import Poison
 from poisonlab.statistics import grid, holm, mean_interval, paired_difference
 from poisonlab.theorems import Balls, cover, simulate
@@ -36,6 +37,7 @@ FITTED = {
 RANDOM = [[0.40, 0.50, 0.30], [0.45, 0.35, 0.40], [0.50, 0.40, 0.30], [0.35, 0.45, 0.55]]
 CLEAN = [[0.90, 0.95, 0.85]]
 STEPS = {0.0: (1, 6), 1.0: (7, 9), 2.0: (10, 10)}
+START = {"step_size": 0.1, "random_start": False, "restarts": 1}
 POINTS = {0.0: 40.0, 1.0: 90.0, 2.0: 20.0}
 EXACT = {
     "rtol": 0,
@@ -75,10 +77,10 @@ def tables(experiment="one", source=1, target=2, epsilons=(0.1,), lowest=0.985):
             )
             for epsilon in epsilons:
                 targeted = {"goal": "targeted", "attack_source": source, "attack_target": target, "epsilon": epsilon}
-                attack = {"attack": "pgd", "norm": "linf", "steps": 40, **targeted}
+                attack = {"attack": "pgd", "norm": "linf", "steps": 40, **START, **targeted}
                 value_at = accuracy[draw_, repeat] - (epsilon - 0.1)
                 robustness.append({**key, **attack, "adversarial_accuracy": value_at})
-        untargeted = {"attack": "fgsm", "norm": "linf", "goal": "untargeted", "epsilon": 0.1, "steps": 1}
+        untargeted = {"attack": "fgsm", "norm": "linf", "goal": "untargeted", "epsilon": 0.1, "steps": 1, **START}
         robustness.append({**key, **untargeted, "adversarial_accuracy": 0.01})
 
     add("clean", "none", np.nan, CLEAN, None)
@@ -454,7 +456,7 @@ def test_titles_name_the_direction_and_the_caption_says_n_attack_data_and_scale(
     assert "random 4 × 3" in figure.axes[0].get_title(loc="right")
     for words in (
         "4 → 5: buckets 2 × 3, random 4 × 3, clean 1 × 3; fitted victims 6, 5, 1 by bucket and 12 of 12 random",
-        "pgd (targeted, l∞, ε = 0.1, 40 steps)",
+        "pgd (targeted, l∞, ε = 0.1, 40 steps of 0.01)",
         "10 poisons",
         "dataset digits, model small_cnn, recipe memorise in float32, path steps of 0.01",
         "Analogue",
@@ -603,6 +605,20 @@ def test_untargeted_paths_say_so_and_several_paths_need_a_choice():
     assert draw("path_lengths", {"lengths": two}, {"paths": "cnn"})[0].axes[0].get_title(loc="left") == "0 → 1"
     with pytest.raises(InputError, match="no points of paths 'vit'"):
         draw("path_lengths", {"lengths": two}, {"paths": "vit"})
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, "pgd (targeted, l∞, ε = 0.1, 20 steps of 0.0125)"),
+        ({"norm": "l2", "epsilon": 2, "steps": 1, "step_size": 1.0}, "pgd (targeted, l2, ε = 2, 1 step of 2)"),
+        ({"random_start": True}, "pgd (targeted, l∞, ε = 0.1, 20 steps of 0.0125, 1 random start)"),
+        ({"random_start": True, "restarts": 5}, "pgd (targeted, l∞, ε = 0.1, 20 steps of 0.0125, 5 random starts)"),
+    ],
+)
+def test_a_caption_says_how_the_attack_moves_and_starts(changed, words):
+    attack = {"attack": "pgd", "goal": "targeted", "norm": "linf", "epsilon": 0.1, "steps": 20, "step_size": 0.125}
+    assert describe(pd.Series({**attack, "random_start": False, "restarts": 1, **changed})) == words
 
 
 def test_the_contact_sheet_shows_every_image_its_steps_and_a_frame_around_label_issues():

@@ -89,3 +89,7 @@ def test_a_chunk_gives_a_row_for_every_victim_and_attack(digits, digits_paramete
     assert first.equals(second)
     largest = first[first["epsilon"] == 0.1].set_index("attack")["adversarial_accuracy"]
     assert largest["pgd"] <= largest["fgsm"]
+    # Without a setting a step is 2.5 / steps of ε, a single one all of it.
+    assert first.groupby("attack")[["step_size", "random_start", "restarts"]].first().T.to_dict("list") == {
+        "fgsm": [1.0, False, 1], "pgd": [0.5, False, 1],
+    }  # fmt: skip

@@ -64,7 +64,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "victims": ("experiment", "condition", "axis_value", "draw", "repeat", "fitted_share", "natural_accuracy"),
     "robustness": (
         "experiment", "condition", "axis_value", "draw", "repeat", "attack", "norm", "goal", "attack_source",
-        "attack_target", "epsilon", "steps", "adversarial_accuracy",
+        "attack_target", "epsilon", "steps", "step_size", "random_start", "restarts", "adversarial_accuracy",
     ),
     "lengths": ("paths", "proxy_seed", "label", "target", "steps", "n_points", "reached"),
     "runs": ("run", "share", "n", "classifier", "guaranteed", "radius", "every_ball", "risk", "mass", "delta"),

@@ -98,7 +98,12 @@ def definition(attacks: Sequence[pd.Series]) -> str:
 
 
 def describe(attack: pd.Series) -> str:
-    """Name an attack, a row of `robustness`, with its goal, norm, radius and steps."""
+    """Name an attack, a row of `robustness`, with its goal, norm, radius, steps and starts."""
     norm = {"linf": "l∞", "l2": "l2"}.get(str(attack["norm"]), str(attack["norm"]))
-    steps = "" if pd.isna(attack["steps"]) else f", {attack['steps']:.0f} step{'' if attack['steps'] == 1 else 's'}"
-    return f"{attack['attack']} ({attack['goal']}, {norm}, ε = {attack['epsilon']:g}{steps})"
+    steps = f"{attack['steps']:.0f} step{'' if attack['steps'] == 1 else 's'} of {attack['step_size'] * attack['epsilon']:.3g}"
+    starts = (
+        f", {attack['restarts']:.0f} random start{'' if attack['restarts'] == 1 else 's'}"
+        if attack["random_start"]
+        else ""
+    )
+    return f"{attack['attack']} ({attack['goal']}, {norm}, ε = {attack['epsilon']:g}, {steps}{starts})"

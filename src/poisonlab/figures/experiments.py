@@ -13,7 +13,8 @@ from poisonlab.figures.captions import span
 from poisonlab.statistics import Estimate, grid, mean_interval
 
 _VICTIM = ["condition", "axis_value", "draw", "repeat"]
-_ATTACK = ["attack", "norm", "goal", "attack_source", "attack_target", "epsilon", "steps"]
+_HOW = ["attack", "norm", "goal", "epsilon", "steps", "step_size", "random_start", "restarts"]
+_ATTACK = [*_HOW, "attack_source", "attack_target"]
 
 
 # What the conditions of an experiment share.
@@ -175,8 +176,7 @@ def _over_classes(rows: pd.DataFrame) -> pd.DataFrame:
     """Join the targeted attacks from each class of poisons of all classes: each class counts alike, source and target become NaN."""
     if not (rows["goal"] == "targeted").all():
         return rows
-    own = [*_VICTIM, "experiment", "attack", "norm", "goal", "epsilon", "steps"]
-    joined = rows.groupby(own, dropna=False, as_index=False)["adversarial_accuracy"].mean()
+    joined = rows.groupby([*_VICTIM, "experiment", *_HOW], dropna=False, as_index=False)["adversarial_accuracy"].mean()
     return joined.assign(attack_source=np.nan, attack_target=np.nan)
 
 
