@@ -96,6 +96,7 @@ def toy(
     generator = np.random.default_rng(seed)
     repeat_effect = np.random.default_rng(0).normal(0, 0.01, repeats)
     conditions, victims, robustness = [], [], []
+    naturals = np.broadcast_to(natural, len(means))
     for distance, (mean, epoch) in enumerate(zip(means, epochs, strict=True)):
         key = {"study": "label_noise", "experiment": "one", "condition": "placed", "axis_value": float(distance)}
         facts = {"strategy": "at_distance", "source_class": np.nan, "target_class": np.nan, "dataset": dataset}
@@ -104,7 +105,10 @@ def toy(
         for draw, repeat in np.ndindex(draws, repeats):
             victim = {**key, "draw": draw, "repeat": repeat}
             noise = repeat_effect[repeat] + rest[0, draw, repeat]
-            learned = {"natural_accuracy": natural + noise / 20, "epochs": epoch + 100 * rest[1, draw, repeat]}
+            learned = {
+                "natural_accuracy": naturals[distance] + noise / 20,
+                "epochs": epoch + 100 * rest[1, draw, repeat],
+            }
             victims.append({**victim, "fitted_share": fitted, **learned})
             attack = {
                 "attack": "pgd_untargeted",
@@ -219,6 +223,15 @@ def test_weaker_than_random_are_strategies_that_all_leave_victims_more_robust():
     assert against("weaker_than_random", {"a": 0.7, "b": 0.7}, sets=1)["verdict"] == "inconclusive"
 
 
+def test_random_poisons_are_below_none_above_or_no_different():
+    row = one("lower_than_clean", experiment(random=0.5, clean=0.9))
+    assert (row["verdict"], row["n"], round(row["measured"], 1)) == ("reproduced", "6 × 4", 0.4)
+    # Paired by victim-to-be: what a repeat does to both is not in the interval.
+    assert row["high"] - row["low"] < 0.1
+    assert one("lower_than_clean", experiment(random=0.9, clean=0.5))["verdict"] == "refuted"
+    assert one("lower_than_clean", experiment(random=0.5, clean=0.5))["verdict"] == "inconclusive"
+
+
 def test_like_random_are_strategies_that_all_stay_within_the_margin():
     assert against("like_random", {"a": 0.53, "b": 0.47})["verdict"] == "reproduced"
     row = against("like_random", {"a": 0.5, "b": 0.7})
@@ -246,9 +259,9 @@ def test_the_registered_claims_are_those_of_the_path_study_with_one_row_for_each
     frame = judge(load_claims(REGISTERED), {})
     assert list(frame.columns) == COLUMNS
     assert frame.groupby("claim").size().to_dict() == {
-        1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 2, 7: 2, 8: 3, 9: 3, 10: 1, 11: 2, 12: 6, 13: 1, 14: 1, 15: 3, 16: 2,
-        17: 4, 18: 1, 19: 1, 20: 1, 21: 1, 22: 1, 23: 3, 41: 3, 42: 1, 45: 6, 46: 4, 47: 3, 101: 2, 102: 1,
-        103: 2,
+        1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 2, 7: 2, 8: 3, 9: 3, 10: 1, 11: 2, 12: 10, 13: 1, 14: 1, 15: 6, 16: 3,
+        17: 4, 18: 1, 19: 1, 20: 1, 21: 1, 22: 3, 23: 3, 41: 3, 42: 1, 45: 6, 46: 7, 47: 3, 101: 2, 102: 1,
+        103: 2, 104: 5,
     }  # fmt: skip
     assert set(frame["verdict"]) == {"not run"}
 
@@ -257,7 +270,9 @@ def registered_toy(name):
     """A toy of the registered size on which every claim about toys is true."""
     if name.startswith("soft"):
         k = int(name[5])
-        return toy([0.5 + k / 20] * 6, dataset="toy_nn", draws=40, repeats=1, seed=k)
+        soft = toy([0.5 + k / 20] * 6, dataset="toy_nn", draws=40, repeats=1, seed=k)
+        smooth = k + soft["victims"]["natural_accuracy"]
+        return {**soft, "victims": soft["victims"].assign(lipschitz_mean=smooth, lipschitz_max=smooth)}
     if name.startswith("16"):
         return toy(VALLEY, dataset="toy16")
     if name.startswith("2_"):
@@ -272,7 +287,8 @@ def registered_toy(name):
     if name == "64_early":
         return toy([0.99] * 6, dataset="toy64", fitted=0.1)
     level += apart * name.endswith("third")
-    return toy([level + 0.05, *[level] * 5], dataset=place, seed=len(name))
+    natural = [0.999, *[0.994] * 5]
+    return toy([level + 0.05, *[level] * 5], dataset=place, natural=natural, seed=len(name))
 
 
 def registered_tables(claim, key, dataset):
@@ -460,6 +476,13 @@ def test_path_lengths_are_judged_over_proxies():
     assert medians(7, 7, 12) == "refuted"
     row = one("ordered_medians", survey((7, 9, 12), proxies=1), classes=[1, 4, 9])
     assert (row["verdict"], "proxies" in row["test"]) == ("inconclusive", True)
+    # Of two gaps the one is shown that keeps the verdict open, not the smaller one.
+    unsteady = survey((7, 9, 12))
+    lengths = unsteady["lengths"]
+    lengths.loc[(lengths["label"] == 9) & (lengths["proxy_seed"] == 0), "steps"] += 9
+    row = one("ordered_medians", unsteady, classes=[1, 4, 9])
+    assert (row["verdict"], row["measured"], row["low"] < 0) == ("inconclusive", 6, True)
+    assert row["test"].startswith("class 9 − class 4, the gap with the lowest bound")
 
 
 def test_paths_within_a_number_of_steps_are_a_statement_about_every_point_on_every_proxy():
@@ -742,6 +765,8 @@ def test_the_highest_value_lies_at_the_mean_or_elsewhere():
     row = of_toys("highest_at_the_mean", toy([0.9, 0.5, 0.6, 0.7, 0.8, 0.95]), **options)
     assert (row["verdict"], round(row["measured"], 2)) == ("refuted", -0.05)
     assert "r = 0 − r = 5" in row["test"]
+    # The text and the n are those of the test that refutes it.
+    assert (row["n"], "highest other on even draws, judged on odd ones" in row["test"]) == ("8+4 × 32", True)
     tie = toy([0.9, 0.5, 0.6, 0.7, 0.8, 0.9])
     assert of_toys("highest_at_the_mean", tie, **options)["verdict"] == "inconclusive"
     late = of_toys("highest_at_the_mean", toy(epochs=(90, 80, 50, 40, 30, 20)), column="epochs")
@@ -771,14 +796,28 @@ def test_differences_between_models_of_the_same_training_samples_are_paired_by_s
         return tables
 
     def judged(*levels):
-        return of_toys(
-            "rising_over_samples", *(model(level, seed) for seed, level in enumerate(levels)), minimum=[40, 1]
-        )
+        models = (model(level, seed) for seed, level in enumerate(levels))
+        return of_toys("rising_over_samples", *models, minimum=[40, 1], column="adversarial_accuracy")
 
     row = judged(0.5, 0.51, 0.55)
     assert (row["verdict"], row["n"], round(row["measured"], 2)) == ("reproduced", "40 training samples", 0.01)
-    assert judged(0.5, 0.55, 0.54)["verdict"] == "refuted"
+    row = judged(0.5, 0.55, 0.54)
+    assert (row["verdict"], round(row["measured"], 2)) == ("refuted", -0.01)
+    assert "smallest of 2: toy2 − toy1, paired by sample, p × 2" in row["test"]
     assert judged(0.5, 0.5, 0.54)["verdict"] == "inconclusive"
+
+
+def test_natural_accuracy_follows_the_other_on_a_smaller_scale_on_as_large_a_one_or_not():
+    def judged(slope):
+        natural = [0.9 + slope * (mean - 0.5) for mean in VALLEY]
+        return of_toys("follows_on_a_smaller_scale", toy(natural=natural), below=0.5)
+
+    row = judged(0.1)
+    assert (row["verdict"], row["n"]) == ("reproduced", "4 × 32")
+    assert row["measured"] == pytest.approx(0.1, abs=0.01)
+    assert judged(-0.1)["verdict"] == "refuted"  # the other way
+    assert judged(0.9)["verdict"] == "refuted"  # no smaller scale
+    assert judged(0)["verdict"] == "inconclusive"
 
 
 def test_a_difference_grows_from_pair_to_pair():

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from poisonlab.claims.evidence import (
     filled_mean,
     plan_size,
 )
-from poisonlab.statistics import Tested, mean_interval, paired_difference
+from poisonlab.statistics import Tested, mean_interval, paired_difference, trend
 
 PLACED = "at_distance"  # the strategy of these curves
 Grids = list[np.ndarray]
@@ -45,29 +45,43 @@ def _weakest(tests: Sequence[Tested]) -> int:
     return min(range(len(tests)), key=lambda n: -math.inf if math.isnan(tests[n].low) else tests[n].low)
 
 
-def _above(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[list[Tested], Side]:
+def _above(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], counts: Callable[[Tested], bool]
+) -> tuple[list[Tested], Side]:
     """Test that the first grid of each pair is above the second: all of them must be (intersection–union)."""
     tests: list[Tested] = [paired_difference(a, b, CONFIDENCE, "greater") for a, b in pairs]
-    holds = all(test.low > 0 and enough(test) for test in tests)
+    holds = all(test.low > 0 and counts(test) for test in tests)
     return tests, Side(holds, float(np.max([test.p for test in tests])))
 
 
-def larger(pairs: Sequence[tuple[np.ndarray, np.ndarray]], words: Sequence[str], data: Data) -> Evidence:
-    """Evidence that every first grid is above its second. Against it speaks one that is below, corrected for their number."""
-    tests, supports = _above(pairs)
+def _smallest(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    words: Sequence[str],
+    rows: str,
+    counts: Callable[[Tested], bool] = enough,
+) -> tuple[int, Tested, str, Side, Side]:
+    """The difference that decides whether every first grid is above its second: its position, itself, its test, and both sides.
+
+    Against it speaks one that is below, corrected for their number.
+    """
+    tests, supports = _above(pairs, counts)
     reverse = [paired_difference(b, a, 1 - (1 - CONFIDENCE) / len(pairs), "greater") for a, b in pairs]
-    least = min(reverse, key=lambda test: test.p)
-    shown = _weakest(tests)
-    one = tests[shown]
-    return Evidence.of(
-        one,
-        f"smallest of {len(pairs)}: {words[shown]}, rows permuted, largest p of all"
-        if len(pairs) > 1
-        else f"{words[0]}, rows permuted",
-        supports,
-        Side(least.low > 0 and enough(least), min(1.0, least.p * len(pairs))),
-        plan_size(pairs[shown], (len(pairs[shown][0]), len(pairs[shown][1])), max(abs(one.value), 0.01), data),
-    )
+    lowest = min(range(len(pairs)), key=lambda n: reverse[n].p)
+    against = reverse[lowest]
+    opposes = Side(against.low > 0 and counts(against), min(1.0, against.p * len(pairs)))
+    refuted = opposes.holds and not supports.holds
+    shown = lowest if refuted else _weakest(tests)
+    text = f"{words[shown]}, {rows}"
+    if len(pairs) > 1:
+        text = f"smallest of {len(pairs)}: {text}, {f'p × {len(pairs)}' if refuted else 'largest p of all'}"
+    return shown, tests[shown], text, supports, opposes
+
+
+def larger(pairs: Sequence[tuple[np.ndarray, np.ndarray]], words: Sequence[str], data: Data) -> Evidence:
+    """Evidence that every first grid is above its second."""
+    shown, one, text, supports, opposes = _smallest(pairs, words, "rows permuted")
+    size = plan_size(pairs[shown], (len(pairs[shown][0]), len(pairs[shown][1])), max(abs(one.value), 0.01), data)
+    return Evidence.of(one, text, supports, opposes, size)
 
 
 def equivalent_curves(data: Data, options: Mapping[str, Any]) -> Evidence:
@@ -98,19 +112,22 @@ def highest_at_the_mean(data: Data, options: Mapping[str, Any]) -> Evidence:
     distances = _distances(data.experiment)
     if distances[0] != 0 or len(grids) < 2:
         raise NotRun(f"{data.experiment.name} has no poisons at the means, or only there")
-    tests, supports = _above([(grids[0], other) for other in grids[1:]])
+    tests, supports = _above([(grids[0], other) for other in grids[1:]], enough)
     highest = min(range(1, len(grids)), key=lambda n: filled_mean(-grids[n][0::2]))
     against = paired_difference(grids[highest][1::2], grids[0], CONFIDENCE, "greater")
-    shown = _weakest(tests)
-    one = tests[shown]
+    opposes = Side(against.low > 0 and enough(against), against.p)
+    if opposes.holds and not supports.holds:
+        other, one = highest, paired_difference(grids[0], grids[highest][1::2], CONFIDENCE, "greater")
+        words = "highest other on even draws, judged on odd ones), rows permuted"
+    else:
+        other = _weakest(tests) + 1
+        one, words = tests[other - 1], f"smallest of {len(tests)} differences), rows permuted, largest p of all"
     return Evidence.of(
         one,
-        f"r = 0 − r = {distances[shown + 1]:g} (smallest of {len(tests)} differences), rows permuted, largest p of all",
+        f"r = 0 − r = {distances[other]:g} ({words}",
         supports,
-        Side(against.low > 0 and enough(against), against.p),
-        plan_size(
-            (grids[0], grids[shown + 1]), (len(grids[0]), len(grids[shown + 1])), max(abs(one.value), 0.01), data
-        ),
+        opposes,
+        plan_size((grids[0], grids[other]), (len(grids[0]), len(grids[other])), max(abs(one.value), 0.01), data),
     )
 
 
@@ -123,27 +140,17 @@ def rising_curves(data: Data, options: Mapping[str, Any]) -> Evidence:
 
 
 def rising_over_samples(data: Data, options: Mapping[str, Any]) -> Evidence:
-    """The value with poisons at the means rises from each experiment to the next, on the same training samples, paired by them.
+    """`column` with poisons at the means rises from each experiment to the next, on the same training samples, paired by them.
 
     Each draw is another training sample, and nothing else is random: samples take the place of the repeats.
     """
-    samples = [one.grids(PLACED, first=True)[0][:, :1].T for one in _all(data)]
+    samples = [one.grids(PLACED, options["column"], first=True)[0][:, :1].T for one in _all(data)]
     pairs = list(zip(samples[1:], samples[:-1], strict=True))
     names = [one.name.rpartition("/")[2] for one in data.experiments]
-    tests = [paired_difference(a, b, CONFIDENCE, "greater") for a, b in pairs]
-    against = [paired_difference(b, a, 1 - (1 - CONFIDENCE) / len(pairs), "greater") for a, b in pairs]
-    shown, least = _weakest(tests), min(against, key=lambda test: test.p)
-    one = tests[shown]
-    return Evidence(
-        one.value,
-        one.low,
-        one.high,
-        f"{one.n_repeats} training samples",
-        f"smallest of {len(pairs)}: {names[shown + 1]} − {names[shown]}, paired by sample, largest p of all",
-        Side(all(test.low > 0 for test in tests), float(np.max([test.p for test in tests]))),
-        Side(least.low > 0, min(1.0, least.p * len(pairs))),
-        "more training samples",
-    )
+    words = [f"{b} − {a}" for a, b in itertools.pairwise(names)]
+    _, one, text, supports, opposes = _smallest(pairs, words, "paired by sample", counts=lambda test: True)
+    n = f"{one.n_repeats} training samples"
+    return Evidence(one.value, one.low, one.high, n, text, supports, opposes, "more training samples")
 
 
 def growing_difference(data: Data, options: Mapping[str, Any]) -> Evidence:
@@ -154,6 +161,32 @@ def growing_difference(data: Data, options: Mapping[str, Any]) -> Evidence:
     names = [one.name.rpartition("/")[2] for one in data.experiments]
     apart = [f"({a} − {b})" for a, b in zip(names[0::2], names[1::2], strict=True)]
     return larger(pairs, [f"{b} − {a}" for a, b in itertools.pairwise(apart)], data)
+
+
+def follows_on_a_smaller_scale(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """Over the distances, natural accuracy rises with adversarial accuracy, by less than a given share of it.
+
+    A distance's adversarial accuracy is that of its even draws, its natural accuracy that of its odd ones.
+    """
+    places = [filled_mean(matrix[0::2]) for matrix in data.experiment.grids(PLACED)]
+    judged = [matrix[1::2] for matrix in data.experiment.grids(PLACED, "natural_accuracy")]
+    if not np.isfinite(places).all():
+        raise NotRun(f"{data.experiment.name} has distances without fitted victims")
+    below = options["below"]
+    rising, wide = trend(judged, places, CONFIDENCE, "greater"), trend(judged, places, data.wide)
+    falling = trend(judged, [-place for place in places], CONFIDENCE, "greater")
+    steep = wide.low > below
+    return Evidence(
+        rising.value,
+        rising.low,
+        rising.high,
+        f"{max(rising.draws)} × {rising.n_repeats}",
+        f"slope over {len(places)} distances (adversarial accuracy of even draws, natural accuracy of odd ones) against 0, rows permuted, "
+        f"and against {below:g}",
+        Side(rising.low > 0 and wide.high < below and enough(rising), rising.p),
+        Side((steep or falling.low > 0) and enough(rising), None if steep else falling.p),
+        "more draws and repeats",
+    )
 
 
 def higher_curve(data: Data, options: Mapping[str, Any]) -> Evidence:

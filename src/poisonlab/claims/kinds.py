@@ -53,6 +53,7 @@ def lowest_natural_accuracy(data: Data, options: Mapping[str, Any]) -> Evidence:
 def fall_along_buckets(data: Data, options: Mapping[str, Any]) -> Evidence:
     """The fall over the whole axis, along the least-squares line, is above 0."""
     grids = data.experiment.grids("path_bucket")
+    lowest = min(range(len(grids)), key=lambda bucket: filled_mean(grids[bucket]))
     if sum(np.isfinite(matrix).any() for matrix in grids) < 2:
         raise NotRun(f"{data.experiment.name} has fewer than 2 buckets with fitted victims")
     positions = [
@@ -69,7 +70,7 @@ def fall_along_buckets(data: Data, options: Mapping[str, Any]) -> Evidence:
         fall.low,
         fall.high,
         fall.n.replace("+".join(map(str, fall.draws)), "+".join(map(str, dict.fromkeys(fall.draws)))),
-        f"trend over {len(grids)} buckets, rows permuted",
+        f"trend over {len(grids)} buckets, of which bucket {lowest} is the lowest, rows permuted",
         Side(fall.low > 0 and enough(fall), fall.p),
         Side(high < options["margin"] and not fall.low > 0 and enough(fall)),
         describe_design([max(math.ceil(max(fall.draws) * grown), 2)], max(math.ceil(fall.n_repeats * grown), 2)),
@@ -141,6 +142,21 @@ def nearest_bucket_against_random(data: Data, options: Mapping[str, Any]) -> Evi
         Side(shown.low > 0 and enough(shown), shown.p),
         Side(high < options["margin"] and not shown.low > 0 and enough(shown)),
         plan_size((near, random), (len(near), len(random)), max(abs(shown.value), options["margin"] / 2), data),
+    )
+
+
+def lower_than_clean(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """Victims of random points have a lower adversarial accuracy than those without poisons, whose one training set is no sample."""
+    clean, random = (data.experiment.grids(strategy)[0] for strategy in ("none", "random"))
+    repeats = min(clean.shape[1], random.shape[1])
+    differences = clean[:1, :repeats] - random[:, :repeats]
+    shown, wide = mean_interval(differences, CONFIDENCE), mean_interval(differences, data.wide)
+    return Evidence.of(
+        shown,
+        f"no poisons − random, {100 * data.wide:.3g} % t interval over draws and repeats against 0",
+        Side(wide.low > 0),
+        Side(wide.high < 0),
+        _more(differences, max(abs(shown.value), 0.01), "× repeats"),
     )
 
 
@@ -365,18 +381,19 @@ def ordered_medians(data: Data, options: Mapping[str, Any]) -> Evidence:
     )  # [classes, proxies]
     gaps = np.diff(medians, axis=0)
     estimates = [_over_proxies(gap) for gap in gaps]
-    smallest = int(np.argmin([estimate.value for estimate in estimates]))
-    shown = estimates[smallest]
+    weakest = int(np.argmin([estimate.low for estimate in estimates]))
+    shown = estimates[weakest]
     names = ", ".join(f"class {k} {m:.3g}" for k, m in zip(options["classes"], medians.mean(axis=1), strict=True))
     return Evidence(
         shown.value,
         shown.low,
         shown.high,
         f"{medians.shape[1]} proxies",
-        f"t intervals over proxies of both gaps; medians: {names}",
+        f"class {options['classes'][weakest + 1]} − class {options['classes'][weakest]}, the gap with the lowest bound; "
+        f"t intervals over proxies of both; medians: {names}",
         Side(all(estimate.low > 0 for estimate in estimates)),
         Side(any(estimate.high <= 0 for estimate in estimates)),
-        _more(gaps[[smallest]], max(abs(shown.value), 0.5), "proxies"),
+        _more(gaps[[weakest]], max(abs(shown.value), 0.5), "proxies"),
     )
 
 
@@ -485,7 +502,12 @@ class Kind:
         return self.unit or _UNITS.get(options.get("column", ""), "")
 
 
-_UNITS = {"epochs": "epochs", "feature_ratio": "times"}  # of columns
+_UNITS = {
+    "epochs": "epochs",
+    "feature_ratio": "times",
+    "lipschitz_mean": "l1 / l∞",
+    "lipschitz_max": "l1 / l∞",
+}  # of columns
 _NUMBER = (int, float)
 _PLACED = {curves.PLACED: list}
 KINDS = {
@@ -496,6 +518,7 @@ KINDS = {
         Kind(lowest_bucket, {"among": str, "margin": _NUMBER}, {"path_bucket": list}),
         Kind(nearest_bucket_against_random, {"margin": _NUMBER}, {"path_bucket": list, "random": list}),
         Kind(best_bucket_against_random, {"margin": _NUMBER}, {"path_bucket": list, "random": list}),
+        Kind(lower_than_clean, {}, {"random": list, "none": list}),
         Kind(weaker_than_random, {"conditions": list}, {"random": list}),
         Kind(like_random, {"conditions": list, "margin": _NUMBER}, {"random": list}),
         Kind(clean_accuracy, {"attack": str, "source": int, "target": int, "below": _NUMBER}, {"none": list}),
@@ -507,8 +530,9 @@ KINDS = {
         Kind(curves.equivalent_curves, {"margin": _NUMBER}, _PLACED),
         Kind(curves.highest_at_the_mean, {"column": str}, _PLACED),
         Kind(curves.rising_curves, {}, _PLACED),
-        Kind(curves.rising_over_samples, {}, _PLACED),
+        Kind(curves.rising_over_samples, {"column": str}, _PLACED),
         Kind(curves.growing_difference, {}, _PLACED),
+        Kind(curves.follows_on_a_smaller_scale, {"below": _NUMBER}, _PLACED),
         Kind(curves.higher_curve, {}, _PLACED),
         Kind(curves.higher_at_the_mean, {}, _PLACED),
         Kind(curves.sooner_memorised, {}, _PLACED, unit="epochs"),
