@@ -526,12 +526,14 @@ class Plan:
             options["lines"] = {name: options.get("lines", {}).get(name, {}) for name in entry["experiments"]}
             first = self.experiment(study, entry["experiments"][0])
             names = sources.class_names(self.config["datasets"][first["dataset"]])
-            steps = self.config["paths"][first["buckets"]["paths"]]["step_size"] if "buckets" in first else None
-            options |= {"class_names": names, "step_size": steps}
+            options["class_names"] = names
+            if "buckets" in first:
+                options |= {key: self.config["paths"][first["buckets"]["paths"]][key] for key in ("step_size", "clip")}
         if entry["paths"]:
             paths = self.config["paths"][entry["paths"]]
             names = sources.class_names(self.config["datasets"][paths["dataset"]])
-            options |= {key: paths[key] for key in ("dataset", "model", "recipe", "step_size")} | {"class_names": names}
+            options |= {key: paths[key] for key in ("dataset", "model", "recipe", "step_size", "clip")}
+            options["class_names"] = names
         if entry["graphs"]:
             graphs = self.config["graphs"][entry["graphs"]]
             dataset = self.config["paths"][graphs["paths"]]["dataset"]
@@ -539,7 +541,8 @@ class Plan:
         if entry["bound"] in self.config["covers"]:
             options["dataset"] = self.config["covers"][entry["bound"]]["dataset"]
         options = {key: value for key, value in options.items() if key in kind.options and value is not None}
-        return {"kind": entry["kind"], "options": options, "files": self.figure_files(study, figure)}
+        files = self.figure_files(study, figure)
+        return {"kind": entry["kind"], "options": options, "note": entry["note"], "files": files}
 
     def page_figures(self, study: str) -> list[dict[str, Any]]:
         """What a study's page says of every figure, in their order there: the fields of `page.Picture` but for its caption."""
@@ -548,7 +551,7 @@ class Plan:
                 "name": name,
                 "title": self.figure_title(own, name),
                 "published": published_number(name),
-                "source": self.figure_kind(own, name).source,
+                "source": self._figure_source(own, name),
                 "claims": self.figures[own, name]["claims"],
                 "tables": self._shown_tables(own, name),
             }
@@ -561,6 +564,11 @@ class Plan:
         entry = self.figures[study, figure]
         shown = [f"{study}/{name}" for name in entry["experiments"]]
         return [*shown, f"paths/{entry['paths']}"] if entry["paths"] else shown
+
+    def _figure_source(self, study: str, figure: str) -> str:
+        """What a figure draws again."""
+        own = self.figures[study, figure]["source"]
+        return self.figure_kind(study, figure).source if own is None else own
 
     def figure_title(self, study: str, figure: str) -> str:
         """Title of a figure."""

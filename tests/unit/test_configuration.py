@@ -138,3 +138,22 @@ def test_every_registered_claim_stands_below_a_figure() -> None:
     figures = default()["label_noise"]["figures"].values()
     listed = {claim for figure in figures for claim in figure.get("claims", [])}
     assert listed == {claim.id for claim in load_claims(ROOT / "config" / "claims.yaml")}
+
+
+@pytest.mark.parametrize(
+    "claim", load_claims(ROOT / "config" / "claims.yaml"), ids=lambda claim: f"{claim.id}-{claim.kind}"
+)
+def test_the_published_configuration_has_the_size_that_each_claim_registers(claim):
+    plan = Plan(default(**yaml.safe_load((ROOT / "config" / "published.yaml").read_text())), ROOT)
+    sizes = {strategy: least for strategy, least in claim.minimum.items() if isinstance(least, list | tuple)}
+    for table in {table for part in claim.parts for table in part.judged_on.tables if sizes}:
+        study, _, name = table.partition("/")
+        conditions = plan.experiment(study, name)["conditions"]
+        for strategy, (draws, repeats) in sizes.items():
+            found = [key for key, entry in conditions.items() if entry["strategy"] == strategy]
+            assert found, (table, strategy)
+            for condition in found:
+                chunks = plan.chunks(study, name, condition)
+                planned = [len({n for one in chunks for n in getattr(one, axis)}) for axis in ("draws", "repeats")]
+                assert planned[0] >= draws, (table, condition, planned)
+                assert planned[1] >= repeats, (table, condition, planned)

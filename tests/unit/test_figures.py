@@ -846,9 +846,9 @@ def test_the_mechanism_shows_each_bucket_at_its_mean_accuracy_and_its_mean_share
         (means,) = by_gid(panel, "means")
         np.testing.assert_allclose(means.get_offsets(), np.transpose([accuracy, shares]), **EXACT)
         assert sum(len(dots.get_xdata()) for dots in by_gid(panel, "victims")) == 18
-    assert [text.get_text() for text in path.texts] == ["1", "2", "3"]
-    assert path.get_title("right") == "1: 1–6   2: 7–9   3: 10"
-    assert "n, draws × repeats: 2 × 3" in caption
+    assert [text.get_text() for text in path.texts] == ["0", "1", "2"]
+    assert path.get_title("right") == "0: 1–6   1: 7–9   2: 10"
+    assert "n, draws × repeats: 2 × 3. " in caption
     without = {**data, "victims": data["victims"].drop(columns="path_share")}
     with pytest.raises(InputError, match=r"lacks the probes \['path_share'\]; set probes: true"):
         draw("mechanism", without)
@@ -858,7 +858,8 @@ def test_victims_without_a_fitted_poison_are_no_part_of_the_mechanism():
     data = tables()
     victims = data["victims"]
     victims.loc[(victims["axis_value"] == 1) & (victims["repeat"] > 0), ["path_share", "line_share"]] = np.nan
-    figure, _ = draw("mechanism", data)
+    figure, caption = draw("mechanism", data)
+    assert "n, draws × repeats: 2 × 1–3. " in caption
     (means,) = by_gid(figure.axes[0], "means")
     np.testing.assert_allclose(means.get_offsets()[1], [0.35, 0.65], **EXACT)
 
@@ -992,8 +993,9 @@ def test_degrees_are_drawn_as_the_share_of_points_that_have_as_many():
     lines = by_gid(figure.axes[0], "class")
     assert len(lines) == 6  # 3 classes × 2 densities
     own = table[(table["space"] == "input") & (table["density"] == 0.02) & (table["label"] == 0)]
-    assert lines[0].get_xdata().tolist() == own["degree"].tolist()
-    assert lines[0].get_ydata()[0] == 1
+    assert lines[0].get_xdata().tolist() == [0, *own["degree"]]
+    assert lines[0].get_ydata().tolist() == [1, *(1 - own["quantile"])]
+    assert lines[0].get_drawstyle() == "steps-pre"  # degrees are whole numbers
     assert "one line for each of 3 classes" in caption
     assert "In 12 of the 12 graphs" not in caption
 

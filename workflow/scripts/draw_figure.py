@@ -22,4 +22,4 @@ with job(snakemake):
     figure, caption = figures.draw(settings["kind"], inputs, settings["options"])
     figures.save(figure, output.svg, output.png)
     with atomic(output.caption) as temporary:
-        temporary.write_text(caption + "\n")
+        temporary.write_text(" ".join(filter(None, [caption, settings["note"]])) + "\n")

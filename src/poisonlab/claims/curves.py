@@ -116,12 +116,11 @@ def highest_at_the_mean(data: Data, options: Mapping[str, Any]) -> Evidence:
     highest = min(range(1, len(grids)), key=lambda n: filled_mean(-grids[n][0::2]))
     against = paired_difference(grids[highest][1::2], grids[0], CONFIDENCE, "greater")
     opposes = Side(against.low > 0 and enough(against), against.p)
+    other, one = _weakest(tests) + 1, tests[_weakest(tests)]
+    words = f"smallest of {len(tests)} differences), rows permuted, largest p of all"
     if opposes.holds and not supports.holds:
         other, one = highest, paired_difference(grids[0], grids[highest][1::2], CONFIDENCE, "greater")
         words = "highest other on even draws, judged on odd ones), rows permuted"
-    else:
-        other = _weakest(tests) + 1
-        one, words = tests[other - 1], f"smallest of {len(tests)} differences), rows permuted, largest p of all"
     return Evidence.of(
         one,
         f"r = 0 − r = {distances[other]:g} ({words}",

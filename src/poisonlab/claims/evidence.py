@@ -116,7 +116,7 @@ class Experiment:
 
 def label_of(row: pd.Series) -> str:
     """Name of a condition and of a value of its axis, if it has one."""
-    return row["condition"] if pd.isna(row["axis_value"]) else f"{row['condition']} {row['axis_value']:g}"
+    return str(row["condition"]) if pd.isna(row["axis_value"]) else f"{row['condition']} {row['axis_value']:g}"
 
 
 def _of(table: pd.DataFrame, row: pd.Series) -> pd.DataFrame:

@@ -47,12 +47,14 @@ _PROVENANCE_OPTIONS = {
     "model": "for the caption: the proxy's model",
     "recipe": "for the caption: the proxy's recipe",
     "step_size": "for the caption: size of one path step, images in [0, 1]",
+    "clip": "for the caption: whether paths stay in [0, 1]",
     "scale": "for the caption: published, reduced or analogue",
 }
 _EXPERIMENT_OPTIONS = {
     "experiments": "1 to 3 experiments, left to right; default: as they come in the tables",
     "class_names": "names of the classes 0, 1, … for the titles; default: the numbers",
     "step_size": _PROVENANCE_OPTIONS["step_size"],
+    "clip": _PROVENANCE_OPTIONS["clip"],
 }
 
 # What figures read of each table; a table may have more.
@@ -91,8 +93,8 @@ FIGURES: dict[str, FigureKind] = {
             needs=("extremes",),
             title="Training points nearest to and farthest from the boundary",
             source=f"{THESIS}, Fig. 4.5",
-            caption="Training points with the shortest (left) and the longest (right) adversarial paths to another "
-            "class, {k} of each, one row per class. The number under an image is its path length in steps. A "
+            caption="Training points with the shortest (left) and the longest (right) adversarial paths on a clean proxy "
+            "to the class named at the left, {k} of each, one row per class. The number under an image is its path length in steps. A "
             "vermillion frame marks a label issue found by cleanlab, out of fold: {nearest_issues} of "
             "{n_nearest} near images and {farthest_issues} of {n_farthest} far ones. {provenance}",
             function="poisonlab.figures.paths:nearest_and_farthest",
@@ -120,10 +122,10 @@ FIGURES: dict[str, FigureKind] = {
             source=f"{THESIS}, Figs. 4.6b and 4.8",
             caption="Adversarial accuracy of victims trained on {budget} poisons from one bucket of path lengths "
             "({directions}); {definition}. Attack: {attack}. Filled circles: mean of all victims; open "
-            "diamonds: mean of those that fitted at least {fitted} of their poisons, balanced over draws and "
-            "repeats, drawn where there are two or more, with their number below the panel; faint dots: single "
-            "victims; vertical lines and bands (none where it would cover all from 0 to 1): 95 % intervals for new draws and repeats (of "
-            "one draw: for new repeats with its points). Middle: share of the poisons fitted. Bottom: "
+            "diamonds: mean of those that fitted at least {fitted} of their poisons, drawn where there are two or more, with their "
+            "number below the panel, both balanced over draws and repeats; faint dots: single victims; vertical lines and bands (none "
+            "where it would cover all from 0 to 1): 95 % intervals for new draws and repeats (of one draw: for new "
+            "repeats with its points). Middle: share of the poisons fitted. Bottom: "
             "training points in each bucket. n, draws × repeats: {n}. {provenance}",
             function="poisonlab.figures.buckets:bucket_curve",
             options={
@@ -152,7 +154,7 @@ FIGURES: dict[str, FigureKind] = {
             caption="Share of the points on the way from a fitted poison to its new class that a victim gives the poison's label, "
             "against its adversarial accuracy ({budget} poisons, {directions}); {definition}. Top: on the clean proxy's adversarial "
             "path; bottom: on the straight line to the nearest training point of the new class. Numbered marks: means of the buckets "
-            "with 95 % intervals, from near the boundary (blue) to far (vermillion), their path lengths in steps above; dots: single "
+            "with 95 % intervals, from near the boundary (0, blue) to far (vermillion), their path lengths in steps above; dots: single "
             "victims. Attack: {attack}. n, draws × repeats: {n}. {provenance}",
             function="poisonlab.figures.mechanism:mechanism",
             options={
@@ -173,7 +175,7 @@ FIGURES: dict[str, FigureKind] = {
             "with 95 % interval, permutation p (Holm-corrected over the poisons) and n as draws × repeats: {differences}. {provenance}",
             function="poisonlab.figures.conditions:conditions",
             options={
-                **{key: meaning for key, meaning in _EXPERIMENT_OPTIONS.items() if key != "step_size"},
+                **{key: meaning for key, meaning in _EXPERIMENT_OPTIONS.items() if key not in ("step_size", "clip")},
                 "epsilon": "which radius, where the table holds several",
                 "attack": "which attack, where none or several are targeted from the source to the target class",
                 "fitted_at_least": "least share of the poisons that victims of the diamonds fitted; default 0.9",
@@ -185,9 +187,8 @@ FIGURES: dict[str, FigureKind] = {
             needs=("conditions", "victims", "robustness"),
             title="Victims against the sweep axis of their poisons",
             source="label-noise thesis, section 4.1, Figs. 4.2 and 4.3",
-            caption="Victims of {budget} poisons against the value of the sweep axis: means over all victims, bands: 95 % intervals for "
-            "new draws and repeats. Adversarial accuracy: {definition}. Attack: {attack}. n, draws × repeats, at each value: {n}. "
-            "{provenance}",
+            caption="Victims of {budget} poisons against the {axis}: {panels}; means over all victims, bands: 95 % intervals for new draws "
+            "and repeats. Adversarial accuracy: {definition}. Attack: {attack}. n, draws × repeats, at each value: {n}. {provenance}",
             function="poisonlab.figures.sweeps:sweep",
             options={
                 "lines": "experiment → {label, colour: number, dashed}, one line each",
@@ -286,8 +287,9 @@ FIGURES: dict[str, FigureKind] = {
             title="Degrees of the class graphs",
             source="label-noise thesis, section 6.1",
             caption="Share of the points of a class of {dataset} that have at least so many neighbours within γ, one line for each of "
-            "{classes} classes; γ is set such that a given share of the pairs of the class is connected. γ, over the classes, by growing "
-            "share: {gammas}. In {isolated} of the {graphs} graphs more than half of the points have no neighbour at all.",
+            "{classes} classes; γ is the least distance within which lies a given share of the pairs of the class, and with ties more "
+            "(under l∞, distances of images are few). γ, over the classes, by growing share: {gammas}. In {isolated} of the "
+            "{graphs} graphs more than half of the points have no neighbour at all.",
             function="poisonlab.figures.graphs:class_degrees",
             options={"dataset": _PROVENANCE_OPTIONS["dataset"]},
         ),
@@ -296,8 +298,8 @@ FIGURES: dict[str, FigureKind] = {
             needs=("scores", "idea"),
             title="A net that memorised colours",
             source="label-noise thesis, section 6.2, Fig. 6.1",
-            caption="The {n} training points of class {label} of {dataset}, {colours} colours such that neighbours (the nearest "
-            "{density} of all pairs, l∞) and second neighbours differ, and a net that memorised them ({fitted} of the points). First "
+            caption="The {n} training points of class {label} of {dataset}, {colours} colours such that neighbours ({density} "
+            "of all pairs, the nearest in l∞) and second neighbours differ, and a net that memorised them ({fitted} of the points). First "
             "{shown} panels: what it decides on planes through a point of the largest score (at the origin) and its two nearest "
             "neighbours, a tint for each colour, and the l∞ balls of radius {epsilon} around the points. Last: scores of all points, "
             "the number of neighbours from which an attack within {epsilon} reaches the point's colour: {reached} attacks do, at {some} "
@@ -315,7 +317,8 @@ FIGURES: dict[str, FigureKind] = {
             source="label-noise thesis, section 2.5 and chapter 3, Theorems 1 and 2",
             caption="Left: share of the runs in which the adversarial risk within the guaranteed radius (2ρ for the dictionary, 2ρ − χ/κ "
             "for the smooth classifier) reaches c₁ = {mass}, against the number of samples, with 95 % intervals; {runs} runs each; "
-            "dashed: the guarantee, {sure} at {samples} samples. The risk reaches c₁ in {kept} of the {premises} runs of a "
+            "dashed: the guarantee, {sure} at {samples} samples, of which a share η has a wrong label. The "
+            "risk reaches c₁ in {kept} of the {premises} runs of a "
             "memorising classifier in which every ball holds a mislabelled sample. A classifier that does not fit its noisy samples"
             " breaks a premise and has no such risk. Right: risk against the attack radius at {samples} samples, medians with the "
             "middle 90 % of the runs; dotted: the guaranteed radii, 2 and {smooth} ρ; dashed: c₁.",
@@ -327,9 +330,9 @@ FIGURES: dict[str, FigureKind] = {
             title="What Theorem 1 guarantees for a data set",
             source="label-noise thesis, chapters 2 and 3, Theorem 1: the bound is vacuous on real data",
             caption="Samples that Theorem 1 asks for (noise rate η = {noise}, δ = {delta}) against the adversarial risk c₁ that it then "
-            "guarantees, for balls around training points of {dataset}, covered greedily; balls that hold two classes break a premise and "
-            "are left out. Dashed: the {n} samples that there are. Guaranteed with these: {best}. The least that is asked for is "
-            "{least} samples ({times} times the number that there is), for a risk of {least_risk}.",
+            "guarantees, for balls around training points of {dataset}, a random choice of them, covered greedily, with the masses that "
+            "these training points give; balls that hold two classes break a premise and are left out. Dashed: the {n} samples that "
+            "there are. Guaranteed with these: {best}. The least that is asked for is {least} samples ({times} times the number that there is), for a risk of {least_risk}.",
             function="poisonlab.figures.bounds:vacuous_bound",
             options={"dataset": _PROVENANCE_OPTIONS["dataset"]},
         ),

@@ -19,13 +19,15 @@ SCALES = {
 
 
 def provenance(facts: Mapping[str, Any]) -> str:
-    """Say what is known of `dataset`, `model`, `recipe`, `step_size` and `scale`, in one or two sentences.
+    """Say what is known of `dataset`, `model`, `recipe`, `step_size`, `clip` and `scale`, in one or two sentences.
 
     Raises:
         InputError: the scale is none of `SCALES`.
     """
     words = {"dataset": "dataset", "model": "model", "recipe": "recipe", "step_size": "path steps of"}
     known = [f"{word} {facts[key]}" for key, word in words.items() if facts.get(key) is not None]
+    if facts.get("step_size") is not None and facts.get("clip") is False:
+        known[-1] += " (not clipped to [0, 1])"
     sentences = [f"Made with {', '.join(known)}."] if known else []
     scale = facts.get("scale")
     if scale is not None:
@@ -84,17 +86,19 @@ def shared_facts(experiments: Sequence["Experiment"], options: Mapping[str, Any]
     return {
         "directions": ", ".join(experiment.direction for experiment in experiments),
         "budget": listed("budget"),
-        "provenance": provenance({**known, "step_size": options.get("step_size"), "scale": scales[0]}),
+        "provenance": provenance(
+            {**known, "step_size": options.get("step_size"), "clip": options.get("clip"), "scale": scales[0]}
+        ),
     }
 
 
 def definition(attacks: Sequence[pd.Series]) -> str:
     """Say what adversarial accuracy means under these attacks, one row of `robustness` each."""
     if all(attack["goal"] == "targeted" and pd.isna(attack["attack_source"]) for attack in attacks):
-        return "the share of the test points of a class whose attacked image is not classified as the next class, mean over the classes"
+        return "the share of the test points of a class that, attacked, are not classified as the next class, mean over the classes"
     if all(attack["goal"] == "targeted" for attack in attacks):
-        return "the share of all test points of the source class whose attacked image is not classified as the target"
-    return "the share of all test points whose attacked image is still classified correctly"
+        return "the share of all test points of the source class that, attacked, are not classified as the target"
+    return "the share of all test points that, attacked, are still classified correctly"
 
 
 def describe(attack: pd.Series) -> str:

@@ -36,13 +36,25 @@ def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         norm = NORMS[own["norm"].iloc[0]]
         for density, colour in zip(densities, COLOURS, strict=False):
             for _, one in own[own["density"] == density].groupby("label"):
-                panel.plot(one["degree"], 1 - one["quantile"], color=colour, linewidth=0.7, alpha=0.8, gid="class")
+                share = 1 - one["quantile"]
+                panel.plot(
+                    [0, *one["degree"]],
+                    [1, *share],
+                    color=colour,
+                    linewidth=0.7,
+                    alpha=0.8,
+                    drawstyle="steps-pre",
+                    gid="class",
+                )
         panel.set_xscale("symlog", linthresh=1)
-        panel.set(title=f"{space}, {norm}", xlabel="neighbours in the class", xlim=(0, None))
+        panel.set(title=f"{space}, {norm}", xlabel="neighbours in the class", xlim=(-0.2, None))
         ranges = own.groupby("density")["gamma"].agg(["min", "max"])
         gammas.append(f"{space} " + ", ".join(f"{low:.3g}–{high:.3g}" for low, high in ranges.to_numpy()))
     panels[0].set_ylabel("share with at least as many")
-    keys = [Line2D([], [], color=c, label=f"{percent(d)} of pairs") for d, c in zip(densities, COLOURS, strict=False)]
+    keys = [
+        Line2D([], [], color=c, label=f"at least {percent(d)} of the pairs")
+        for d, c in zip(densities, COLOURS, strict=False)
+    ]
     figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
     isolated = table[(table["quantile"] == 0.5) & (table["degree"] == 0)]
     return figure, {
@@ -80,12 +92,12 @@ def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     ]
     figure.legend(handles=keys, loc="outside upper center", ncols=2)
     names = options.get("class_names")
-    edges = int(scores["degree"].sum())
+    edges, pairs = int(scores["degree"].sum()), len(scores) * (len(scores) - 1)
     return figure, {
         "dataset": options.get("dataset", ""),
         "label": names[told["class"]] if names else told["class"],
         "n": len(scores),
-        "density": percent(told["density"]),
+        "density": percent(edges / pairs, 3),
         "colours": int(scores["colour"].max()) + 1,
         "fitted": percent(scores["fitted"].mean()),
         "reached": f"{int(scores['score'].sum())} of {edges}",

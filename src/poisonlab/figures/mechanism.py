@@ -46,7 +46,7 @@ def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
             for position, bucket in enumerate(experiment.buckets):
                 known = bucket[bucket[share].notna()]
                 x, y = estimate(known, "adversarial_accuracy"), estimate(known, share)
-                n.append(y)
+                n += [y] if row == 0 else []
                 if x is None or y is None:
                     continue
                 colour = _colour(position / last)
@@ -57,20 +57,24 @@ def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
                 line: dict[str, Any] = {"color": colour, "linewidth": 0.8, "alpha": 0.6, "gid": "interval", "zorder": 3}
                 panel.hlines(y.value, x.low, x.high, **line)
                 panel.vlines(x.value, y.low, y.high, **line)
-                means.append((x.value, y.value, colour, f"{position + 1}"))
+                means.append((x.value, y.value, colour, position))
             if means:
                 xs, ys, colours, numbers = zip(*means, strict=True)
                 panel.plot(xs, ys, color=style.GREY, linewidth=0.7, zorder=1)
                 panel.scatter(
-                    xs, ys, c=list(colours), s=42, edgecolors=style.BLACK, linewidths=0.4, gid="means", zorder=4
+                    xs, ys, c=list(colours), s=20, edgecolors=style.BLACK, linewidths=0.4, gid="means", zorder=4
                 )
-                for x_, y_, number in zip(xs, ys, numbers, strict=True):
-                    panel.text(x_, y_, number, ha="center", va="center_baseline", size=5, gid="number", zorder=5)
+                for place, number in zip(zip(xs, ys, strict=True), numbers, strict=True):
+                    # Neighbours on opposite sides: buckets beside each other are often at nearly the same place.
+                    panel.annotate(
+                        f"{number}", place, (0, -6.5 if number % 2 else 6.5), textcoords="offset points", ha="center",
+                        va="center", size=style.SMALL, gid="number", zorder=5,
+                    )  # fmt: skip
             panel.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.06))
         panels[0, column].set_title(experiment.direction, pad=4)
-        key = [f"{number}: {label}" for number, label in enumerate(experiment.labels, start=1)]
+        key = [f"{number}: {label}" for number, label in enumerate(experiment.labels)]
         lines = "\n".join("   ".join(key[first : first + 4]) for first in range(0, len(key), 4))
-        small: dict[str, Any] = {"loc": "right", "size": 5.5, "weight": "normal", "color": style.GREY, "pad": 3}
+        small: dict[str, Any] = {"loc": "right", "size": style.SMALL, "weight": "normal", "color": style.GREY, "pad": 3}
         panels[0, column].set_title(lines, linespacing=1.1, **small)
     for row, name in enumerate(SHARES.values()):
         panels[row, 0].set_ylabel(f"share of poison's label\n{name}")

@@ -67,7 +67,8 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.05)
     axes = figure.subplots(rows, -(-len(panels) // rows), squeeze=False).ravel()
     n: list[Estimate] = []
-    for panel, column in zip(axes, panels, strict=False):
+    for letter, panel, column in zip("abcd", axes, panels, strict=False):
+        panel.set_title(f"({letter})", loc="left", size=style.SMALL)
         for line in lines:
             n += _draw(panel, line, column)
         if column == "fitted_share":
@@ -79,6 +80,8 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(len(lines), 3))
     return figure, {
         **shared_facts(experiments, options),
+        "axis": options.get("axis_label", "value of the sweep axis"),
+        "panels": ", ".join(f"({letter}) {PANELS[column]}" for letter, column in zip("abcd", panels, strict=False)),
         "definition": definition(attacks),
         "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
         "n": shared_n(n),
