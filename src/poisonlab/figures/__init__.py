@@ -331,8 +331,9 @@ FIGURES: dict[str, FigureKind] = {
             source="label-noise thesis, chapters 2 and 3, Theorem 1: the bound is vacuous on real data",
             caption="Samples that Theorem 1 asks for (noise rate η = {noise}, δ = {delta}) against the adversarial risk c₁ that it then "
             "guarantees, for balls around training points of {dataset}, a random choice of them, covered greedily, with the masses that "
-            "these training points give; balls that hold two classes break a premise and are left out. Dashed: the {n} samples that "
-            "there are. Guaranteed with these: {best}. The least that is asked for is {least} samples ({times} times the number that there is), for a risk of {least_risk}.",
+            "these training points give; balls that hold two classes break a premise and are left out. Dashed: the {n} samples that there "
+            "are. Guaranteed with these: {best}. The least that is asked for is {least} samples ({times} times the number that there is), "
+            "for a risk of {least_risk}.",
             function="poisonlab.figures.bounds:vacuous_bound",
             options={"dataset": _PROVENANCE_OPTIONS["dataset"]},
         ),
