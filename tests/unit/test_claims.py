@@ -84,6 +84,7 @@ def experiment(
 def toy(
     means=VALLEY,
     *,
+    clean=0.99,
     dataset="toy",
     natural=0.999,
     epochs=(90, 60, 50, 40, 30, 20),
@@ -117,6 +118,13 @@ def toy(
                 "attack_target": np.nan,
             }
             robustness.append({**victim, **attack, "epsilon": 0.2, "adversarial_accuracy": mean + noise})
+    key |= {"condition": "clean", "axis_value": np.nan}
+    conditions.append({**conditions[-1], **key, "strategy": "none"})
+    for repeat in range(repeats):
+        victim = {**key, "draw": 0, "repeat": repeat}
+        victims.append({**victim, "fitted_share": np.nan, "natural_accuracy": 1.0, "epochs": 5})
+        accuracy = clean + repeat_effect[repeat]
+        robustness.append({**victim, **attack, "epsilon": 0.2, "adversarial_accuracy": accuracy})
     frames = (pd.DataFrame(rows) for rows in (conditions, victims, robustness))
     return dict(zip(("conditions", "victims", "robustness"), frames, strict=True))
 
@@ -260,7 +268,7 @@ def test_the_registered_claims_are_those_of_the_path_study_with_one_row_for_each
     assert list(frame.columns) == COLUMNS
     assert frame.groupby("claim").size().to_dict() == {
         1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 2, 7: 2, 8: 3, 9: 3, 10: 1, 11: 2, 12: 10, 13: 1, 14: 1, 15: 6, 16: 3,
-        17: 4, 18: 1, 19: 1, 20: 1, 21: 1, 22: 3, 23: 3, 41: 3, 42: 1, 45: 6, 46: 7, 47: 3, 101: 2, 102: 1,
+        17: 4, 18: 1, 19: 1, 20: 1, 21: 1, 22: 3, 23: 3, 41: 3, 42: 1, 45: 6, 46: 8, 47: 3, 101: 2, 102: 1,
         103: 2, 104: 5,
     }  # fmt: skip
     assert set(frame["verdict"]) == {"not run"}
@@ -336,7 +344,7 @@ def test_registered_sizes_can_reach_a_verdict_on_a_clear_case(claim):
     ("change", "message"),
     [
         (lambda content: content["claims"][0].pop("estimand"), r"lacks \['estimand'\]"),
-        (lambda content: content["claims"][0].update(kind="hope"), r"kind 'hope', allowed are \['best_bucket"),
+        (lambda content: content["claims"][0].update(kind="hope"), r"kind 'hope', allowed are \['as_robust"),
         (lambda content: content["claims"][0].update(parts=["7→8"]), r"parts \['7→8'\], allowed are the places"),
         (lambda content: content["claims"][0].update(options={"abovee": 1}), r"options lacks \['above'\]"),
         (lambda content: content["claims"][0].update(minimum={"path_bucket": [3]}), r"allowed is \[draws, repeats\]"),
@@ -842,6 +850,19 @@ def test_early_stopping_counts_victims_that_did_not_fit_and_the_other_toys_do_no
     assert of_toys("higher_at_the_mean", early, full)["verdict"] == "reproduced"
     assert of_toys("higher_at_the_mean", full, early)["verdict"] == "refuted"
     assert of_toys("higher_curve", early, full)["verdict"] == "inconclusive"
+
+
+def test_victims_stopped_early_are_as_robust_as_clean_ones_within_the_margin_or_not():
+    def judged(early, clean):
+        stopped = toy([early, *[0.9] * 5], fitted=0.1)
+        return of_toys("as_robust_as_clean", stopped, toy(VALLEY, clean=clean, seed=2), margin=0.05)
+
+    row = judged(0.9, 0.92)
+    assert (row["verdict"], row["n"]) == ("reproduced", "8 × 32")
+    assert row["measured"] == pytest.approx(-0.02, abs=0.002)
+    assert judged(0.95, 0.9)["verdict"] == "reproduced"  # better is as good
+    assert judged(0.8, 0.9)["verdict"] == "refuted"
+    assert judged(0.85, 0.9)["verdict"] == "inconclusive"
 
 
 def test_fewer_epochs_to_memorise_count_whatever_was_fitted():

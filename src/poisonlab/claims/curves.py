@@ -202,6 +202,26 @@ def higher_at_the_mean(data: Data, options: Mapping[str, Any]) -> Evidence:
     return larger([(first, second)], [f"{' − '.join(names)} at r = 0"], data)
 
 
+def as_robust_as_clean(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """With poisons at the means, the first experiment's victims are at most a margin below the second's without poisons (non-inferiority).
+
+    Victims count whatever they fitted; the one clean training set is no sample.
+    """
+    poisoned, whole = _all(data)
+    placed, clean = poisoned.grids(PLACED, first=True, fitted=False)[0], whole.grids("none")[0]
+    repeats, margin = min(placed.shape[1], clean.shape[1]), options["margin"]
+    differences = placed[:, :repeats] - clean[:1, :repeats]
+    shown, wide = mean_interval(differences, CONFIDENCE), mean_interval(differences, data.wide)
+    names = [one.name.rpartition("/")[2] for one in (poisoned, whole)]
+    return Evidence.of(
+        shown,
+        f"{names[0]} at r = 0 − {names[1]} without poisons, {100 * data.wide:.3g} % t interval over draws and repeats against {-margin:g}",
+        Side(wide.low > -margin),
+        Side(wide.high < -margin),
+        "more draws and repeats",
+    )
+
+
 def sooner_memorised(data: Data, options: Mapping[str, Any]) -> Evidence:
     """With poisons at the means, the first experiment's victims take fewer epochs than the second's, up to the limit."""
     first, second = (one.grids(PLACED, "epochs", first=True, fitted=False)[0] for one in _all(data))

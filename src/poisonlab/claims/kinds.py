@@ -535,6 +535,7 @@ KINDS = {
         Kind(curves.follows_on_a_smaller_scale, {"below": _NUMBER}, _PLACED),
         Kind(curves.higher_curve, {}, _PLACED),
         Kind(curves.higher_at_the_mean, {}, _PLACED),
+        Kind(curves.as_robust_as_clean, {"margin": _NUMBER}, _PLACED),
         Kind(curves.sooner_memorised, {}, _PLACED, unit="epochs"),
         Kind(curves.memorised_between, {"low": _NUMBER, "high": _NUMBER}, _PLACED),
         Kind(curves.curve_above, {"column": str, "above": _NUMBER}, _PLACED),

@@ -86,7 +86,8 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     panels[0, 0].set_ylabel("adversarial accuracy")
     panels[1, 0].set_ylabel("fitted")
     figure.align_ylabels(panels[:, 0])
-    figure.legend(handles=_legend(least), loc="outside upper center", ncols=2 if narrow else 4)
+    compared = ", ".join(dict.fromkeys(baseline.label for baseline in baselines))
+    figure.legend(handles=_legend(least, compared), loc="outside upper center", ncols=2 if narrow else 4)
     # Victims that fitted their poisons count, as in `comparison.compare`, unless that leaves nothing of a condition to be seen.
     some = all(len(_fitted(group, least)) for groups in columns for group in groups)
     counted = least if some else -math.inf
@@ -98,7 +99,7 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
         "definition": definition(attacks),
         "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
         "fitted": percent(least),
-        "baseline": ", ".join(dict.fromkeys(baseline.label for baseline in baselines)),
+        "baseline": compared,
         "differences": " | ".join(
             f"{experiment.direction}: {_differences(groups, baseline, counted)}"
             for experiment, groups, baseline in zip(experiments, columns, baselines, strict=True)
@@ -190,10 +191,10 @@ def _differences(groups: Sequence[_Group], baseline: _Group, least: float) -> st
     return "; ".join(words) if words else "nothing to compare"
 
 
-def _legend(least: float) -> list[Line2D]:
+def _legend(least: float, baseline: str) -> list[Line2D]:
     return [
         Line2D([], [], label="all victims, mean", **_CIRCLE),
         Line2D([], [], label=f"≥ {percent(least)} fitted, mean", **_DIAMOND),
         Line2D([], [], label="one victim", **_DOT),
-        Line2D([], [], color=style.ORANGE, linewidth=1.0, label="baseline"),
+        Line2D([], [], color=style.ORANGE, linewidth=1.0, label=f"mean of {baseline}"),
     ]
