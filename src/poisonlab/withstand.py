@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from poisonlab.attacks import Attack, attack, perturb
 from poisonlab.datasets.dataset import Dataset
-from poisonlab.models.inference import predict, rebuild, resolve_device, to_float
+from poisonlab.models.inference import logits, predict, rebuild, resolve_device, to_float
 
 SEARCH = Attack(steps=40)  # that looks for the most confident example: a choice
 AT_ONCE = 500  # images that it moves at a time
@@ -28,8 +28,8 @@ def withstand(
 
     Args:
         proxies: parameters of each proxy.
-        settings: `source`, the class of the example; `epsilon`, the l∞ radius within which it is looked for; `far`, the radius at which
-            adversarial accuracy is measured.
+        settings: `source`, the class of the example; `sure`, the confidence in it that a test image must have; `epsilon`, the l∞ radius
+            within which the example is looked for; `far`, the radius at which adversarial accuracy is measured.
 
     Returns:
         One row per proxy: proxy_seed, n_points, natural_accuracy, far, adversarial_accuracy (untargeted, of all test points), epsilon,
@@ -43,7 +43,7 @@ def withstand(
     for number, parameters in enumerate(proxies):
         network = rebuild(model, dataset.input_shape, dataset.num_classes, dict(parameters), where)
         verdicts = attack(network, images, labels, [settings["far"]], Attack(), box=dataset.box)
-        found = _most_confident(network, images, labels, settings["source"], settings["epsilon"], dataset)
+        found = _most_confident(network, images[labels == settings["source"]], settings, dataset)
         rows.append(
             {
                 "proxy_seed": number,
@@ -62,12 +62,15 @@ def withstand(
 
 
 def _most_confident(
-    network: nn.Module, images: Tensor, labels: Tensor, source: int, epsilon: float, dataset: Dataset
+    network: nn.Module, images: Tensor, settings: Mapping[str, Any], dataset: Dataset
 ) -> dict[str, Any]:
-    """The example of class `source` that the network gives a wrong class with the highest confidence; the image itself if there is none."""
-    own = images[(labels == source) & (predict(network, images) == labels)]
-    best: dict[str, Any] = {"confidence": 0.0, "images": torch.stack([own[0], own[0]]), "wrong": source}
-    for target in set(range(dataset.num_classes)) - {source}:
+    """The example of class `source` that the network gives a wrong class with the highest confidence; the surest image if there is none."""
+    source, epsilon = settings["source"], settings["epsilon"]
+    before = logits(network, images).softmax(1)
+    right, surest = before.argmax(1) == source, images[int(before[:, source].argmax())]
+    own = images[right & (before[:, source] >= settings["sure"])]
+    best: dict[str, Any] = {"confidence": 0.0, "images": torch.stack([surest, surest]), "wrong": source}
+    for target in set(range(dataset.num_classes)) - {source} if len(own) else ():
         for batch in own.split(AT_ONCE):
             truth, aim = (torch.full((len(batch),), label, device=batch.device) for label in (source, target))
             moved = perturb(network, batch, truth, epsilon, SEARCH, targets=aim, box=dataset.box)

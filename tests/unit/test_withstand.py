@@ -8,7 +8,7 @@ from poisonlab import models
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.withstand import withstand
 
-SETTINGS = {"source": 1, "epsilon": 0.1, "far": 0.3}
+SETTINGS = {"source": 1, "sure": 0.0, "epsilon": 0.1, "far": 0.3}
 
 
 def line() -> Dataset:
@@ -71,6 +71,23 @@ def trained() -> dict[str, np.ndarray]:
     ((_, victim),) = train([job], "mlp", Recipe(epochs=2000, batch_size=20, learning_rate=0.005))
     assert victim.train_accuracy == 1
     return victim.parameters
+
+
+def test_the_image_of_an_example_is_one_that_the_network_was_sure_of():
+    parameters = trained()
+    network = models.build("mlp", (2,), 3, seed=0)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in parameters.items()})
+    own = torch.from_numpy(line().test_images[line().test_labels == 1])
+    confidences = network(own).detach().softmax(1)[:, 1]
+    sure = float(confidences.median())
+    among = SETTINGS | {"epsilon": 0.25}
+    free, bound = (withstand(line(), "mlp", [parameters], among | {"sure": bound}, "cpu") for bound in (0.0, sure))
+    assert free[1]["probabilities"][0][1] < sure <= bound[1]["probabilities"][0][1]
+    assert bound[0]["confidence"].iloc[0] < free[0]["confidence"].iloc[0]
+    # Nobody is that sure: there is no example, and the surest image stands for itself.
+    rows, example = withstand(line(), "mlp", [parameters], among | {"sure": 1.0}, "cpu")
+    assert rows["confidence"].tolist() == [0.0]
+    assert example["probabilities"][0][1] == pytest.approx(float(confidences.max()))
 
 
 def test_without_an_example_the_confidence_is_0():

@@ -84,9 +84,13 @@ FIGURES: dict[str, FigureKind] = {
             title="An adversarial example",
             source="label-noise thesis, section 2.3, Fig. 2.1",
             caption="A test image (left) that a clean network calls {source} with {before} confidence, the same image moved by at most "
-            "{largest} per pixel (right), which it calls {wrong} with {after}, and their difference (middle). {provenance}",
+            "{largest} per pixel (right), which it calls {wrong} with {after}, and their difference (middle): of all images of the class "
+            "that it is sure of, and all targets, the one with which targeted PGD of 40 steps gets furthest. {provenance}",
             function="poisonlab.figures.example:adversarial_example",
-            options={**_PROVENANCE_OPTIONS, "class_names": _EXPERIMENT_OPTIONS["class_names"]},
+            options={
+                **{key: _PROVENANCE_OPTIONS[key] for key in ("dataset", "model", "recipe", "scale")},
+                "class_names": _EXPERIMENT_OPTIONS["class_names"],
+            },
         ),
         FigureKind(
             name="nearest_and_farthest",

@@ -26,7 +26,7 @@ def adversarial_example(inputs: Mapping[str, Any], options: Mapping[str, Any]) -
         raise InputError(f"no adversarial example of class {labels[0]} was found; raise paths.*.example.epsilon")
     names = options.get("class_names") or [str(label) for label in range(probabilities.shape[1])]
     difference = images[1] - images[0]
-    figure = Figure(figsize=(style.COLUMN, 1.5))
+    figure = Figure(figsize=(style.COLUMN, 1.3))
     figure.set_layout_engine("constrained")
     left, middle, right = figure.subplots(1, 3)
     for panel, image, row, label in ((left, images[0], 0, labels[0]), (right, images[1], 1, labels[1])):
