@@ -129,8 +129,7 @@ def slices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     return figure, {
         "provenance": provenance(
             {
-                "dataset": ", ".join(conditions["dataset"].unique()),
-                "model": ", ".join(conditions["model"].unique()),
+                **{key: ", ".join(conditions[key].unique()) for key in ("dataset", "model", "recipe")},
                 "scale": conditions["scale"].iloc[0],
             }
         )
