@@ -267,7 +267,7 @@ def test_the_registered_claims_are_those_of_the_path_study_with_one_row_for_each
     frame = judge(load_claims(REGISTERED), {})
     assert list(frame.columns) == COLUMNS
     assert frame.groupby("claim").size().to_dict() == {
-        1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 2, 7: 2, 8: 3, 9: 3, 10: 1, 11: 2, 12: 10, 13: 1, 14: 1, 15: 6, 16: 3,
+        1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 2, 7: 4, 8: 3, 9: 3, 10: 1, 11: 2, 12: 10, 13: 1, 14: 1, 15: 6, 16: 3,
         17: 4, 18: 1, 19: 1, 20: 1, 21: 1, 22: 3, 23: 3, 41: 3, 42: 1, 45: 6, 46: 8, 47: 3, 101: 2, 102: 1,
         103: 2, 104: 5,
     }  # fmt: skip
@@ -385,6 +385,15 @@ def test_an_interior_minimum_is_reproduced_refuted_by_a_minimum_at_the_end_and_o
     assert one("lowest_bucket", experiment([0.2, 0.5, 0.5, 0.5, 0.5, 0.2]), **options)["verdict"] == "refuted"
     # equal to the last bucket: neither is lower
     assert one("lowest_bucket", experiment([0.8, 0.6, 0.4, 0.3, 0.3, 0.3]), **options)["verdict"] == "inconclusive"
+
+
+def test_the_last_bucket_is_the_lowest_or_an_earlier_one_is():
+    options = {"among": "last", "margin": 0.05}
+    assert one("lowest_bucket", experiment(FALLING), **options)["verdict"] == "reproduced"
+    row = one("lowest_bucket", experiment(VALLEY), **options)
+    assert (row["verdict"], "bucket 5 − bucket 3" in row["test"]) == ("refuted", True)
+    tie = [*FALLING[:-1], FALLING[-2]]
+    assert one("lowest_bucket", experiment(tie), **options)["verdict"] == "inconclusive"
 
 
 def test_the_minimum_lies_where_most_points_are_or_elsewhere():

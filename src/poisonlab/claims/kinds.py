@@ -78,7 +78,7 @@ def fall_along_buckets(data: Data, options: Mapping[str, Any]) -> Evidence:
 
 
 def lowest_bucket(data: Data, options: Mapping[str, Any], strategy: str = "path_bucket") -> Evidence:
-    """The lowest bucket is one of a registered set: interior ones, or the largest that hold over half of the points.
+    """The lowest bucket is one of a registered set: interior ones, the last, or the largest that hold over half of the points.
 
     The lowest bucket of the set is chosen among the set only, on its even draws, and judged on its odd ones against all
     draws of each bucket outside, which had no part in the choice. The opposite is tested the same way. All draws share
@@ -92,12 +92,14 @@ def lowest_bucket(data: Data, options: Mapping[str, Any], strategy: str = "path_
     everyone = range(len(grids))
     if options["among"] == "interior":
         inside = set(everyone[1:-1])
+    elif options["among"] == "last":
+        inside = set(everyone[-1:])
     elif options["among"] == "most_points":
         largest = np.argsort(-sizes, kind="stable")
         before = np.concatenate([[0], np.cumsum(sizes[largest])[:-1]])
         inside = {int(bucket) for bucket in largest[before <= sizes.sum() / 2]}
     else:
-        raise InputError(f"option among is '{options['among']}', allowed are interior and most_points; change it")
+        raise InputError(f"option among is '{options['among']}', allowed are interior, last and most_points; change it")
     outside = set(everyone) - inside
     if not inside or not outside:
         raise NotRun(f"{experiment.name} has {len(grids)} buckets, too few to be {options['among']} or not")
