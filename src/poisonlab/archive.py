@@ -113,9 +113,8 @@ def _meanings(settings: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -
         "attacks": set(tables["robustness"]["attack"]),
     }
     found = {
-        f"{where}.buckets": {
-            key: value for key, value in buckets.items() if value is not None
-        },  # None: the default, not yet filled in
+        # None: the default, not yet filled in
+        f"{where}.buckets": {key: value for key, value in buckets.items() if value is not None},
         f"paths.{buckets.get('paths')}": paths,
         where: {"redraw": entry["redraw"]} if "redraw" in entry else {},
     }

@@ -134,6 +134,14 @@ def test_figures_show_poisons_of_victims_that_are_archived_already() -> None:
     assert rest.figure_inputs("label_noise", "fig_3_1") == everything.figure_inputs("label_noise", "fig_3_1")
 
 
+def test_a_figure_may_have_a_source_and_a_note_of_its_own() -> None:
+    plan = Plan(default(label_noise={"figures": {"fig_3_1": {"source": "a book", "note": "And more."}}}), ROOT)
+    sources = {figure["name"]: figure["source"] for figure in plan.page_figures("label_noise")}
+    assert (sources["fig_3_1"], sources["fig_2_1"]) == ("a book", "label-noise thesis, section 2.3, Fig. 2.1")
+    assert plan.figure_settings("label_noise", "fig_3_1")["note"] == "And more."
+    assert plan.figure_settings("label_noise", "fig_2_1")["note"] == ""
+
+
 def test_every_registered_claim_stands_below_a_figure() -> None:
     figures = default()["label_noise"]["figures"].values()
     listed = {claim for figure in figures for claim in figure.get("claims", [])}
