@@ -169,27 +169,32 @@ class _Group:
         order = torch.from_numpy(np.stack(orders)).to(self.device)
         wrong = torch.zeros(len(slots.jobs), dtype=torch.long, device=self.device)
         gradient = torch.zeros_like(slots.weights)
-        for step, batch in enumerate(order.split(self.recipe.batch_size, dim=1)):
+        columns = self._columns(slots.epochs)
+        for batch, (length, spread) in zip(order.split(size, dim=1), columns, strict=True):
             inputs = to_float(self.images[slots.offset + batch]).to(self.compute)
             labels = slots.labels.gather(1, batch)
             with self.arithmetic:
                 logits = self.form.gradient(slots.weights.to(self.compute), inputs, labels, gradient)
             wrong += (logits.argmax(2) != labels).sum(1)
-            self._adam(slots, gradient, [epoch * self.steps_per_epoch + step for epoch in slots.epochs])
+            # One step of Adam (Kingma & Ba, 2015, Algorithm 1) for every victim.
+            slots.first_moment.lerp_(gradient, 1 - BETA1)
+            slots.second_moment.mul_(self.recipe.beta2).addcmul_(gradient, gradient, value=1 - self.recipe.beta2)
+            slots.weights.sub_(slots.first_moment.mul(length).div_(slots.second_moment.sqrt().div_(spread).add_(EPS)))
         return wrong.tolist()
 
-    def _adam(self, slots: _Slots, gradient: Tensor, steps: list[int]) -> None:
-        """One step of Adam (Kingma & Ba, 2015, Algorithm 1) for every victim, each at its own step 0, 1, 2 …"""
-        recipe, total = self.recipe, self.recipe.epochs * self.steps_per_epoch
+    def _columns(self, epochs: Sequence[int]) -> Tensor:
+        """Factors [steps, 2, victims, 1] of an epoch of Adam, each victim at its own epoch: length of a step, spread of the gradients.
 
-        def column(values: list[float]) -> Tensor:
-            return torch.tensor(values, dtype=torch.float32, device=self.device)[:, None]
+        All at once: a transfer to a GPU in every step would make it wait for the host.
+        """
+        recipe, per_epoch = self.recipe, self.steps_per_epoch
+        total = recipe.epochs * per_epoch
 
-        slots.first_moment.lerp_(gradient, 1 - BETA1)
-        slots.second_moment.mul_(recipe.beta2).addcmul_(gradient, gradient, value=1 - recipe.beta2)
-        length = column([recipe.rate(step, total) / (1 - BETA1 ** (step + 1)) for step in steps])
-        spread = column([(1 - recipe.beta2 ** (step + 1)) ** 0.5 for step in steps])
-        slots.weights.sub_(slots.first_moment.mul(length).div_(slots.second_moment.sqrt().div_(spread).add_(EPS)))
+        def factors(step: int) -> tuple[float, float]:
+            return recipe.rate(step, total) / (1 - BETA1 ** (step + 1)), (1 - recipe.beta2 ** (step + 1)) ** 0.5
+
+        steps = [[factors(epoch * per_epoch + step) for epoch in epochs] for step in range(per_epoch)]
+        return torch.tensor(steps, dtype=torch.float32, device=self.device).transpose(1, 2)[..., None]
 
     @torch.no_grad()
     def _predict(self, slots: _Slots) -> Tensor:
