@@ -7,11 +7,13 @@
 
 CORES ?= all
 ARGS ?=
+CONFIGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 RUN = $(BIN)/python -m poisonlab.run --cores $(CORES)
-# Behind ARGS: Snakemake takes every word that follows it for a file.
-PUBLISHED := --configfile config/published.yaml
+# Behind ARGS: Snakemake takes every word that follows it for a file, and of an option that is given twice the last alone.
+PUBLISHED = $(call without,--configfile --configfiles,CONFIGS=<files>)--configfile config/published.yaml $(CONFIGS)
+without = $(if $(filter $(1),$(ARGS)),$(error ARGS holds $(filter $(1),$(ARGS)), which would take the place of this target's own; use $(2)))
 
 .PHONY: reproduce published archive benchmark documents test lint requirements clean
 
@@ -31,7 +33,7 @@ benchmark: $(VENV)/ready
 	$(BIN)/python -m poisonlab.benchmark.report results/benchmark.json results
 
 documents: $(VENV)/ready
-	$(RUN) figures scorecard pages --forcerun draw_figure judge_claims write_page --config source=archive $(ARGS)
+	$(call without,--config -C,snakemake as in docs/scaling.md)$(RUN) figures scorecard pages --forcerun draw_figure judge_claims write_page --config source=archive $(ARGS)
 	$(BIN)/python -m poisonlab.benchmark.report archive/benchmark.json docs
 
 test: lint

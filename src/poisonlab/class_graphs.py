@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances
 
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.errors import InputError
 
 METRICS = {"linf": "chebyshev", "l2": "euclidean"}  # as scikit-learn calls them
 VARIANTS = ("fixed", "printed")
@@ -50,7 +51,14 @@ def threshold(apart: np.ndarray, density: float) -> float:
 
     Args:
         apart: distances [m, m]. density: in (0, 1].
+
+    Raises:
+        InputError: a single point has no pairs.
     """
+    if len(apart) < 2:
+        raise InputError(
+            f"a class with {len(apart)} training points has no graph, 2 or more have; add points, or leave the class out"
+        )
     chosen = np.linspace(0, len(apart) - 1, min(SAMPLED, len(apart))).round().astype(int)
     others = np.ones((len(chosen), len(apart)), dtype=bool)
     others[np.arange(len(chosen)), chosen] = False

@@ -87,6 +87,8 @@ def _check_names(config: Config) -> None:
         raise InputError(f"mirror '{mirror}' is not a folder; correct it or set mirror: null")
     for name, entry in config["paths"].items():
         _check_model(config, entry, f"paths.{name}")
+        if entry["example"] is not None:
+            _check_class(config, entry["dataset"], entry["example"]["source"], f"paths.{name}.example.source")
     for name, entry in config["covers"].items():
         _entry(config, "datasets", entry["dataset"], f"covers.{name}.dataset")
     for name, entry in config["graphs"].items():
@@ -124,16 +126,19 @@ def _check_model(config: Config, entry: Mapping[str, Any], where: str) -> None:
         )
 
 
+def _check_class(config: Config, dataset: str, label: int, where: str) -> None:
+    """Refuse a class that the data set does not have, if it is known before its data are read."""
+    names = sources.class_names(config["datasets"][dataset])
+    if names is not None and label >= len(names):
+        raise InputError(f"{where}: class {label} is not in '{dataset}' (0 … {len(names) - 1}); choose one of these")
+
+
 def _check_graphs(config: Config, where: str, entry: Mapping[str, Any]) -> None:
     dataset = _entry(config, "paths", entry["paths"], f"{where}.paths")["dataset"]
     if (colouring := entry["colouring"]) is None:
         return
     _entry(config, "recipes", colouring["recipe"], f"{where}.colouring.recipe")
-    names = sources.class_names(config["datasets"][dataset])
-    if names is not None and colouring["class"] >= len(names):
-        raise InputError(
-            f"{where}.colouring.class: class {colouring['class']} is not in '{dataset}' (0 … {len(names) - 1}); choose one of these"
-        )
+    _check_class(config, dataset, colouring["class"], f"{where}.colouring.class")
 
 
 def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> None:
@@ -143,10 +148,8 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
     flip, specification = entry["flip"], config["datasets"][entry["dataset"]]
     names, counts = sources.class_names(specification), sources.class_counts(specification)
     for key in ("source", "target"):
-        if names is not None and isinstance(flip[key], int) and flip[key] >= len(names):
-            raise InputError(
-                f"{where}.flip.{key}: class {flip[key]} is not in '{entry['dataset']}' (0 … {len(names) - 1}); choose one of these"
-            )
+        if isinstance(flip[key], int):
+            _check_class(config, entry["dataset"], flip[key], f"{where}.flip.{key}")
     one_pair = isinstance(flip["source"], int) and isinstance(flip["target"], int)
     if one_pair or names is not None:
         for source, target in strategies.pairs(flip["source"], flip["target"], len(names or ())):
@@ -174,9 +177,10 @@ def _check_experiment(config: Config, where: str, entry: Mapping[str, Any]) -> N
     axes = [strategies.find(condition["strategy"]).axis for condition in entry["conditions"].values()]
     options = sources.options_of(entry["dataset"], specification)
     flat = options.get("dimensions", 0) + options.get("noise", 0) == 2  # a toy in a plane
-    if entry["maps"] and not ("buckets" in entry or (any(axes) and flat)):
+    if entry["maps"] and not ("bucket" in axes if "buckets" in entry else any(axes) and flat):
         raise InputError(
-            f"{where}.maps: maps need buckets, or a toy of 2 dimensions and a condition with a sweep axis; set maps: false"
+            f"{where}.maps: maps need buckets and a condition that takes its points from them, or a toy of 2 dimensions and a condition "
+            "with a sweep axis; set maps: false"
         )
     for name, condition in entry["conditions"].items():
         strategy = strategies.find(condition["strategy"])
@@ -263,6 +267,11 @@ def _check_figure(config: Config, study: str, name: str, entry: Mapping[str, Any
     where = f"{study}.figures.{name}"
     if entry["kind"] not in figures.FIGURES:
         raise InputError(f"{where}.kind '{entry['kind']}' does not exist; choose one of {', '.join(figures.FIGURES)}")
+    if unknown := sorted(set(entry["options"]) - set(figures.FIGURES[entry["kind"]].options)):
+        raise InputError(
+            f"{where}.options: unknown {unknown}, kind '{entry['kind']}' takes {sorted(figures.FIGURES[entry['kind']].options)}; "
+            "remove or correct them"
+        )
     section = config[study]
     for experiment in entry["experiments"]:
         if experiment not in section["experiments"]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.errors import InputError
 from poisonlab.models.inference import predict, rebuild, resolve_device, to_float
 from poisonlab.paths import path_points
 from poisonlab.poison import Poison, apply
@@ -110,7 +111,12 @@ def map_slice(
     Returns:
         As `map_plane`, with three marks (poison, neighbour, boundary; `labels` are what the victim was taught, the boundary's is the
         poison's) and `clean` [G, G] uint8, what the proxy decides.
+
+    Raises:
+        InputError: the poison relabels no training point.
     """
+    if not len(poison.relabel_index):
+        raise InputError("the condition relabels no training point around which a map could be drawn; set maps: false")
     train = torch.from_numpy(dataset.train_images)
     index = torch.from_numpy(poison.relabel_index)
     images = to_float(train[index]).to(device)

@@ -379,11 +379,8 @@ class Plan:
     def collect_settings(self, study: str, experiment: str) -> dict[str, Any]:
         """What the tables of an experiment say beside its victims."""
         entry = self.experiment(study, experiment)
-        flip, names = entry["flip"], sources.class_names(self.config["datasets"][entry["dataset"]])
-        flipped = 1 if flip["source"] != "all" else len(names) if names else None
         return {
             "experiment": entry,
-            "budget": flipped and flipped * flip["budget"],
             "precision": self.precision(entry["recipe"]),
             "axis_names": {name: self.strategy(study, experiment, name).axis or "" for name in entry["conditions"]},
             "axis_values": {name: self.axis_values(study, experiment, name) for name in entry["conditions"]},
@@ -478,10 +475,11 @@ class Plan:
         )
 
     def first_chunk(self, study: str, experiment: str) -> dict[str, str]:
-        """Condition with a sweep axis, and the files and repeats of its first job that trains, by what they hold."""
+        """Condition that maps are drawn of, and the files and repeats of its first job that trains, by what they hold."""
+        mapped = self._mapped(study, experiment)
         for chunk, conditions in self.jobs(study, experiment).items():
             for name in conditions:
-                if self.strategy(study, experiment, name).axis:
+                if name in mapped:
                     (poison,) = self.poison_files(study, experiment, name, span(chunk.draws))
                     folder = f"results/victims/{study}/{experiment}/{'+'.join(conditions)}"
                     return {
@@ -494,11 +492,16 @@ class Plan:
             f"{study}.experiments.{experiment} has no condition with a sweep axis and victims to train, of which maps could be drawn"
         )
 
+    def _mapped(self, study: str, experiment: str) -> list[str]:
+        """Conditions whose victims may be mapped: those with a sweep axis, and where there are buckets that of the buckets."""
+        entry = self.experiment(study, experiment)
+        axes = {name: self.strategy(study, experiment, name).axis for name in entry["conditions"]}
+        return [name for name, axis in axes.items() if (axis == "bucket" if "buckets" in entry else axis)]
+
     def map_files(self, study: str, experiment: str) -> list[str]:
         """File of the maps of an experiment's first victims, if it has any and they are trained here."""
         entry = self.experiment(study, experiment)
-        conditions = [name for name in entry["conditions"] if self.strategy(study, experiment, name).axis]
-        there = entry["maps"] and any(self.chunks(study, experiment, name) for name in conditions)
+        there = entry["maps"] and any(self.chunks(study, experiment, name) for name in self._mapped(study, experiment))
         return [f"results/tables/{study}/{experiment}/maps.safetensors"] if there else []
 
     def analysis_files(self) -> list[str]:

@@ -47,9 +47,14 @@ class Poison:
         """Check the poison against its training set.
 
         Raises:
-            InputError: an index is out of range or repeated, a label is illegal or equals the truth, an image leaves the box, or
-                there are fewer classes than before.
+            InputError: an index or a label is no whole number, an index is out of range or repeated, a label is illegal or equals the
+                truth, an image leaves the box, or there are fewer classes than before.
         """
+        for name in ("relabel_index", "relabel_label", "replace_index", "replace_labels", "append_labels"):
+            if (found := getattr(self, name).dtype).kind not in "iu":
+                raise InputError(
+                    f"poison's {name} is {found}, allowed are whole numbers; convert with .astype(np.int64)"
+                )
         if self.num_classes < dataset.num_classes:
             raise InputError(
                 f"poison leaves {self.num_classes} classes, '{dataset.name}' has {dataset.num_classes}; a poison may only add classes"

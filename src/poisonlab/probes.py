@@ -45,9 +45,10 @@ class Surroundings:
 
     Attributes:
         images: [m, …] the relabelled points; labels: [m] their new labels.
-        lines: for each, `LINE_POINTS` points on the straight line to the nearest training point of its new class.
+        lines: for each, `LINE_POINTS` points on the straight line to the nearest training point of its new class; none where all points of
+            that class are poisons.
         paths: for each, its adversarial path to its new class on the clean proxy; None without a proxy.
-        neighbours: [m, NEIGHBOURS, …] the nearest training points of its true class, in input space.
+        neighbours: for each, the `NEIGHBOURS` nearest training points of its true class in input space, or as many as there are.
     """
 
     def __init__(
@@ -66,13 +67,14 @@ class Surroundings:
         self.images = to_float(train[index]).to(device)
         self.labels = torch.from_numpy(poison.relabel_label)
         self.lines: list[Tensor] = []
-        near = []
+        self.neighbours: list[Tensor] = []
+        shares = (torch.arange(1, LINE_POINTS + 1, device=device) / LINE_POINTS).view(
+            -1, *[1] * (self.images.dim() - 1)
+        )
         for image, label, own in zip(self.images, self.labels, true[index], strict=True):
-            (target,) = _nearest(image, to_float(train[clean & (true == label)]).to(device), 1)
-            shares = torch.arange(1, LINE_POINTS + 1, device=device) / LINE_POINTS
-            self.lines.append(image + shares.view(-1, *[1] * image.dim()) * (target - image))
-            near.append(_nearest(image, to_float(train[clean & (true == own)]).to(device), NEIGHBOURS))
-        self.neighbours = torch.stack(near)
+            target = _nearest(image, to_float(train[clean & (true == label)]).to(device), 1)
+            self.lines.append((image + shares * (target[:, None] - image)).flatten(0, 1))
+            self.neighbours.append(_nearest(image, to_float(train[clean & (true == own)]).to(device), NEIGHBOURS))
         self.paths = None
         if proxy is not None:
             keep = {key: path_settings[key] for key in ("step_size", "max_steps")}
@@ -108,7 +110,7 @@ def probe(model: nn.Module, surroundings: Surroundings | None, test_images: Tens
         return row
     for name, sequences in (("line_share", surroundings.lines), ("path_share", surroundings.paths)):
         if sequences is not None:
-            # A path has no points where the proxy itself gives the label that the poison has.
+            # A line has no points without a point to lead to, a path none where the proxy itself gives the label that the poison has.
             labels = surroundings.labels
             shares = [share_of(model, sequences[i], int(labels[i])) for i in fitted if len(sequences[i])]
             row[name] = float(np.mean(shares)) if shares else np.nan
@@ -141,12 +143,13 @@ def probe_chunk(
         poisons: the poison of each victim.
         datasets: what each poison was crafted for; their test sets are the same.
         proxy: (model, parameters) of the clean proxy whose paths are followed; None for none.
-        points: test points at which Lipschitz constants are estimated.
+        points: number of test points at which Lipschitz constants are estimated, evenly spaced over the test set: it may be sorted.
     """
     where = resolve_device(device)
     first = datasets[0]
     clean = rebuild(proxy[0], first.input_shape, first.num_classes, proxy[1], where) if proxy else None
-    test_images = to_float(torch.from_numpy(first.test_images[:points])).to(where)
+    tested = np.linspace(0, len(first.test_images) - 1, min(points, len(first.test_images))).round().astype(int)
+    test_images = to_float(torch.from_numpy(first.test_images[tested])).to(where)
     known: dict[int, Surroundings | None] = {}
     rows = []
     everything = zip(victims, poisons, datasets, strict=True)

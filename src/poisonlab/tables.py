@@ -18,19 +18,22 @@ def conditions_table(
     settings: Mapping[str, Any],
     victims: pd.DataFrame,
     buckets: pd.DataFrame | None,
+    num_classes: int,
 ) -> pd.DataFrame:
     """One row per condition × axis value: its parameters, the number of draws and repeats, and its bucket.
 
     Args:
-        settings: `experiment` is its configuration, `budget` its number of poisons in all, `axis_names` and `axis_values` are the sweep
+        settings: `experiment` is its configuration, `axis_names` and `axis_values` are the sweep
             axis of each condition ("" and [None] without one), `precision` that of the training.
         victims: the experiment's victims table, for the numbers of draws and repeats.
         buckets: the table of `buckets.cut_buckets`, if the experiment has one.
+        num_classes: of the data set; a flip of all classes has the budget for each of them.
     """
     entry, axis_names, axis_values = settings["experiment"], settings["axis_names"], settings["axis_values"]
     flip = entry["flip"]
     # "all", "next" and "new" are no single class
     source, target = (flip[key] if isinstance(flip[key], int) else np.nan for key in ("source", "target"))
+    budget = flip["budget"] * (num_classes if flip["source"] == "all" else 1)
     rows = []
     for name, condition in entry["conditions"].items():
         own = victims[victims["condition"] == name]
@@ -43,7 +46,7 @@ def conditions_table(
                 "axis_value": np.nan if value is None else float(value),
                 "strategy": condition["strategy"],
                 "parameters": json.dumps(condition["parameters"], sort_keys=True),
-                "budget": 0 if condition["strategy"] == "none" else settings["budget"],
+                "budget": 0 if condition["strategy"] == "none" else budget,
                 "source_class": source,
                 "target_class": target,
                 "dataset": entry["dataset"],

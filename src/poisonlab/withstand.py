@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from poisonlab.attacks import Attack, attack, perturb
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.errors import InputError
 from poisonlab.models.inference import logits, predict, rebuild, resolve_device, to_float
 
 SEARCH = Attack(steps=40)  # that looks for the most confident example: a choice
@@ -35,7 +36,14 @@ def withstand(
         One row per proxy: proxy_seed, n_points, natural_accuracy, far, adversarial_accuracy (untargeted, of all test points), epsilon,
         confidence (of the wrong class, 0 where no example is found); and of the first proxy: `images` [2, …] float32, the test image and
         the example, `probabilities` [2, classes], `labels` [2] its class and the wrong one.
+
+    Raises:
+        InputError: the data set has no such class.
     """
+    if settings["source"] >= dataset.num_classes:
+        raise InputError(
+            f"example.source: class {settings['source']} is not in '{dataset.name}' (0 … {dataset.num_classes - 1}); choose one of these"
+        )
     where = resolve_device(device)
     images = to_float(torch.from_numpy(dataset.test_images).to(where))
     labels = torch.from_numpy(dataset.test_labels).to(where)

@@ -350,6 +350,32 @@ def test_a_strategy_of_your_own_is_found_by_its_import_path_and_stays_out_of_the
     assert "first" not in strategies.catalogue()
 
 
+@pytest.mark.parametrize(("key", "label"), [("source", 3), ("target", 7), ("target", -1)])
+def test_a_class_that_the_data_set_does_not_have_is_refused(dataset, key, label):
+    flip = {"source": SOURCE, "target": TARGET, "budget": 1} | {key: label}
+    with pytest.raises(InputError, match=rf"flip\.{key}: class {label} is not in '{dataset.name}' \(0 … 2\)"):
+        craft(dataset, {"name": "random", "parameters": {}, "axis_values": [None], "flip": flip}, {}, draw=0)
+
+
+def test_parameters_that_are_not_given_have_their_registered_defaults(dataset, monkeypatch):
+    seen: list[Any] = []
+
+    def spy(request: Request) -> Poison:
+        seen.append(request.parameters)
+        return Poison(request.dataset.num_classes)
+
+    strategies.strategy("spy", source="a test", parameters={"side": 2, "norm": 1})(spy)
+    monkeypatch.setattr(strategies, "find", lambda name: spy.strategy)  # type: ignore[attr-defined]
+    flip = {"source": SOURCE, "target": TARGET, "budget": 1}
+    craft(dataset, {"name": "spy", "parameters": {"norm": 3}, "axis_values": [None], "flip": flip}, {}, draw=0)
+    assert seen == [{"side": 2, "norm": 3}]
+
+
+def test_a_negative_distance_is_refused():
+    with pytest.raises(InputError, match=r"r = -3 is no distance, allowed is 0 or more"):
+        placed(toy(mean=10), -3.0)
+
+
 def test_a_bucket_that_does_not_exist_is_refused(dataset):
     with pytest.raises(InputError, match=r"bucket 7 does not exist, allowed are 0 … 2; change buckets\.count"):
         crafted("path_bucket", dataset, axis_values=[7])

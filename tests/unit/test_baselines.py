@@ -66,6 +66,15 @@ def test_alfa_hurts_the_clean_labels_more_than_chance_does():
     assert hinge(crafted) > max(chance)
 
 
+def test_alfa_needs_a_point_of_the_source_class_that_keeps_its_label():
+    dataset = blobs(5, 1.0)
+    everything = int((dataset.train_labels == 0).sum())
+    with pytest.raises(
+        InputError, match=rf"budget {everything} relabels all of class 0 .* to at most {everything - 1}"
+    ):
+        alfa(Request(dataset, Flip(0, 1, everything), {}, {"C": 1.0, "rounds": 3}, None, np.random.default_rng(0)))
+
+
 def test_alfa_needs_a_target_class_that_is_there():
     with pytest.raises(InputError, match=r"relabels to a class of 'blobs' \(0 … 2\), not to 3; change flip.target"):
         alfa(Request(blobs(5, 1.0), Flip(0, 3, 2), {}, {"C": 1.0, "rounds": 3}, None, np.random.default_rng(0)))

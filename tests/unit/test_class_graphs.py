@@ -19,6 +19,7 @@ from poisonlab.class_graphs import (
     threshold,
 )
 from poisonlab.datasets.prepare import prepare
+from poisonlab.errors import InputError
 from poisonlab.strategies.class_graphs import intersection
 
 both_norms = pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -47,6 +48,11 @@ def graphs(count):
     for _ in range(count):
         n, share = int(generator.integers(2, 10)), generator.random()
         yield as_graph([pair for pair in itertools.combinations(range(n), 2) if generator.random() < share], n)
+
+
+def test_a_class_of_one_point_has_no_graph():
+    with pytest.raises(InputError, match="a class with 1 training points has no graph, 2 or more have"):
+        threshold(distances(points(n=1), "l2"), 0.5)
 
 
 @both_norms

@@ -32,11 +32,11 @@ def default(**change: Any) -> dict[str, Any]:
 REFUSED = {
     "maps of many dimensions": (
         {"label_noise": {"experiments": {"toy16_third": {"maps": True}}}},
-        r"toy16_third\.maps: maps need buckets, or a toy of 2 dimensions",
+        r"toy16_third\.maps: maps need buckets and a condition .*, or a toy of 2 dimensions",
     ),
     "maps of a plane and noise": (
         {"label_noise": {"experiments": {"toy2_noise": {"maps": True}}}},
-        r"toy2_noise\.maps: maps need buckets, or a toy of 2 dimensions",
+        r"toy2_noise\.maps: maps need buckets and a condition .*, or a toy of 2 dimensions",
     ),
     "probes towards a class without points": (
         {"label_noise": {"experiments": {"digits_new": {"probes": True}}}},
@@ -102,6 +102,18 @@ REFUSED = {
         {"label_noise": {"experiments": {"digits01_0to1": {"features": None}}}},
         r"strategy 'loss_threshold' needs logits; name paths whose proxy gives them",
     ),
+    "an option that the figure does not take": (
+        {"label_noise": {"figures": {"fig_4_8": {"options": {"epsilom": 0.1}}}}},
+        r"figures\.fig_4_8\.options: unknown \['epsilom'\], kind '\w+' takes \[.*'epsilon'.*\]; remove or correct them",
+    ),
+    "an example of a class that is not there": (
+        {"paths": {"digits": {"example": {"source": 12}}}},
+        r"paths\.digits\.example\.source: class 12 is not in 'digits' \(0 … 9\)",
+    ),
+    "maps of buckets that no condition takes": (
+        {"label_noise": {"experiments": {"digits_1to2": {"conditions": {"bucket": {"strategy": "random"}}}}}},
+        r"digits_1to2\.maps: maps need buckets and a condition that takes its points from them",
+    ),
     "a share above one": (
         {"simulations": {"balls": {"noise": 1.5}}},
         r"simulations\.balls\.noise is 1\.5, allowed is at most 1",
@@ -132,6 +144,13 @@ def test_figures_show_poisons_of_victims_that_are_archived_already() -> None:
     assert ("label_noise", "soft_1nn") not in rest.experiments
     assert ("label_noise", "fig_3_1") in rest.drawn
     assert rest.figure_inputs("label_noise", "fig_3_1") == everything.figure_inputs("label_noise", "fig_3_1")
+
+
+def test_maps_are_drawn_of_the_buckets_where_there_are_some() -> None:
+    appended = {"a": {"strategy": "at_distance", "values": [1]}}  # before "bucket" in every order
+    change = {"experiments": {"digits_1to2": {"conditions": appended}}}
+    plan = Plan(default(label_noise=change), ROOT)
+    assert plan.first_chunk("label_noise", "digits_1to2")["condition"] == "bucket"
 
 
 def test_a_figure_may_have_a_source_and_a_note_of_its_own() -> None:

@@ -279,6 +279,10 @@ NPZ_ERRORS: dict[str, tuple[dict[str, np.ndarray | None], list[str]]] = {
     "two scales": ({"test_images": np.zeros((3, 4, 5), np.uint8)}, ["float64", "uint8", "one scale"]),
     "channels first": ({"train_images": np.zeros((6, 3, 32, 32))}, ["32 channels", "np.moveaxis"]),
     "too few names": ({"class_names": np.array(["a", "b"])}, ["class_names are ['a', 'b']", "up to 2"]),
+    "names in a column": (
+        {"class_names": np.array([["a"], ["b"], ["c"]])},
+        ["class_names are [['a'], ", "one string for each"],
+    ),
     "a name twice": ({"class_names": np.array(["a", "b", "a"])}, ["class_names are", "all different"]),
 }
 

@@ -1,10 +1,12 @@
 """Maps show what a network says at the points of a plane, and where that plane lies."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.errors import InputError
 from poisonlab.maps import KINDS, SLICE, map_plane, map_slice, map_victims
 from poisonlab.poison import Poison
 
@@ -108,6 +110,13 @@ def test_the_slice_is_through_the_first_poison_that_was_fitted():
         )
     ]
     assert middle == 1
+
+
+def test_a_slice_needs_a_relabelled_point():
+    with pytest.raises(
+        InputError, match=r"relabels no training point around which a map could be drawn; set maps: false"
+    ):
+        map_slice(nn.Identity(), nn.Identity(), Poison(2), data((2,)), {}, CPU)
 
 
 def test_maps_of_several_victims_are_stacked_with_their_values():

@@ -120,6 +120,18 @@ ILLEGAL = {
         },
         "twice",
     ),
+    "positions that are no whole numbers": (
+        {"relabel_index": np.array([0.0]), "relabel_label": integers(1)},
+        "relabel_index is float64, allowed are whole numbers",
+    ),
+    "labels that are no whole numbers": (
+        {"relabel_index": integers(0), "relabel_label": np.array([0.7])},
+        "relabel_label is float64, allowed are whole numbers",
+    ),
+    "appended labels that are no whole numbers": (
+        {"append_labels": np.ones(1), "append_images": picture(0.0, 0.0)},
+        "append_labels is float64, allowed are whole numbers",
+    ),
     "own label": ({"relabel_index": integers(0, 1), "relabel_label": integers(1, 1)}, "to its own label"),
     "label without a class": ({"relabel_index": integers(0), "relabel_label": integers(3)}, "label 3 .*0 … 2"),
     "negative label": ({"relabel_index": integers(0, 1), "relabel_label": integers(-1, 2)}, "label -1 .*0 … 2"),

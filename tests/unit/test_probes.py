@@ -115,6 +115,43 @@ def test_a_poison_that_is_not_fitted_is_not_measured():
     assert np.isfinite([row["lipschitz_mean"], row["lipschitz_max"]]).all()
 
 
+def test_where_all_points_of_a_class_are_poisons_what_can_be_measured_is():
+    whole = Poison(2, relabel_index=np.arange(5, 10), relabel_label=np.zeros(5, dtype=np.int64))
+    inverted = Poison(2, relabel_index=np.arange(10), relabel_label=1 - plane().train_labels)
+    for poison, line in ((whole, LINE_POINTS), (inverted, 0)):
+        there = Surroundings(poison, plane(), None, PATHS, CPU)
+        assert {len(points) for points in there.lines} == {line}
+        assert {len(points) for points in there.neighbours} == {0}
+    row = probe(Linear([-1.0, 0.0]), there, torch.zeros(1, 2))  # gives every poison its label
+    assert np.isnan(row["line_share"])
+    assert np.isnan(row["feature_ratio"])
+
+
+def test_classes_of_different_sizes_have_as_many_neighbours_as_they_can():
+    points = np.concatenate([plane().train_images, 9 + np.arange(40, dtype=np.float32).reshape(20, 2)])
+    labels, index = np.repeat([0, 1, 2], [5, 5, 20]), np.arange(30)
+    uneven = Dataset("uneven", points, labels, points, labels, ("a", "b", "c"), None, index, index)
+    poison = Poison(3, relabel_index=np.array([0, 12]), relabel_label=np.array([1, 0]))
+    there = Surroundings(poison, uneven, None, PATHS, CPU)
+    assert [len(points) for points in there.neighbours] == [4, 10]
+
+
+def test_constants_are_estimated_all_over_a_sorted_test_set():
+    # Steep at the second class alone, which comes last.
+    steep = Linear([1.0, 0.0], bias=-2.0)
+    victim = ({}, 2, {name: value.numpy() for name, value in steep.state_dict().items()})
+    table = probe_chunk(
+        [victim], [Poison(2)], [plane()], f"{__name__}:in_the_plane", None, PATHS, points=2, device="cpu"
+    )
+    exact = lipschitz(steep, torch.tensor(plane().test_images[[0, 9]]))
+    assert exact[1] > 10 * exact[0]
+    assert table["lipschitz_max"].item() == pytest.approx(float(exact[1]))
+
+
+def in_the_plane(shape: tuple[int, ...], classes: int) -> Linear:
+    return Linear([0.0] * shape[0])
+
+
 def test_the_share_of_points_with_a_label():
     right = torch.tensor([[1.0, 0.0]])
     assert share_of(Linear([1.0, 0.0]), torch.cat([right, -right, -right, -right]), 1) == 0.25

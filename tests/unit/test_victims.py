@@ -16,13 +16,14 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from poisonlab import models
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.models.inference import rebuild, resolve_device
+from poisonlab.models.networks import MLP
 from poisonlab.poison import Poison, TrainingSet, apply, save
 from poisonlab.seeds import seed
 from poisonlab.victims import chunk as chunks
@@ -352,6 +353,18 @@ def test_the_engine_follows_from_model_and_device():
     gpu = torch.device("cuda")
     assert [engines.choose(name, CPU) for name in ("mlp", "pooled", f"{__name__}:Dropping")] == [stacked, loop, loop]
     assert [engines.choose(name, gpu) for name in ("mlp", "pooled", f"{__name__}:Dropping")] == [stacked, stacked, loop]
+
+
+class Scaled(MLP):
+    """A net of the package that sees its inputs otherwise."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(10 * (inputs - 0.5))
+
+
+def test_what_is_derived_from_a_network_of_the_package_is_trained_as_it_is():
+    for device in (CPU, torch.device("cuda")):
+        assert engines.choose(f"{__name__}:Scaled", device) is loop
 
 
 def test_onednn_multiplies_in_float32_or_not_at_all(monkeypatch: pytest.MonkeyPatch):

@@ -6,6 +6,7 @@ import torch
 
 from poisonlab import models
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.errors import InputError
 from poisonlab.withstand import withstand
 
 SETTINGS = {"source": 1, "sure": 0.0, "epsilon": 0.1, "far": 0.3}
@@ -88,6 +89,11 @@ def test_the_image_of_an_example_is_one_that_the_network_was_sure_of():
     rows, example = withstand(line(), "mlp", [parameters], among | {"sure": 1.0}, "cpu")
     assert rows["confidence"].tolist() == [0.0]
     assert example["probabilities"][0][1] == pytest.approx(float(confidences.max()))
+
+
+def test_an_example_of_a_class_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match=r"example\.source: class 3 is not in 'line' \(0 … 2\)"):
+        withstand(line(), "mlp", [trained()], SETTINGS | {"source": 3}, "cpu")
 
 
 def test_without_an_example_the_confidence_is_0():

@@ -4,6 +4,7 @@ rule collect_tables:
         robustness=lambda w: plan.chunk_files(w.study, w.experiment, "robustness"),
         probes=lambda w: plan.probe_files(w.study, w.experiment),
         buckets=lambda w: plan.bucket_files(w.study, w.experiment),
+        data=lambda w: plan.data_file(plan.experiment(w.study, w.experiment)["dataset"]),
     output:
         conditions="results/tables/{study}/{experiment}/conditions.parquet",
         conditions_csv="results/tables/{study}/{experiment}/conditions.csv",

@@ -1,6 +1,7 @@
 from poisonlab.jobs import job
 
 with job(snakemake):
+    from poisonlab.datasets.dataset import Dataset
     from poisonlab.storage import read_table, write_table
     from poisonlab.tables import concatenate, conditions_table, with_probes
 
@@ -10,7 +11,8 @@ with job(snakemake):
         victims = with_probes(victims, [read_table(file) for file in snakemake.input.probes])
     robustness = concatenate([read_table(file) for file in snakemake.input.robustness], "robustness")
     buckets = read_table(snakemake.input.buckets[0]) if snakemake.input.buckets else None
-    conditions = conditions_table(wildcards.study, wildcards.experiment, settings, victims, buckets)
+    classes = Dataset.load(snakemake.input.data).num_classes
+    conditions = conditions_table(wildcards.study, wildcards.experiment, settings, victims, buckets, classes)
     write_table(conditions, output.conditions, csv=True)
     write_table(victims, output.victims, csv=True)
     write_table(robustness, output.robustness, csv=True)

@@ -29,7 +29,7 @@ def read_npz(name: str, path: Path) -> Dataset:
     count = 1 + int(max(arrays["train_labels"].max(), arrays["test_labels"].max()))
     names = np.atleast_1d(arrays["class_names"]).tolist() if "class_names" in arrays else None
     if names is not None:
-        if len(set(names)) < max(count, len(names)) or not all(isinstance(item, str) for item in names):
+        if not all(isinstance(item, str) for item in names) or len(set(names)) < max(count, len(names)):
             raise InputError(
                 f"'{path}': class_names are {names} and labels go up to {count - 1}; give one string for each class, "
                 f"all different"

@@ -63,7 +63,7 @@ def build(name: str, input_shape: tuple[int, ...], num_classes: int, seed: int) 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return factory(input_shape, num_classes)
-    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"model '{name}' cannot be built for inputs {input_shape} and {num_classes} classes ({error}); "
             "it must be importable and callable as (input_shape, num_classes)"

@@ -190,14 +190,21 @@ def craft(dataset: Dataset, settings: Mapping[str, Any], needs: Mapping[str, Any
     """Craft and validate the poisons of one condition and draw, one for each value of its sweep axis.
 
     Args:
-        settings: name, parameters, axis_values and flip of the condition. The strategy is asked once for each pair of classes of the flip,
-            with the same budget.
+        settings: name, parameters (over the registered defaults), axis_values and flip of the condition. The strategy is asked once for
+            each pair of classes of the flip, with the same budget.
         needs: the artefacts that the strategy declares, by name.
 
     Raises:
-        InputError: the strategy refuses, or its poison is not a legal one.
+        InputError: the data set has no such class, the strategy refuses, or its poison is not a legal one.
     """
     entry, poisons = find(settings["name"]), []
+    for key in ("source", "target"):
+        label = settings["flip"][key]
+        if isinstance(label, int) and not 0 <= label < dataset.num_classes:
+            raise InputError(
+                f"flip.{key}: class {label} is not in '{dataset.name}' (0 … {dataset.num_classes - 1}); choose one of these"
+            )
+    parameters = {**entry.parameters, **settings["parameters"]}
     visible = dataset if entry.leaks else dataset.without_test_set()
     for axis_value in settings["axis_values"]:
         # Every value of the axis starts from the same generator: a value's poison does not depend on which others are asked for.
@@ -205,7 +212,7 @@ def craft(dataset: Dataset, settings: Mapping[str, Any], needs: Mapping[str, Any
         flip, parts = settings["flip"], []
         for source, target in pairs(flip["source"], flip["target"], dataset.num_classes):
             allowed = Flip(source, target, flip["budget"])
-            part = entry.craft(Request(visible, allowed, needs, settings["parameters"], axis_value, generator))
+            part = entry.craft(Request(visible, allowed, needs, parameters, axis_value, generator))
             parts.append(replace(part, num_classes=max(part.num_classes, target + 1)))
         poison = merge(parts)
         poison.validate(dataset)

@@ -20,9 +20,11 @@ def at_distance(request: Request) -> Poison:
     clipped to their box.
 
     Raises:
-        InputError: no such point can be found.
+        InputError: r is negative, or no such point can be found.
     """
     flip, dataset, generator, radius = request.flip, request.dataset, request.generator, float(request.axis_value or 0)
+    if radius < 0:
+        raise InputError(f"r = {radius:g} is no distance, allowed is 0 or more; change the values of the sweep axis")
     means = _means(dataset)
     found: list[np.ndarray] = []
     for _ in range(CANDIDATES):

@@ -59,7 +59,7 @@ def alfa(request: Request) -> Poison:
     left out.
 
     Raises:
-        InputError: the data set has no target class (target: new), or the budget exceeds the class.
+        InputError: the data set has no target class (target: new), or the budget leaves no point of the source class.
     """
     from sklearn.svm import LinearSVC
 
@@ -70,6 +70,11 @@ def alfa(request: Request) -> Poison:
             "change flip.target"
         )
     pool = request.pool()
+    if flip.budget == len(pool):
+        raise InputError(
+            f"strategy 'alfa' trains on points of both classes, and poison budget {flip.budget} relabels all of class {flip.source} in "
+            f"'{dataset.name}'; lower flip.budget to at most {len(pool) - 1}"
+        )
     both = np.concatenate([pool, np.flatnonzero(dataset.train_labels == flip.target)])
     points = dataset.train_float()[both].reshape(len(both), -1)
     truth = np.where(np.arange(len(both)) < len(pool), -1.0, 1.0)
