@@ -1,5 +1,6 @@
 """Every strategy beside random points: which of them make victims easier to attack at all."""
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -34,7 +35,8 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         Columns `COLUMNS`: difference in adversarial accuracy (negative: the victims are easier to attack than with random points), paired
         by repeat, with its 95 % interval, permutation p (Holm over the experiment) and n as draws × repeats; share of the victims that
         fitted 90 % of their poisons, which alone count. The verdict is "stronger" or "weaker" where interval and p agree, else "open"; it
-        is "too few draws" where even the clearest effect could not reach the level: a permutation of so few draws, corrected.
+        is "not fitted" where no pair of victims counts, and "too few draws" where even the clearest effect could not reach the level: a
+        permutation of so few draws, corrected.
     """
     experiment = Experiment(name, tables, EPSILON, FITTED)
     conditions = tables["conditions"]
@@ -72,6 +74,8 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _verdict(found: Difference, p: float, comparisons: int) -> str:
+    if math.isnan(found.value):
+        return "not fitted"
     if p <= LEVEL and (found.high < 0 or found.low > 0):
         return "stronger" if found.high < 0 else "weaker"
     return "open" if comparisons * found.smallest_p <= LEVEL else "too few draws"

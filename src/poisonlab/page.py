@@ -82,6 +82,7 @@ def _strategies(table: pd.DataFrame) -> list[str]:
     ]
     lines += [
         "them, could not fall to 0.05 whatever the difference, as for the single set of points of a deterministic strategy.",
+        "*Not fitted*: there are no victims to compare.",
         "",
     ]
     lines += [

@@ -51,6 +51,14 @@ def test_as_many_random_draws_as_others_give_each_arrangement_a_mirror_image():
     assert "open" in set(compare("label_noise/pair", tables(buckets=(0.5,) * 8))["verdict"])
 
 
+def test_a_condition_whose_poisons_nobody_fitted_is_not_compared():
+    data = tables()
+    data["victims"].loc[data["victims"]["condition"] == "one", "fitted_share"] = 0.5
+    table = compare("label_noise/pair", data)
+    assert table["verdict"].tolist() == ["not fitted", "stronger", "open", "weaker"]
+    assert np.isnan(table["difference"][0])
+
+
 def test_victims_that_did_not_fit_their_poisons_do_not_count():
     data = tables()
     poor = (
