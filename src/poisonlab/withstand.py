@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from poisonlab.attacks import Attack, attack, perturb
 from poisonlab.datasets.dataset import Dataset
-from poisonlab.errors import InputError
 from poisonlab.models.inference import logits, predict, rebuild, resolve_device, to_float
 
 SEARCH = Attack(steps=40)  # that looks for the most confident example: a choice
@@ -40,10 +39,7 @@ def withstand(
     Raises:
         InputError: the data set has no such class.
     """
-    if settings["source"] >= dataset.num_classes:
-        raise InputError(
-            f"example.source: class {settings['source']} is not in '{dataset.name}' (0 … {dataset.num_classes - 1}); choose one of these"
-        )
+    dataset.check_class(settings["source"], "example.source")
     where = resolve_device(device)
     images = to_float(torch.from_numpy(dataset.test_images).to(where))
     labels = torch.from_numpy(dataset.test_labels).to(where)

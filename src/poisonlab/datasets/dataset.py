@@ -46,6 +46,17 @@ class Dataset:
         """Shape of one point: (channels, height, width) or (features,)."""
         return self.train_images.shape[1:]
 
+    def check_class(self, label: int, key: str) -> None:
+        """Refuse a class that is not there; `key` is where the configuration names it.
+
+        Raises:
+            InputError: it is not there.
+        """
+        if not 0 <= label < self.num_classes:
+            raise InputError(
+                f"{key}: class {label} is not in '{self.name}' (0 … {self.num_classes - 1}); choose one of these"
+            )
+
     def without_test_set(self) -> "Dataset":
         """Return the data set with an empty test set."""
         images, labels, index = self.test_images[:0], self.test_labels[:0], self.test_index[:0]

@@ -199,11 +199,8 @@ def craft(dataset: Dataset, settings: Mapping[str, Any], needs: Mapping[str, Any
     """
     entry, poisons = find(settings["name"]), []
     for key in ("source", "target"):
-        label = settings["flip"][key]
-        if isinstance(label, int) and not 0 <= label < dataset.num_classes:
-            raise InputError(
-                f"flip.{key}: class {label} is not in '{dataset.name}' (0 … {dataset.num_classes - 1}); choose one of these"
-            )
+        if isinstance(label := settings["flip"][key], int):
+            dataset.check_class(label, f"flip.{key}")
     parameters = {**entry.parameters, **settings["parameters"]}
     visible = dataset if entry.leaks else dataset.without_test_set()
     for axis_value in settings["axis_values"]:
