@@ -297,17 +297,23 @@ class Plan:
         return jobs
 
     def chunks(self, study: str, experiment: str, condition: str) -> list[Chunk]:
-        """Ranges of draws × ranges of repeats of a condition that are to be trained."""
+        """Ranges of draws × ranges of repeats of a condition that are to be trained, as narrow as what the archive lacks of them."""
         chunks = self._all_chunks(study, experiment, condition)
         if not self.config["skip_archived"]:
             return chunks
         archived, values = self.archived.get((study, experiment), set()), self.axis_values(study, experiment, condition)
-        return [
-            chunk
+        lacking = [
+            [
+                (draw, repeat)
+                for draw, repeat in itertools.product(chunk.draws, chunk.repeats)
+                if not archived.issuperset((condition, value, draw, repeat) for value in values)
+            ]
             for chunk in chunks
-            if not archived.issuperset(
-                (condition, *victim) for victim in itertools.product(values, chunk.draws, chunk.repeats)
-            )
+        ]
+        return [
+            Chunk(*(range(min(numbers), max(numbers) + 1) for numbers in zip(*left, strict=True)))
+            for left in lacking
+            if left
         ]
 
     def _all_chunks(self, study: str, experiment: str, condition: str) -> list[Chunk]:

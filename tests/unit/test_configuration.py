@@ -10,7 +10,7 @@ import yaml
 from poisonlab.claims import load_claims
 from poisonlab.configuration import check
 from poisonlab.errors import InputError
-from poisonlab.plan import Plan
+from poisonlab.plan import Chunk, Plan
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -144,6 +144,20 @@ def test_figures_show_poisons_of_victims_that_are_archived_already() -> None:
     assert ("label_noise", "soft_1nn") not in rest.experiments
     assert ("label_noise", "fig_3_1") in rest.drawn
     assert rest.figure_inputs("label_noise", "fig_3_1") == everything.figure_inputs("label_noise", "fig_3_1")
+
+
+def test_of_a_chunk_only_what_the_archive_lacks_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = ("label_noise", "digits_1to2")
+    jobs = {"draws": 2, "repeats": 8, "draws_per_job": 2, "repeats_per_job": 8}
+    plan = Plan(default(skip_archived=True, label_noise={"experiments": {"digits_1to2": jobs}}), ROOT)
+    values = plan.axis_values(*key, "bucket")
+    there = {("random", None, draw, repeat) for draw in range(2) for repeat in range(4)}
+    there |= {("bucket", value, 0, repeat) for value in values for repeat in range(8)}
+    there |= {("bucket", value, 1, repeat) for value in values[1:] for repeat in range(8)}
+    monkeypatch.setitem(vars(plan), "archived", {key: there | {("clean", None, 0, repeat) for repeat in range(8)}})
+    assert plan.chunks(*key, "random") == [Chunk(range(2), range(4, 8))]
+    assert plan.chunks(*key, "bucket") == [Chunk(range(1, 2), range(8))]
+    assert plan.chunks(*key, "clean") == []
 
 
 def test_maps_are_drawn_of_the_buckets_where_there_are_some() -> None:
