@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ from poisonlab.seeds import seed
 from poisonlab.victims import chunk as chunks
 from poisonlab.victims import engines
 from poisonlab.victims.chunk import load_chunk, train_chunk, victim_key
-from poisonlab.victims.engines import loop, stacked
+from poisonlab.victims.engines import forms, loop, stacked
 from poisonlab.victims.order import epoch_order
 from poisonlab.victims.precision import PRECISIONS, RoundedProducts, computing_in
 from poisonlab.victims.proxy import out_of_fold_probabilities, train_proxy
@@ -342,11 +342,53 @@ def test_rounded_products_are_exact_products_of_rounded_numbers_rounded_once():
             assert (found == wanted.float()).float().mean() < 0.1  # rounded at all
 
 
-def test_no_processor_computes_in_a_bfloat16_that_it_does_not_have(monkeypatch: pytest.MonkeyPatch):
-    for supported, expected in ((True, torch.autocast), (False, RoundedProducts)):
-        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda there=supported: there)
-        assert isinstance(computing_in(torch.bfloat16, CPU), expected)
+@pytest.mark.parametrize(
+    ("supported", "has", "expected"),
+    [
+        (False, {"avx2": True}, RoundedProducts),
+        (True, {"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, RoundedProducts),  # oneDNN can, slowly
+        (True, {"avx512_f": True, "avx512_bf16": True}, torch.autocast),
+        (True, {"neon": True, "bf16": True}, torch.autocast),
+        (False, {"neon": True, "bf16": True}, RoundedProducts),
+    ],
+)
+def test_no_processor_computes_in_a_bfloat16_that_it_does_not_have(monkeypatch, supported, has, expected):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    assert isinstance(computing_in(torch.bfloat16, CPU), expected)
     assert isinstance(computing_in(torch.float32, CPU), contextlib.nullcontext)
+
+
+def smallest_sum() -> float:
+    """What comes of two of the smallest numbers of float32."""
+    return float(torch.full((), 1e-45) + torch.full((), 1e-45))
+
+
+class Listening(MLP):
+    """Notes what its forward pass makes of the smallest numbers."""
+
+    heard: ClassVar[list[float]] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.heard.append(smallest_sum())
+        return super().forward(inputs)
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor has no switch for denormals")
+def test_training_takes_the_smallest_numbers_for_zero_and_nobody_else_does(monkeypatch):
+    gradient = forms.FullyConnected.gradient
+
+    def listen(self, *arguments: Any) -> Tensor:
+        Listening.heard.append(smallest_sum())
+        return gradient(self, *arguments)
+
+    monkeypatch.setattr(forms.FullyConnected, "gradient", listen)
+    for model in (f"{__name__}:Listening", "mlp"):
+        Listening.heard.clear()
+        jobs = [VictimJob(name, apply(Poison(CLASSES), toy()), 0) for name in "ab"]
+        between = [smallest_sum() for _ in engines.train(jobs, model, SHORT)]
+        assert Listening.heard[0] == 0
+        assert min(*between, smallest_sum()) > 0
 
 
 def test_the_engine_follows_from_model_and_device():

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from poisonlab import models
 from poisonlab.models.inference import INFERENCE_BATCH, predict, to_float
 from poisonlab.victims.order import epoch_order
-from poisonlab.victims.precision import PRECISIONS, computing_in
+from poisonlab.victims.precision import PRECISIONS, computing_in, flushed_denormals
 from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import CHECK_BELOW, Progress, Victim, VictimJob
 
@@ -29,7 +29,7 @@ def train(
         if shared not in on_device:
             on_device = {shared: torch.from_numpy(job.training_set.images).to(device)}
         # A model may draw random numbers while it trains (dropout): they are its own, whatever was trained before.
-        with torch.random.fork_rng(), onednn_matmul():
+        with torch.random.fork_rng(), onednn_matmul(), flushed_denormals():
             torch.manual_seed(job.seed)
             victim = _train_one(job, on_device[shared], model, recipe, PRECISIONS[precision], device, progress)
         yield job, victim

@@ -18,7 +18,7 @@ from poisonlab import models
 from poisonlab.models.inference import to_float
 from poisonlab.victims.engines import forms
 from poisonlab.victims.order import epoch_order
-from poisonlab.victims.precision import PRECISIONS, computes_bfloat16, computing_in
+from poisonlab.victims.precision import PRECISIONS, computes_bfloat16, computing_in, flushed_denormals
 from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import CHECK_BELOW, Progress, Victim, VictimJob
 
@@ -136,7 +136,8 @@ class _Group:
             victims = len(slots.jobs)
             if self.device.type in FIXED_WIDTH:
                 slots = slots.fill(width)
-            errors = self._epoch(slots)
+            with flushed_denormals():
+                errors = self._epoch(slots)
             slots.epochs = [epoch + 1 for epoch in slots.epochs]
             progress(
                 f"{slots.jobs[0].key}: epoch {slots.epochs[0]} of at most {recipe.epochs}, {errors[0]} of {n} wrong while training; "
