@@ -272,11 +272,11 @@ class Plan:
 
     def strategy_settings(self, study: str, experiment: str, condition: str) -> dict[str, Any]:
         """What crafting a poison depends on."""
-        strategy = self.strategy(study, experiment, condition)
+        entry = self.condition(study, experiment, condition)
         return {
-            "name": self.condition(study, experiment, condition)["strategy"],
-            "parameters": {**strategy.parameters, **self.condition(study, experiment, condition)["parameters"]},
-            "needs": list(strategy.needs),
+            "name": entry["strategy"],
+            "parameters": entry["parameters"],
+            "needs": list(self.strategy(study, experiment, condition).needs),
             "axis_values": self.axis_values(study, experiment, condition),
             "flip": self.experiment(study, experiment)["flip"],
         }

@@ -142,6 +142,27 @@ def test_every_command_exists(page):
             expect_command(command, shown=f"{page.name}: {shlex.join(command)}")
 
 
+@pytest.mark.parametrize(
+    ("target", "options", "way_out"),
+    [
+        ("published", "--configfile own.yaml", "ARGS holds --configfile, .* use CONFIGS=<files>"),
+        ("archive", "-n --configfiles own.yaml", "ARGS holds --configfiles, .* use CONFIGS=<files>"),
+        ("documents", "--config draws=2", "ARGS holds --config, .* use snakemake as in docs/scaling.md"),
+        ("documents", "-C draws=2", "ARGS holds -C, .* use snakemake as in docs/scaling.md"),
+    ],
+)
+def test_make_refuses_options_that_would_take_the_place_of_its_own(target, options, way_out):
+    command = ["make", "-n", target, f"ARGS={options}"]
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert re.search(way_out, run.stderr)
+    assert "snakemake" not in run.stdout
+
+
+def test_make_lays_configuration_files_over_the_published_one():
+    assert "--configfile config/published.yaml own.yaml" in output_of("make", "-n", "published", "CONFIGS=own.yaml")
+
+
 def expect_command(command: list[str], shown: str) -> None:
     """Check a command that is not make: its program, options, targets and files are there."""
     program, given = Path(command[0]).name, options(command)
