@@ -80,9 +80,7 @@ class Plan:
         chosen = [
             (study, name) for study in self.config["studies"] for name in self.config.get(study, {}).get("run", [])
         ]
-        if not self.config["skip_archived"]:
-            return chosen
-        return [key for key in chosen if any(self.chunks(*key, name) for name in self.experiment(*key)["conditions"])]
+        return [key for key in chosen if self.jobs(*key)]
 
     @cached_property
     def archived(self) -> dict[tuple[str, str], set[tuple[str, float | None, int, int]]]:
@@ -289,12 +287,20 @@ class Plan:
         return values or list(range(self.experiment(study, experiment)["buckets"]["count"]))
 
     def jobs(self, study: str, experiment: str) -> dict[Chunk, list[str]]:
-        """Training jobs of an experiment: ranges of draws × ranges of repeats, with the conditions that have them, by name."""
+        """Training jobs of an experiment: ranges of draws × ranges of repeats, with the conditions that have them, by name.
+
+        With `only_finished` those whose victims are trained, evaluated and, where they are to be, probed.
+        """
         jobs: dict[Chunk, list[str]] = {}
         for name in sorted(self.experiment(study, experiment)["conditions"]):
             for chunk in self.chunks(study, experiment, name):
                 jobs.setdefault(chunk, []).append(name)
-        return jobs
+        if not self.config["only_finished"]:
+            return jobs
+        files = {chunk: self._files(study, experiment, chunk, conditions) for chunk, conditions in jobs.items()}
+        return {
+            chunk: jobs[chunk] for chunk, made in files.items() if all(Path(file).is_file() for file in made.values())
+        }
 
     def chunks(self, study: str, experiment: str, condition: str) -> list[Chunk]:
         """Ranges of draws × ranges of repeats of a condition that are to be trained, as narrow as what the archive lacks of them."""
@@ -326,11 +332,18 @@ class Plan:
         return [Chunk(*part) for part in itertools.product(*parts)]
 
     def chunk_files(self, study: str, experiment: str, folder: str) -> list[str]:
-        """Files of all of an experiment's chunks under results/`folder`."""
-        return [
-            f"results/{folder}/{study}/{experiment}/{'+'.join(conditions)}/{chunk.name}.parquet"
-            for chunk, conditions in self.jobs(study, experiment).items()
-        ]
+        """Files of all of an experiment's chunks under results/`folder`: victims, robustness or probes."""
+        files = [self._files(study, experiment, *job) for job in self.jobs(study, experiment).items()]
+        return [made[folder] for made in files if folder in made]
+
+    def _files(self, study: str, experiment: str, chunk: Chunk, conditions: list[str]) -> dict[str, str]:
+        """Tables of a chunk by their folder; there is nothing to probe around a clean victim."""
+        probed = self.experiment(study, experiment)["probes"] and any(
+            self.condition(study, experiment, name)["strategy"] != "none" for name in conditions
+        )
+        name = f"{study}/{experiment}/{'+'.join(conditions)}/{chunk.name}.parquet"
+        folders = ("victims", "robustness", "probes") if probed else ("victims", "robustness")
+        return {folder: f"results/{folder}/{name}" for folder in folders}
 
     def poison_files(self, study: str, experiment: str, conditions: str, draws: str) -> list[str]:
         """Files of the poisons of a job's conditions, "clean+random", in their order."""
@@ -358,18 +371,6 @@ class Plan:
             "source": entry["flip"]["source"],
             "target": entry["flip"]["target"],
         }
-
-    def probe_files(self, study: str, experiment: str) -> list[str]:
-        """Files of the probes of an experiment's poisoned victims, if it has any: there is nothing to probe around a clean one."""
-        if not self.experiment(study, experiment)["probes"]:
-            return []
-        clean = {
-            name
-            for name, entry in self.experiment(study, experiment)["conditions"].items()
-            if entry["strategy"] == "none"
-        }
-        files = self.chunk_files(study, experiment, "probes")
-        return [file for file in files if not clean.issuperset(Path(file).parts[-2].split("+"))]
 
     def probe_proxy(self, study: str, experiment: str) -> list[str]:
         """File of the clean proxy along whose paths victims are probed, if the experiment has one."""
@@ -507,7 +508,8 @@ class Plan:
     def map_files(self, study: str, experiment: str) -> list[str]:
         """File of the maps of an experiment's first victims, if it has any and they are trained here."""
         entry = self.experiment(study, experiment)
-        there = entry["maps"] and any(self.chunks(study, experiment, name) for name in self._mapped(study, experiment))
+        trained = {name for conditions in self.jobs(study, experiment).values() for name in conditions}
+        there = entry["maps"] and trained.intersection(self._mapped(study, experiment))
         return [f"results/tables/{study}/{experiment}/maps.safetensors"] if there else []
 
     def analysis_files(self) -> list[str]:

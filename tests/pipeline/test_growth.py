@@ -90,3 +90,21 @@ def test_what_is_archived_is_not_trained_again_elsewhere_and_the_rest_is_merged_
         (condition, 1, repeat) for condition in DRAWN for repeat in (0, 1)
     }
     assert "train_victims" not in grown.stale(*rest)
+
+
+def test_what_a_stopped_run_has_finished_is_archived_without_training(grown: Checkout):
+    shutil.rmtree(grown.folder / "archive")
+    chunk = f"{EXPERIMENT}/{'+'.join(DRAWN)}/draws-1-1_repeats-0-1.parquet"
+    target = (f"results/{folder}/{chunk}" for folder in ("robustness", "probes"))
+    done = grown.run(*target, *SMOKE, "--config", "draws=3")
+    assert done.returncode == 0, done.stdout
+    so_far = ["--config", "draws=3", "only_finished=true"]
+    assert "train_victims" not in grown.stale(*so_far)
+    done = grown.run("archive", *SMOKE, *so_far)
+    assert done.returncode == 0, done.stdout
+    archived = read_table(grown.folder / "archive" / EXPERIMENT / "victims.csv.gz")
+    draws = {(condition, 0) for condition in CONDITIONS} | {(condition, 1) for condition in DRAWN}
+    assert set(archived[["condition", "draw"]].itertuples(index=False, name=None)) == draws
+    assert trained(grown.stale("--config", "draws=3", "skip_archived=true")) == {
+        f"{'+'.join(DRAWN)}/draws-2-2_repeats-0-1"
+    }

@@ -130,7 +130,7 @@ def test_what_cannot_be_is_refused_in_one_line(change: dict[str, Any], words: st
 
 def test_clean_victims_are_not_probed_and_toys_that_are_looked_at_are_not_trained() -> None:
     plan = Plan(default(), ROOT)
-    probed = {Path(file).parts[-2] for file in plan.probe_files("label_noise", "digits_1to2")}
+    probed = {Path(file).parts[-2] for file in plan.chunk_files("label_noise", "digits_1to2", "probes")}
     assert probed == {"bucket+random"}
     assert ("label_noise", "toy2") not in plan.experiments
     assert ("label_noise", "fig_4_1") in plan.drawn

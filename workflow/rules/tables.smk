@@ -2,7 +2,7 @@ rule collect_tables:
     input:
         victims=lambda w: plan.chunk_files(w.study, w.experiment, "victims"),
         robustness=lambda w: plan.chunk_files(w.study, w.experiment, "robustness"),
-        probes=lambda w: plan.probe_files(w.study, w.experiment),
+        probes=lambda w: plan.chunk_files(w.study, w.experiment, "probes"),
         buckets=lambda w: plan.bucket_files(w.study, w.experiment),
         data=lambda w: plan.data_file(plan.experiment(w.study, w.experiment)["dataset"]),
     output:
@@ -27,10 +27,6 @@ rule collect_tables:
 rule tables:
     input:
         [
-            f"results/tables/{study}/{name}/robustness.parquet"
-            for study, name in plan.experiments
-        ],
-        [
             f"results/tables/paths/{name}/{table}.parquet"
             for name in plan.surveys
             for table in plan.survey_tables(name)
@@ -38,12 +34,23 @@ rule tables:
         ],
         [file for key in plan.experiments for file in plan.map_files(*key)],
         plan.analysis_files(),
+        experiments=[
+            f"results/tables/{study}/{name}/robustness.parquet"
+            for study, name in plan.experiments
+        ],
 
 
-# Archives what is there: a study's experiments may be run, and archived, one after the other.
+# Archives what is there: a study's experiments may be run, and archived, one after the other; or what a run has finished of them.
 rule archive:
     input:
-        [file for file in rules.tables.input if Path(file).is_file()],
+        [
+            file
+            for file in rules.tables.input
+            if Path(file).is_file()
+            or (
+                plan.config["only_finished"] and file in rules.tables.input.experiments
+            )
+        ],
     log:
         "results/logs/archive.log",
     resources:
