@@ -80,7 +80,7 @@ def test_the_image_of_an_example_is_one_that_the_network_was_sure_of():
     network.load_state_dict({name: torch.from_numpy(value) for name, value in parameters.items()})
     own = torch.from_numpy(line().test_images[line().test_labels == 1])
     confidences = network(own).detach().softmax(1)[:, 1]
-    sure = float(confidences.median())
+    sure = float(confidences.median()) - 1e-6  # the last bits depend on how many images the network is shown at once
     among = SETTINGS | {"epsilon": 0.25}
     free, bound = (withstand(line(), "mlp", [parameters], among | {"sure": bound}, "cpu") for bound in (0.0, sure))
     assert free[1]["probabilities"][0][1] < sure <= bound[1]["probabilities"][0][1]
