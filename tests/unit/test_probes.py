@@ -195,11 +195,11 @@ def test_a_chunk_is_probed_victim_by_victim_and_joins_the_victims_table():
         for seed, net in nets.items()
     ]
     rows = probe_chunk(victims, [poison()] * 3, [dataset] * 3, "mlp", None, {}, points=6, device="cpu")
+    spread = torch.from_numpy(dataset.test_images[[0, 2, 4, 5, 7, 9]])  # six of ten, evenly
     for seed, net in nets.items():
-        alone = probe(net.eval(), surroundings(), torch.from_numpy(dataset.test_images[:6]))
+        alone = probe(net.eval(), surroundings(), spread)
         found = rows[rows["repeat"] == seed].iloc[0]
-        # The last bits of float32 may depend on where the weights lie in memory; other weights differ in the first digits.
-        assert found["lipschitz_max"] == pytest.approx(alone["lipschitz_max"], rel=1e-6)
+        assert found["lipschitz_max"] == alone["lipschitz_max"]
         np.testing.assert_equal(found["line_share"], alone["line_share"])
     table = pd.DataFrame([{**key, "repeat": seed, "epochs": 1} for seed in (2, 1, 0)])
     table["axis_value"] = table["axis_value"].astype(float)
