@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from poisonlab.models import gradient_kernels
 from poisonlab.models.pooling import Rounded, pooled_convolution, pooled_relu
 from poisonlab.victims.precision import RoundedProducts
 
@@ -150,3 +151,20 @@ def test_rounded_products_round_a_pooled_convolution_once():
         # The sums' order may round a number to its neighbour in bfloat16, 2⁻⁷ away.
         torch.testing.assert_close(one, other, rtol=2**-7, atol=1e-4 * float(other.abs().max()))
         assert (one != other).float().mean() < 0.05
+
+
+@pytest.mark.parametrize(("shape", "side", "padding"), [((2, 16, 14, 14), 3, 1), ((2, 64, 12, 12), 4, 2)])
+def test_gradients_do_not_depend_on_how_many_registers_a_processor_has(shape, side, padding, monkeypatch):
+    inputs = drawn(shape)
+    parameters = (inputs, *convolution(inputs, 48, side))
+
+    def gradients(capabilities: dict[str, bool]) -> tuple[tuple[int, int], tuple[torch.Tensor, ...]]:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+        for compiled in (gradient_kernels.weights_gradient, gradient_kernels.inputs_gradient):
+            compiled.cache_clear()
+        loss = pooled_convolution(*parameters, padding, 2).square().sum()
+        return gradient_kernels.block(side, side * shape[1]), torch.autograd.grad(loss, parameters)
+
+    (few, found), (many, expected) = gradients({}), gradients({"avx512_f": True})
+    assert few != many
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))

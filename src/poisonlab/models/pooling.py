@@ -131,7 +131,7 @@ class _PooledConvolution(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from poisonlab.models.pooling_kernels import convolution_gradient
+        from poisonlab.models.gradient_kernels import inputs_gradient, weights_gradient
 
         inputs, weight = context.saved_tensors
         outputs, channels, side, _ = weight.shape
@@ -143,16 +143,14 @@ class _PooledConvolution(torch.autograd.Function):
         by_inputs = by_weight = by_bias = None
         if context.needs_input_grad[0]:
             spread = torch.zeros_like(around)
-            of_inputs = convolution_gradient(side, channels, of_weights=False)
-            of_inputs(
-                arrived, context.places, spread.numpy(), _last(weight).flatten(1).numpy(), np.empty(0, np.float32)
-            )
+            flat = _last(weight).flatten(1).numpy()
+            inputs_gradient(side, channels)(arrived, context.places, spread.numpy(), flat)
             spread = spread.unflatten(2, (-1, channels)).permute(0, 3, 1, 2)
             by_inputs = spread[..., padding : padding + height, padding : padding + width]
         if any(context.needs_input_grad[1:3]):
             by_weight, by_bias = torch.zeros(outputs, side, side, channels), torch.zeros(outputs)
-            of_weights = convolution_gradient(side, channels, of_weights=True)
-            of_weights(arrived, context.places, around.numpy(), by_weight.flatten(1).numpy(), by_bias.numpy())
+            flat = by_weight.flatten(1).numpy()
+            weights_gradient(side, channels)(arrived, context.places, around.numpy(), flat, by_bias.numpy())
             by_weight = by_weight.permute(0, 3, 1, 2)
         return by_inputs, by_weight, by_bias, None, None
 
