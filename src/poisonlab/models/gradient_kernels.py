@@ -18,6 +18,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 NOWHERE = 4  # and above: the place of a window that ReLU cut
+ONE, CUT = np.uint32(1), np.uint32(NOWHERE)  # no wider than the numbers beside them: so a processor takes many at once
 Kernel = Callable[..., None]
 
 
@@ -39,6 +40,7 @@ def weights_gradient(side: int, channels: int) -> Kernel:
     def add(gradient, places, inputs, weights, bias):
         n, high, wide, outputs = gradient.shape
         windows, step = high * wide, inputs.shape[2]
+        down, right = np.uint32(step), np.uint32(channels)
         pixels, kernels = inputs.reshape(-1), weights.reshape(-1)
         values, offsets = np.empty((windows, outputs), np.float32), np.empty((windows, outputs), np.uint32)
         for image in range(n):
@@ -46,18 +48,12 @@ def weights_gradient(side: int, channels: int) -> Kernel:
                 for x in range(wide):
                     own, place = gradient[image, y, x], places[image, y, x]
                     value, offset = values[y * wide + x], offsets[y * wide + x]
-                    corner, down, right = (
-                        np.uint32(2 * y * step + 2 * x * channels),
-                        np.uint32(step),
-                        np.uint32(channels),
-                    )
+                    corner = np.uint32(2 * y * step + 2 * x * channels)
                     for k in range(outputs):
                         here = np.uint32(place[k])
-                        value[k] = own[k] if here < np.uint32(NOWHERE) else np.float32(0)
+                        value[k] = own[k] if here < CUT else np.float32(0)
                         bias[k] += value[k]
-                        offset[k] = (
-                            corner + (here >> np.uint32(1) & np.uint32(1)) * down + (here & np.uint32(1)) * right
-                        )
+                        offset[k] = corner + (here >> ONE & ONE) * down + (here & ONE) * right
             for k in range(outputs):
                 for i in range(0, side, height):
                     for j in range(0, row, width):
@@ -97,7 +93,7 @@ def inputs_gradient(side: int, channels: int) -> Kernel:
                     for k in range(outputs):
                         here = min(place[k], np.uint8(NOWHERE))
                         values[here, counts[here]], offsets[here, counts[here]] = own[k], k * side * row
-                        counts[here] += np.uint32(1)
+                        counts[here] += ONE
                     for here in range(NOWHERE):
                         top = image * inputs.shape[1] + 2 * y + (here >> 1)
                         left = (2 * x + (here & 1)) * channels
