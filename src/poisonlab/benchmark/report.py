@@ -73,7 +73,7 @@ victims of a chunk. Right: peak memory of one worker.
 
 | workload | peer | poisonlab |
 |---|---|---|
-| train … | a module, a DataLoader, Adam; resident tensors and `vmap` beside it | the `loop` engine: resident uint8 images, channels_last, pooling and ReLU in one sweep over memory, gradients of a pooled convolution from one place in four, their sums kept in registers, one fused Adam step, oneDNN matrix products where they are exact, freed memory kept, denormals flushed |
+| train … | a module, a DataLoader, Adam; resident tensors and `vmap` beside it | the `loop` engine: resident uint8 images, channels_last, pooling and ReLU in one sweep over memory, gradients of a pooled convolution from one place in four, one fused Adam step, oneDNN matrix products where they are exact, freed memory kept, denormals flushed |
 | train 256 MLPs | one after the other, full batches of 64 points, 200 epochs | the `stacked` engine: batched matrix products, backward pass written out |
 | 256 hypergradients | automatic differentiation through 100 unrolled steps of logistic regression, 64 points × 16 features | closed-form sweep of all problems at once |
 | PGD | torchattacks, 20 steps, and the pass for its verdict | active set: one pass gives verdict and gradient, fooled points leave |
