@@ -17,7 +17,7 @@ import pandas as pd
 
 from poisonlab import storage
 from poisonlab.errors import InputError
-from poisonlab.tables import KEYS
+from poisonlab.tables import KEYS, without_copies
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "cleanlab", "snakemake")
 # What may differ between the batches of an experiment: further radii, another place of the same files, what no victim depends on.
@@ -159,6 +159,7 @@ def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) 
         if name == "conditions":
             _refuse_mixtures(added[name] if old is None else pd.concat([old, added[name]]), folder)
         merged[name] = merge(old, added[name], key)
+    merged["victims"], merged["robustness"], _ = without_copies(merged["victims"], merged["robustness"])
     conditions, victims = merged["conditions"], merged["victims"]
     counts = victims.groupby(["condition", "axis_value"], dropna=False)[["draw", "repeat"]].nunique().reset_index()
     conditions = conditions.drop(columns=["n_draws", "n_repeats"]).merge(

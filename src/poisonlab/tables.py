@@ -81,6 +81,32 @@ def concatenate(parts: Sequence[pd.DataFrame], kind: str) -> pd.DataFrame:
     return frame.sort_values(KEYS[kind], kind="stable", ignore_index=True)
 
 
+def without_copies(victims: pd.DataFrame, robustness: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Leave out draws that are copies: of the same training set as an earlier draw of their condition and axis value.
+
+    Such a victim is the earlier one, to the bit; counted as a draw of its own it would make every interval too narrow. Poisons at the
+    very means of a toy are copies, and those of a strategy that is sure of its points.
+
+    Args:
+        victims: `training_set` is the hash of what each was trained on, empty or absent where it is not known.
+
+    Returns:
+        Both tables without copies, and which draws they were, in words; "" for none.
+    """
+    if "training_set" not in victims:
+        return victims, robustness, ""
+    ordered = victims.sort_values("draw", kind="stable")
+    copies = ordered[ordered.duplicated([*KEY[:4], "repeat", "training_set"]) & ordered["training_set"].notna()]
+    own = copies[["condition", "axis_value", "draw"]].drop_duplicates().itertuples(index=False)
+    words = ", ".join(f"{name}{'' if np.isnan(value) else f' {value:g}'} draw {draw}" for name, value, draw in own)
+
+    def kept(table: pd.DataFrame) -> pd.DataFrame:
+        found = table.merge(copies[KEY], on=KEY, how="left", indicator="found")["found"]
+        return table[found.to_numpy() == "left_only"].reset_index(drop=True)
+
+    return kept(victims), kept(robustness), words
+
+
 def with_probes(victims: pd.DataFrame, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Add the columns of the victims' probes to the `victims` table."""
     return victims.merge(concatenate(parts, "victims"), on=KEY, how="left", validate="1:1")

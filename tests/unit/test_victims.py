@@ -648,6 +648,9 @@ def test_a_chunk_trains_every_value_of_the_axis_with_every_repeat_on_the_seed_of
     assert trained == keys(range(1, 4))
     assert rows[["axis_value", "repeat"]].to_numpy().tolist() == [[a, r] for a in AXIS for r in (1, 2, 3)]
     assert (rows[list(COLUMNS)] == pd.Series(COLUMNS)).all(axis=None)
+    sets = rows.groupby("axis_value")["training_set"].unique()
+    assert all(len(own) == 1 for own in sets)
+    assert sets.explode().is_unique
     stored = load_chunk(
         tmp_path / "victims" / "c" / "draws-0-0_repeats-1-3.safetensors",
         {"c": tmp_path / "poison.safetensors"},

@@ -1,15 +1,20 @@
 from poisonlab.jobs import job
 
-with job(snakemake):
+with job(snakemake) as progress:
     from poisonlab.datasets.dataset import Dataset
     from poisonlab.storage import read_table, write_table
-    from poisonlab.tables import concatenate, conditions_table, with_probes
+    from poisonlab.tables import concatenate, conditions_table, with_probes, without_copies
 
     wildcards, settings, output = snakemake.wildcards, snakemake.params.settings, snakemake.output
     victims = concatenate([read_table(file) for file in snakemake.input.victims], "victims")
     if snakemake.input.probes:
         victims = with_probes(victims, [read_table(file) for file in snakemake.input.probes])
     robustness = concatenate([read_table(file) for file in snakemake.input.robustness], "robustness")
+    victims, robustness, copies = without_copies(victims, robustness)
+    if copies:
+        progress(
+            f"same poisons as earlier draws, left out: {copies}; give the condition fewer draws, or a toy redraw: true"
+        )
     buckets = read_table(snakemake.input.buckets[0]) if snakemake.input.buckets else None
     classes = Dataset.load(snakemake.input.data).num_classes
     conditions = conditions_table(wildcards.study, wildcards.experiment, settings, victims, buckets, classes)

@@ -180,11 +180,14 @@ def train_chunk(
         _link(output, output.with_name(f"{output.name}{KNOWN}"))
     checkpoint.unlink(missing_ok=True)
     rows = []
-    for (condition, _, place), repeat in itertools.product(pieces, repeats):
+    for ((condition, _, place), training_set), repeat in itertools.product(
+        zip(pieces, training_sets, strict=True), repeats
+    ):
         scalars = victims[victim_key(condition, place, repeat)][1]
         rows.append(
             {**_identifying(columns, condition, place, repeat), **{name: scalars[name] for name in SCALARS}}
             | {"memorised": scalars["train_accuracy"] == 1.0}
+            | {"training_set": identity(training_set, drawn[place[0]].digest, {})[:16]}
         )
     return pd.DataFrame(rows)
 
