@@ -883,6 +883,19 @@ def test_fewer_epochs_to_memorise_count_whatever_was_fitted():
     assert of_toys("sooner_memorised", quick, toy(epochs=(20,) * 6, seed=2))["verdict"] == "inconclusive"
 
 
+def test_epochs_to_memorise_are_paired_by_training_set():
+    def of_level(level, seed):
+        # What a training set does to both is ten times what they differ by.
+        tables = toy(epochs=(level,) * 6, seed=seed)
+        tables["victims"]["epochs"] += np.random.default_rng(9).normal(0, 50, 8)[tables["victims"]["draw"]]
+        return tables
+
+    row = of_toys("sooner_memorised", of_level(100, 1), of_level(105, 2))
+    assert (row["verdict"], round(row["measured"]), row["n"]) == ("reproduced", 5, "8 × 32")
+    assert row["high"] - row["low"] < 2
+    assert of_toys("sooner_memorised", of_level(105, 1), of_level(100, 2))["verdict"] == "refuted"
+
+
 def test_the_share_that_memorises_is_in_a_range_outside_or_undecided():
     def share(of_ten: int) -> str:
         tables = toy(fitted=0.0)

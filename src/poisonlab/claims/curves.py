@@ -15,11 +15,13 @@ from poisonlab.claims.evidence import (
     Experiment,
     NotRun,
     Side,
+    describe_design,
     enough,
     filled_mean,
     plan_size,
 )
-from poisonlab.statistics import Tested, mean_interval, paired_difference, trend
+from poisonlab.errors import InputError
+from poisonlab.statistics import Tested, mean_interval, needed_repeats, paired_difference, trend
 
 PLACED = "at_distance"  # the strategy of these curves
 Grids = list[np.ndarray]
@@ -223,10 +225,29 @@ def as_robust_as_clean(data: Data, options: Mapping[str, Any]) -> Evidence:
 
 
 def sooner_memorised(data: Data, options: Mapping[str, Any]) -> Evidence:
-    """With poisons at the means, the first experiment's victims take fewer epochs than the second's, up to the limit."""
+    """With poisons at the means, the first experiment's victims take fewer epochs than the second's, up to the limit.
+
+    Paired by draw and repeat: a draw is the same training set in both, a repeat the same victim-to-be.
+    """
     first, second = (one.grids(PLACED, "epochs", first=True, fitted=False)[0] for one in _all(data))
+    draws, repeats = (min(sizes) for sizes in zip(first.shape, second.shape, strict=True))
+    quick, slow = first[:draws, :repeats], second[:draws, :repeats]
+    shown = mean_interval(slow - quick, CONFIDENCE)
+    # Draws in the place of repeats: signs are flipped over the training sets, which differ more than victims-to-be do.
+    of_quick, of_slow = (matrix.mean(axis=1)[None] for matrix in (quick, slow))
+    several = draws >= 2 and repeats >= 2
     names = [one.name.rpartition("/")[2] for one in data.experiments]
-    return larger([(second, first)], [f"{' − '.join(reversed(names))} at r = 0"], data)
+    try:
+        size = describe_design([draws], needed_repeats(slow - quick, max(abs(shown.value), 1), data.wide)[1])
+    except InputError:
+        size = "more draws and repeats"
+    return Evidence.of(
+        shown,
+        f"{' − '.join(reversed(names))} at r = 0, paired by training set and repeat, signs of the training sets flipped",
+        Side(shown.low > 0 and several, paired_difference(of_slow, of_quick, CONFIDENCE, "greater").p),
+        Side(shown.high < 0 and several, paired_difference(of_quick, of_slow, CONFIDENCE, "greater").p),
+        size,
+    )
 
 
 def memorised_between(data: Data, options: Mapping[str, Any]) -> Evidence:
