@@ -46,7 +46,10 @@ def study_page(
         scorecard: columns of `claims.COLUMNS`; claims of no figure of the page come last, in one table.
     """
     lines = [f"# {TITLES[study]}", "", "Written by the pipeline, as are its pictures, captions, numbers and verdicts;"]
-    lines += ["the [scorecard](scorecard.md) says how each claim was measured and tested.", ""]
+    lines += [
+        "the [scorecard](scorecard.md) says how each claim was measured and tested. In the column n, 8+4 × 32 stands for a condition of"
+    ]
+    lines += ["8 draws and one of 4, with the same 32 repeats.", ""]
     rows = scorecard[scorecard["study"] == study].to_dict("records")
     sources, tables = {}, {}
     for claim in claims:

@@ -67,7 +67,7 @@ is the arithmetic that training steps take as they are usually done, as a share 
 ![Ratios, and cost against work]({figure})
 
 Left: ratio to the peer, a dot per round, a line at the ratio that the project asks of itself. Middle: seconds per victim against the number of
-victims of a chunk. Right: peak memory of one worker.
+victims of a chunk. Right: peak memory of one worker; what grows is the weights of the finished victims, kept until the chunk is written.
 
 ## What each row does
 

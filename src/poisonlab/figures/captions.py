@@ -81,8 +81,15 @@ def shared_facts(experiments: Sequence["Experiment"], options: Mapping[str, Any]
     if len(scales) > 1:
         names = [experiment.name for experiment in experiments]
         raise InputError(f"experiments {names} mix the scales {scales}; draw those of one scale by 'experiments'")
-    recipes = dict.fromkeys(f"{one.facts['recipe']} in {one.facts['precision']}" for one in experiments)
-    known = {"dataset": listed("dataset") or None, "model": listed("model") or None, "recipe": ", ".join(recipes)}
+    recipes: dict[str, dict[str, None]] = {}  # to its directions, each once
+    for one in experiments:
+        recipes.setdefault(f"{one.facts['recipe']} in {one.facts['precision']}", {})[one.direction] = None
+    everywhere = set.intersection(*(set(directions) for directions in recipes.values()))
+    made_by = [
+        recipe if len(recipes) == 1 or everywhere else f"{recipe} ({', '.join(directions)})"
+        for recipe, directions in recipes.items()
+    ]
+    known = {"dataset": listed("dataset") or None, "model": listed("model") or None, "recipe": ", ".join(made_by)}
     return {
         "directions": ", ".join(experiment.direction for experiment in experiments),
         "budget": listed("budget"),
