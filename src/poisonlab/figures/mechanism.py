@@ -39,6 +39,7 @@ def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)
     panels = figure.subplots(len(SHARES), len(experiments), sharex=True, sharey="row", squeeze=False)
     n: list[Estimate | None] = []
+    lowest = 1.0
     for column, experiment in enumerate(experiments):
         last = max(len(experiment.buckets) - 1, 1)
         for row, share in enumerate(SHARES):
@@ -58,25 +59,23 @@ def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
                 panel.hlines(y.value, x.low, x.high, **line)
                 panel.vlines(x.value, y.low, y.high, **line)
                 means.append((x.value, y.value, colour, position))
+                lowest = float(np.nanmin([lowest, y.low, known[share].min()]))
             if means:
                 xs, ys, colours, numbers = zip(*means, strict=True)
                 panel.plot(xs, ys, color=style.GREY, linewidth=0.7, zorder=1)
-                panel.scatter(
-                    xs, ys, c=list(colours), s=20, edgecolors=style.BLACK, linewidths=0.4, gid="means", zorder=4
-                )
+                panel.scatter(xs, ys, c=list(colours), s=50, edgecolors="white", linewidths=0.5, gid="means", zorder=4)
                 for place, number in zip(zip(xs, ys, strict=True), numbers, strict=True):
-                    # Neighbours on opposite sides: buckets beside each other are often at nearly the same place.
                     panel.annotate(
-                        f"{number}", place, (0, -6.5 if number % 2 else 6.5), textcoords="offset points", ha="center",
-                        va="center", size=style.SMALL, gid="number", zorder=5,
+                        f"{number}", place, ha="center", va="center_baseline", size=style.TINY, weight="bold", gid="number", zorder=5,
                     )  # fmt: skip
-            panel.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.06))
+            panel.set_xlim(-0.03, 1.03)
         panels[0, column].set_title(experiment.direction, pad=4)
         key = [f"{number}: {label}" for number, label in enumerate(experiment.labels)]
         lines = "\n".join("   ".join(key[first : first + 4]) for first in range(0, len(key), 4))
         small: dict[str, Any] = {"loc": "right", "size": style.SMALL, "weight": "normal", "color": style.GREY, "pad": 3}
         panels[0, column].set_title(lines, linespacing=1.1, **small)
     for row, name in enumerate(SHARES.values()):
+        panels[row, 0].set_ylim(lowest - 0.04, 1.04)
         panels[row, 0].set_ylabel(f"share of poison's label\n{name}")
     figure.supxlabel("adversarial accuracy", size=8)
     return figure, {
