@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from torch import nn
 
 from poisonlab import class_graphs
-from poisonlab.attacks import Attack, attack
+from poisonlab.attacks import Attack, attack, perturb
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.maps import Map, map_triangle
 from poisonlab.models.inference import predict, rebuild, resolve_device, to_float
@@ -80,15 +80,15 @@ def score_points(
     device: str,
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[pd.DataFrame, Map]:
-    """Colour the graph of a class, let a net memorise the colours, and score every point.
+    """Colour the graph of a class, let nets memorise the colours, and score every point with each of them.
 
     Args:
-        settings: an entry of `colourings` in the configuration: class, model, density, epsilon.
+        settings: an entry of `colourings` in the configuration: class, model, density, epsilon, nets.
 
     Returns:
-        A row for each point of the class: index (in the training set), degree, colour, fitted (the net gives the colour), score
-        (neighbours from which the colour is reached). And maps of the planes through the `SHOWN` best points and two neighbours each, as
-        `maps.map_triangle` returns them, stacked.
+        A row for each net and point of the class: net, index (in the training set), degree, colour, fitted (the net gives the colour),
+        score (neighbours from which the colour is reached). And, for the `SHOWN` best points of the first net, maps of the plane through a
+        neighbour, the point, and the neighbour's image that has got the point's colour, as `maps.map_triangle` returns them, stacked.
     """
     where = resolve_device(device)
     index = np.flatnonzero(dataset.train_labels == settings["class"])
@@ -100,26 +100,47 @@ def score_points(
     training_set = TrainingSet(
         dataset.train_images[index], colours, max(2, int(colours.max()) + 1), np.empty(0, np.int64)
     )
-    job = VictimJob(f"{training_set.num_classes} colours", training_set, seed("colouring"))
-    ((_, net),) = train([job], settings["model"], Recipe(**recipe), precision, where, progress)
-    model = rebuild(settings["model"], dataset.input_shape, training_set.num_classes, net.parameters, where)
-    images = to_float(torch.from_numpy(points)).to(where)
-    degrees = class_graphs.degrees(graph)
-    table = pd.DataFrame(
-        {
-            "index": index,
-            "degree": degrees,
-            "colour": colours,
-            "fitted": predict(model, images).cpu().numpy() == colours,
-            "score": reached(model, images, colours, graph, settings["epsilon"], dataset.box, progress),
-        }
+    jobs = [
+        VictimJob(f"{training_set.num_classes} colours, net {net}", training_set, seed("colouring", repeat=net))
+        for net in range(settings["nets"])
+    ]
+    images, degrees, epsilon = (
+        to_float(torch.from_numpy(points)).to(where),
+        class_graphs.degrees(graph),
+        settings["epsilon"],
     )
-    best = np.lexsort((-degrees, -table["score"].to_numpy()))
-    best = best[degrees[best] >= 2][:SHOWN]
-    maps = []
-    for point in best:
-        row = slice(graph.indptr[point], graph.indptr[point + 1])
-        near = graph.indices[row][np.argsort(((flat[graph.indices[row]] - flat[point]) ** 2).sum(1), kind="stable")]
-        corners = torch.tensor([point, *near[:2]])
-        maps.append(map_triangle(model, images[corners], colours[corners.numpy()]))
-    return table, {name: np.stack([one[name] for one in maps]) for name in maps[0]} if maps else {}
+    tables, maps = [], []
+    for net, (_, trained) in enumerate(train(jobs, settings["model"], Recipe(**recipe), precision, where, progress)):
+        model = rebuild(settings["model"], dataset.input_shape, training_set.num_classes, trained.parameters, where)
+        scores = reached(model, images, colours, graph, epsilon, dataset.box, progress)
+        fitted = predict(model, images).cpu().numpy() == colours
+        columns = {"index": index, "degree": degrees, "colour": colours, "fitted": fitted, "score": scores}
+        tables.append(pd.DataFrame({"net": net, **columns}))
+        if net == 0:
+            best = np.lexsort((-degrees, -scores))[: int((scores > 0).sum())][:SHOWN]
+            maps = [map_of(model, images, colours, graph, point, epsilon, dataset.box) for point in best]
+    stacked = {name: np.stack([one[name] for one in maps]) for name in maps[0]} if maps else {}
+    return pd.concat(tables, ignore_index=True), stacked
+
+
+def map_of(
+    model: nn.Module,
+    images: torch.Tensor,
+    colours: np.ndarray,
+    graph: csr_array,
+    point: int,
+    epsilon: float,
+    box: tuple[float, float] | None,
+) -> Map:
+    """Map the plane through the nearest neighbour from which an attack ends in the point's colour, the point, and that end."""
+    near = torch.from_numpy(graph.indices[graph.indptr[point] : graph.indptr[point + 1]].astype(np.int64)).to(
+        images.device
+    )
+    near = near[(images[near] - images[point]).flatten(1).norm(dim=1).argsort(stable=True)]
+    taught = torch.from_numpy(colours).to(images.device)
+    aims = taught[point].expand(len(near))
+    ends = perturb(model, images[near], taught[near], epsilon, Attack(norm="linf"), targets=aims, box=box)
+    # The first that has the colour at its last step; an attack may have had it at an earlier one alone.
+    first = int((model(ends).argmax(1) == aims).int().argmax())
+    corners = torch.stack([images[near[first]], images[point], ends[first].detach()])
+    return map_triangle(model, corners, colours[[int(near[first]), point, point]])

@@ -524,9 +524,18 @@ class Plan:
         return self.data_file(self.config["paths"][self.config["graphs"][graphs]["paths"]]["dataset"])
 
     def colouring_settings(self, graphs: str) -> dict[str, Any]:
-        """What the scores of a colouring depend on."""
+        """What the scores of a colouring depend on; as many nets as the experiments that use it have draws."""
         entry = self.config["graphs"][graphs]
-        return {**entry["colouring"], "model": self.config["paths"][entry["paths"]]["model"]}
+        nets = [
+            chunk.draws.stop
+            for study, experiment in self.experiments
+            if self.experiment(study, experiment)["colouring"] == graphs
+            for condition in self.experiment(study, experiment)["conditions"]
+            if "colours" in self.strategy(study, experiment, condition).needs
+            for chunk in self._all_chunks(study, experiment, condition)
+        ]
+        model = self.config["paths"][entry["paths"]]["model"]
+        return {**entry["colouring"], "model": model, "nets": max(nets, default=1)}
 
     def figure_settings(self, study: str, figure: str) -> dict[str, Any]:
         """What a figure depends on, beside its inputs."""

@@ -81,9 +81,10 @@ def logits(dataset: Dataset) -> np.ndarray:
 
 
 def colours(dataset: Dataset) -> pd.DataFrame:
-    """Scores of the points of the source class, many of them equal."""
+    """Scores of the points of the source class by eight nets, many of them equal."""
     index = np.flatnonzero(dataset.train_labels == SOURCE)
-    return pd.DataFrame({"index": index, "score": np.random.default_rng(11).integers(0, 4, len(index))})
+    score = np.random.default_rng(11).integers(0, 4, (8, len(index)))
+    return pd.concat([pd.DataFrame({"net": net, "index": index, "score": score[net]}) for net in range(8)])
 
 
 # What a strategy may declare that it needs, and values of the axes that it may have: a new kind gets an entry here.
@@ -108,7 +109,7 @@ def request_for(name: str, dataset: Dataset, draw: int, axis_value: float | None
     generator = np.random.default_rng(seed("poison", draw=draw))
     flip, needs = Flip(SOURCE, TARGET, BUDGET), needs_of(strategy, dataset)
     visible = readable(dataset) if strategy.leaks else dataset
-    return Request(visible, flip, needs, dict(strategy.parameters), axis_value, generator)
+    return Request(visible, flip, needs, dict(strategy.parameters), axis_value, generator, draw)
 
 
 def needs_of(strategy: Strategy, dataset: Dataset) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The colouring trick against brute force and small cases by hand."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,8 +9,9 @@ import torch
 from scipy.sparse import csr_array
 from torch import nn
 
-from poisonlab.colouring import SHOWN, colour, reached, score_points
+from poisonlab.colouring import SHOWN, colour, map_of, reached, score_points
 from poisonlab.datasets.prepare import prepare
+from poisonlab.errors import InputError
 from poisonlab.maps import SLICE
 from poisonlab.strategies import Flip, Request
 from poisonlab.strategies.colouring import colouring
@@ -71,17 +73,43 @@ def test_a_score_counts_the_neighbours_from_which_the_point_s_colour_is_reached(
 
 def test_a_class_is_coloured_memorised_and_scored():
     digits = prepare("digits", {"source": "digits"})
-    settings = {"class": 5, "model": "mlp", "density": 0.01, "epsilon": 0.2}
+    settings = {"class": 5, "model": "mlp", "density": 0.01, "epsilon": 0.2, "nets": 2}
     table, maps = score_points(
         digits, settings, {"epochs": 300, "batch_size": 32, "learning_rate": 5e-3}, "float32", "cpu"
     )
-    assert table["index"].tolist() == np.flatnonzero(digits.train_labels == 5).tolist()
+    nets = [own.drop(columns="net").reset_index(drop=True) for _, own in table.groupby("net")]
+    assert [own["index"].tolist() for own in nets] == 2 * [np.flatnonzero(digits.train_labels == 5).tolist()]
+    assert nets[0].drop(columns="score").equals(nets[1].drop(columns="score"))
+    assert not nets[0].equals(nets[1])
     assert table["fitted"].all()
     assert (table["score"] <= table["degree"]).all()
     assert table["score"].sum() > 0
     assert maps["classes"].shape == (SHOWN, SLICE, SLICE)
     # The window holds the three points, each in a ball of radius 0 around itself.
     assert (maps["distances"].min(axis=(2, 3)) < 0.1).all()
-    request = Request(digits, Flip(5, 6, 4), {"colours": table}, {}, None, np.random.default_rng(0))
-    chosen = table.set_index("index").loc[colouring(request).relabel_index, "score"]
-    assert chosen.min() >= table["score"].sort_values().iloc[-4]
+    for draw, own in enumerate(nets):
+        request = Request(digits, Flip(5, 6, 4), {"colours": table}, {}, None, np.random.default_rng(0), draw)
+        chosen = own.set_index("index").loc[colouring(request).relabel_index, "score"]
+        assert chosen.min() >= own["score"].sort_values().iloc[-4]
+    with pytest.raises(
+        InputError, match="draw 2 of strategy 'colouring' has no net of colours, there are 2; score with more"
+    ):
+        colouring(dataclasses.replace(request, draw=2))
+
+
+def test_a_map_leads_from_a_neighbour_into_the_point_s_colour():
+    # Points at (0, 0) and (1, 0); the border between their colours is at 0.5. From the neighbour, an attack within 0.6 crosses it.
+    class Halves(nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return torch.stack([0.5 - inputs[:, 0], inputs[:, 0] - 0.5], 1)
+
+    images = torch.tensor([[0.0, 0.0], [1.0, 0.1]])
+    one = map_of(Halves(), images, np.array([0, 1]), csr_array(np.array([[0, 1], [1, 0]])), 1, 0.6, None)
+    assert one["labels"].tolist() == [0, 1, 1]
+    assert one["marks"][0].tolist() == [0, 0]
+    left, right, bottom, top = one["extent"]
+    x, y = one["marks"][2]
+    column = int((x - left) / (right - left) * SLICE)
+    row = int((y - bottom) / (top - bottom) * SLICE)
+    assert one["classes"][row, column] == 1
+    assert one["distances"][0][row, column] <= 0.6 + (right - left) / SLICE

@@ -167,6 +167,12 @@ def test_maps_are_drawn_of_the_buckets_where_there_are_some() -> None:
     assert plan.first_chunk("label_noise", "digits_1to2")["condition"] == "bucket"
 
 
+def test_a_colouring_has_a_net_for_each_draw_of_its_poisons() -> None:
+    assert Plan(default(), ROOT).colouring_settings("digits")["nets"] == 3
+    assert Plan(default(draws=5), ROOT).colouring_settings("digits")["nets"] == 5
+    assert Plan(default(label_noise={"run": ["digits_4to5"]}), ROOT).colouring_settings("digits")["nets"] == 1
+
+
 def test_a_figure_may_have_a_source_and_a_note_of_its_own() -> None:
     plan = Plan(default(label_noise={"figures": {"fig_3_1": {"source": "a book", "note": "And more."}}}), ROOT)
     sources = {figure["name"]: figure["source"] for figure in plan.page_figures("label_noise")}

@@ -208,7 +208,8 @@ def scored():
             "fitted": fitted,
             "score": [2, 0, 1, 0, 0],
         }
-    )
+    ).assign(net=0)
+    table = pd.concat([table, table.assign(net=1, score=0)], ignore_index=True)
     classes = np.zeros((1, 10, 10), dtype=np.uint16)
     classes[:, :, 5:] = 7
     x, y = np.meshgrid(np.linspace(-2, 2, 10), np.linspace(-2, 2, 10))
@@ -1005,13 +1006,16 @@ def test_a_colouring_is_drawn_with_its_points_balls_and_scores():
     figure, caption = draw("colouring", {"scores": table, "idea": idea}, {"class_names": ["a", "b"], "dataset": "dust"})
     plane_, histogram = figure.axes
     assert len(by_gid(plane_, "map")) == 1
-    assert by_gid(plane_, "points")[0].get_xydata().tolist() == idea[0]["marks"][0].tolist()
+    assert by_gid(plane_, "points")[0].get_xydata().tolist() == idea[0]["marks"][0, :2].tolist()
+    assert by_gid(plane_, "attacked")[0].get_xydata().tolist() == idea[0]["marks"][0, 2:].tolist()
     heights = [patch.get_height() for patch in by_gid(histogram, "scores")] if by_gid(histogram, "scores") else []
     assert heights == [3, 1, 1]  # scores 0, 1 and 2
     for words in (
         "5 training points of class b of dust, 8 colours",
         "(80 % of the points)",
+        "the first of 2.",
         "3 of 6 attacks do, at 2 points",
+        "number of neighbours: 0.468",
     ):
         assert words in caption
 

@@ -303,11 +303,12 @@ FIGURES: dict[str, FigureKind] = {
             title="A net that memorised colours",
             source="label-noise thesis, section 6.2, Fig. 6.1",
             caption="The {n} training points of class {label} of {dataset}, {colours} colours such that neighbours ({density} "
-            "of all pairs, the nearest in l∞) and second neighbours differ, and a net that memorised them ({fitted} of the points). First "
-            "{shown} panels: what it decides on planes through a point of the largest score (at the origin) and its two nearest "
-            "neighbours, a tint for each colour, and the l∞ balls of radius {epsilon} around the points. Last: scores of all points, "
-            "the number of neighbours from which an attack within {epsilon} reaches the point's colour: {reached} attacks do, at {some} "
-            "points.",
+            "of all pairs, the nearest in l∞) and second neighbours differ, and a net that memorised them ({fitted} of the points), the "
+            "first of {nets}. First {shown} panels: what it decides on planes through a point of the largest score (right), one of its "
+            "neighbours (left) and the image to which the attack moves the neighbour, which has the point's colour; a tint for each "
+            "colour, and the l∞ balls of radius {epsilon} around the two points. Last: scores of all points, the number of neighbours "
+            "from which an attack within {epsilon} reaches the point's colour: {reached} attacks do, at {some} points. Correlation of "
+            "the score with the number of neighbours: {correlation}.",
             function="poisonlab.figures.graphs:colouring",
             options={
                 "dataset": _PROVENANCE_OPTIONS["dataset"],

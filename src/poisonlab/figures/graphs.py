@@ -72,7 +72,8 @@ def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     Args:
         inputs: `scores`, the table, and `idea`, the pair (arrays, metadata) of `colouring.score_points`.
     """
-    scores: pd.DataFrame = inputs["scores"]
+    everything: pd.DataFrame = inputs["scores"]
+    scores = everything[everything["net"] == 0]
     maps: Mapping[str, np.ndarray] = inputs["idea"][0]
     told = json.loads(inputs["idea"][1]["settings"])
     shown = len(maps["classes"]) if maps else 0
@@ -88,9 +89,10 @@ def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     histogram.set(xlabel="score: neighbours reached", ylabel="points", yscale="log")
     keys = [
         Line2D([], [], marker="o", linestyle="none", color=style.BLACK, label="training point"),
+        Line2D([], [], marker="X", linestyle="none", color=style.VERMILLION, label="the left one, attacked"),
         Line2D([], [], color=style.VERMILLION, label=f"l∞ ball of {told['epsilon']:g}"),
     ]
-    figure.legend(handles=keys, loc="outside upper center", ncols=2)
+    figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
     names = options.get("class_names")
     edges, pairs = int(scores["degree"].sum()), len(scores) * (len(scores) - 1)
     return figure, {
@@ -101,6 +103,8 @@ def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
         "colours": int(scores["colour"].max()) + 1,
         "fitted": percent(scores["fitted"].mean()),
         "reached": f"{int(scores['score'].sum())} of {edges}",
+        "correlation": f"{scores['score'].corr(scores['degree']):.3f}",
+        "nets": everything["net"].nunique(),
         "some": int((scores["score"] > 0).sum()),
         "epsilon": f"{told['epsilon']:g}",
         "shown": shown,
@@ -108,7 +112,7 @@ def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
 
 
 def _plane(panel: Axes, one: Mapping[str, np.ndarray], epsilon: float) -> None:
-    """A plane: regions of the colours in pale tints, the three points, and their l∞ balls."""
+    """A plane: regions of the colours in pale tints, two points, their l∞ balls, and where an attack from the first ends."""
     left, right, bottom, top = one["extent"]
     seen = np.unique(one["classes"])
     tints = mpl.colormaps["tab20"](np.arange(len(seen)) % 20)[:, :3]
@@ -116,11 +120,12 @@ def _plane(panel: Axes, one: Mapping[str, np.ndarray], epsilon: float) -> None:
     panel.imshow(image, extent=(left, right, bottom, top), origin="lower", interpolation="nearest", gid="map")
     side = image.shape[0]
     x, y = np.linspace(left, right, side), np.linspace(bottom, top, side)
-    for distances in one["distances"]:
+    for distances in one["distances"][:2]:
         panel.contour(x, y, distances, [epsilon], colors=style.VERMILLION, linewidths=0.9)
     for label in seen:
         inside = (one["classes"] == label).astype(float)
         if 0 < inside.sum() < inside.size:
             panel.contour(x, y, inside, [0.5], colors=style.BLACK, linewidths=0.5)
-    panel.plot(*one["marks"].T, "o", color=style.BLACK, markersize=3, gid="points")
+    panel.plot(*one["marks"][:2].T, "o", color=style.BLACK, markersize=3, gid="points")
+    panel.plot(*one["marks"][2], "X", color=style.VERMILLION, markersize=4, markeredgewidth=0, gid="attacked")
     panel.set(aspect="equal", xlabel="l2 distance")

@@ -58,6 +58,7 @@ class Request:
     parameters: Mapping[str, Any]
     axis_value: float | None
     generator: np.random.Generator
+    draw: int = 0  # its number, for artefacts that come in several copies; chance comes from the generator alone
 
     def pool(self) -> np.ndarray:
         """Positions of the training points of the source class, [pool] int64.
@@ -82,8 +83,8 @@ class Strategy:
     Attributes:
         craft: the function, Request → Poison.
         needs: artefacts that the pipeline hands it: "buckets" (columns index, steps, bucket), "features" and "logits" (what a clean
-            proxy's last layer gets and gives of every training point, [n, features] and [n, classes]), "colours" (columns index, degree,
-            colour, fitted, score: see `colouring.score_points`).
+            proxy's last layer gets and gives of every training point, [n, features] and [n, classes]), "colours" (columns net, index,
+            degree, colour, fitted, score: see `colouring.score_points`).
         parameters: name → default value; anything else in the configuration is an error.
         axis: name of its sweep axis, if it has one.
         deterministic: the same poison for every draw.
@@ -209,7 +210,7 @@ def craft(dataset: Dataset, settings: Mapping[str, Any], needs: Mapping[str, Any
         flip, parts = settings["flip"], []
         for source, target in pairs(flip["source"], flip["target"], dataset.num_classes):
             allowed = Flip(source, target, flip["budget"])
-            part = entry.craft(Request(visible, allowed, needs, parameters, axis_value, generator))
+            part = entry.craft(Request(visible, allowed, needs, parameters, axis_value, generator, draw))
             parts.append(replace(part, num_classes=max(part.num_classes, target + 1)))
         poison = merge(parts)
         poison.validate(dataset)
