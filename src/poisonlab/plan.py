@@ -524,13 +524,14 @@ class Plan:
         return self.data_file(self.config["paths"][self.config["graphs"][graphs]["paths"]]["dataset"])
 
     def colouring_settings(self, graphs: str) -> dict[str, Any]:
-        """What the scores of a colouring depend on; as many nets as the experiments that use it have draws."""
+        """What the scores of a colouring depend on; as many nets as the experiments that use it, run or not, have draws."""
         entry = self.config["graphs"][graphs]
         nets = [
             chunk.draws.stop
-            for study, experiment in self.experiments
-            if self.experiment(study, experiment)["colouring"] == graphs
-            for condition in self.experiment(study, experiment)["conditions"]
+            for study in self.config["studies"]
+            for experiment, own in self.config.get(study, {}).get("experiments", {}).items()
+            if own["colouring"] == graphs
+            for condition in own["conditions"]
             if "colours" in self.strategy(study, experiment, condition).needs
             for chunk in self._all_chunks(study, experiment, condition)
         ]

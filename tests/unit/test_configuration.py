@@ -170,7 +170,8 @@ def test_maps_are_drawn_of_the_buckets_where_there_are_some() -> None:
 def test_a_colouring_has_a_net_for_each_draw_of_its_poisons() -> None:
     assert Plan(default(), ROOT).colouring_settings("digits")["nets"] == 3
     assert Plan(default(draws=5), ROOT).colouring_settings("digits")["nets"] == 5
-    assert Plan(default(label_noise={"run": ["digits_4to5"]}), ROOT).colouring_settings("digits")["nets"] == 1
+    assert Plan(default(label_noise={"run": ["digits_4to5"]}), ROOT).colouring_settings("digits")["nets"] == 3
+    assert Plan(default(only_finished=True), ROOT).colouring_settings("digits")["nets"] == 3
 
 
 def test_a_figure_may_have_a_source_and_a_note_of_its_own() -> None:
