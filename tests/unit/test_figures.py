@@ -953,6 +953,9 @@ def test_the_vacuous_bound_names_what_it_asks_for():
     np.testing.assert_array_equal(lines[0].get_data(), [own["covered"], own["required"]])
     assert "training points of points" in caption
     assert f"asked for is {table['required'].min()} samples" in caption
+    n = table["n_points"].iloc[0]
+    few = table["required"].min() * table["noise"].iloc[0] / (10 / n)
+    assert f"for 10 flips (η = 10/{n}) the least is about {few:.0f} ({few / n:.2g} times)" in caption
 
 
 def test_published_accuracies_and_lipschitz_constants_stand_beside_the_measured_ones():

@@ -338,7 +338,8 @@ FIGURES: dict[str, FigureKind] = {
             "guarantees, for balls around training points of {dataset}, a random choice of them, covered greedily, with the masses that "
             "these training points give; balls that hold two classes break a premise and are left out. Dashed: the {n} samples that there "
             "are. Guaranteed with these: {best}. The least that is asked for is {least} samples ({times} times the number that there is), "
-            "for a risk of {least_risk}.",
+            "for a risk of {least_risk}; other balls may ask for fewer. The number grows with 1/η: for {flips} flips (η = {flips}/{n}) the "
+            "least is about {least_flips} ({times_flips} times).",
             function="poisonlab.figures.bounds:vacuous_bound",
             options={"dataset": _PROVENANCE_OPTIONS["dataset"]},
         ),
