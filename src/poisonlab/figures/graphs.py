@@ -86,7 +86,7 @@ def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
         planes[0].set_ylabel("l2 distance")
     largest = int(scores["score"].max())
     histogram.hist(scores["score"], bins=np.arange(largest + 2) - 0.5, color=style.BLUE, gid="scores")
-    histogram.set(xlabel="score: neighbours reached", ylabel="points", yscale="log")
+    histogram.set(xlabel="score", ylabel="points", yscale="log")
     keys = [
         Line2D([], [], marker="o", linestyle="none", color=style.BLACK, label="training point"),
         Line2D([], [], marker="X", linestyle="none", color=style.VERMILLION, label="the left one, attacked"),
