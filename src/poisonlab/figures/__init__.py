@@ -157,7 +157,8 @@ FIGURES: dict[str, FigureKind] = {
             source=f"{THESIS}, Fig. 4.4",
             caption="Share of the points on the way from a fitted poison to its new class that a victim gives the poison's label, "
             "against its adversarial accuracy ({budget} poisons, {directions}); {definition}. Top: on the clean proxy's adversarial "
-            "path; bottom: on the straight line to the nearest training point of the new class. Numbered marks: means of the buckets "
+            "path; bottom: on the straight line to the nearest training point of the new class, more of which lies beyond any network's "
+            "boundary the nearer the poison is to it. Numbered marks: means of the buckets "
             "with 95 % intervals, from near the boundary (0, blue) to far (vermillion), their path lengths in steps above; dots: single "
             "victims. Attack: {attack}. n, draws × repeats: {n}. {provenance}",
             function="poisonlab.figures.mechanism:mechanism",
