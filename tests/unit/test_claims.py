@@ -874,6 +874,27 @@ def test_victims_stopped_early_are_as_robust_as_clean_ones_within_the_margin_or_
     assert judged(0.85, 0.9)["verdict"] == "inconclusive"
 
 
+def test_victims_stopped_early_are_paired_with_clean_ones_of_the_same_training_set():
+    def judged(clean_draws):
+        early, whole = toy([0.9] * 6), toy(VALLEY, clean=0.91, seed=2)
+        effect = np.random.default_rng(9).normal(0, 0.2, 8)  # of a training set, on both
+        for tables in (early, whole):
+            table = tables["robustness"]
+            for name, frame in tables.items():
+                own = frame[frame["condition"] == "clean"]
+                if name != "conditions":
+                    copies = [own.assign(draw=draw) for draw in range(clean_draws)]
+                    tables[name] = pd.concat([frame[frame["condition"] != "clean"], *copies], ignore_index=True)
+            table = tables["robustness"]
+            table["adversarial_accuracy"] += effect[table["draw"]]
+        return of_toys("as_robust_as_clean", early, whole, margin=0.05)
+
+    row, unpaired = judged(8), judged(1)
+    assert (row["verdict"], round(row["measured"], 2)) == ("reproduced", -0.01)
+    assert row["high"] - row["low"] < 0.02
+    assert unpaired["high"] - unpaired["low"] > 0.2
+
+
 def test_fewer_epochs_to_memorise_count_whatever_was_fitted():
     quick, slow = toy(epochs=(20,) * 6), toy(epochs=(90,) * 6, fitted=0.0, seed=2)
     row = of_toys("sooner_memorised", quick, slow)

@@ -207,12 +207,13 @@ def higher_at_the_mean(data: Data, options: Mapping[str, Any]) -> Evidence:
 def as_robust_as_clean(data: Data, options: Mapping[str, Any]) -> Evidence:
     """With poisons at the means, the first experiment's victims are at most a margin below the second's without poisons (non-inferiority).
 
-    Victims count whatever they fitted; the one clean training set is no sample.
+    Victims count whatever they fitted. Paired by draw where each has a training set of its own; one clean training set is no sample.
     """
     poisoned, whole = _all(data)
     placed, clean = poisoned.grids(PLACED, first=True, fitted=False)[0], whole.grids("none")[0]
     repeats, margin = min(placed.shape[1], clean.shape[1]), options["margin"]
-    differences = placed[:, :repeats] - clean[:1, :repeats]
+    beside = clean[: len(placed)] if len(clean) >= len(placed) else clean[:1]
+    differences = placed[:, :repeats] - beside[:, :repeats]
     shown, wide = mean_interval(differences, CONFIDENCE), mean_interval(differences, data.wide)
     names = [one.name.rpartition("/")[2] for one in (poisoned, whole)]
     return Evidence.of(
