@@ -854,6 +854,27 @@ def test_the_higher_of_two_curves():
     assert of_toys("higher_curve", high, toy([0.7] * 6, seed=2))["verdict"] == "inconclusive"
 
 
+def test_a_distance_with_one_draw_is_the_same_in_every_draw_of_its_curve():
+    def with_one(mean, seed):
+        tables = toy([mean] * 6, seed=seed)
+        for name in ("victims", "robustness"):
+            frame = tables[name]
+            tables[name] = frame[(frame["axis_value"] != 0) | (frame["draw"] == 0)]
+        return tables
+
+    row = of_toys("higher_curve", with_one(0.7, 1), with_one(0.6, 2), minimum=(1, 32))
+    assert (row["verdict"], round(row["measured"], 2), row["n"]) == ("reproduced", 0.1, "8+8 × 32")
+    for kind, options in (
+        ("falls_then_rises", {"margin": 0.02}),
+        ("highest_at_the_mean", {"column": "epochs"}),
+        ("follows_on_a_smaller_scale", {"below": 0.5}),
+        ("curve_above", {"column": "natural_accuracy", "above": 0.9}),
+    ):
+        assert of_toys(kind, with_one(0.7, 1), **options)["verdict"] == "inconclusive", (
+            kind
+        )  # 1 × 32, registered are 8 × 32
+
+
 def test_early_stopping_counts_victims_that_did_not_fit_and_the_other_toys_do_not():
     early, full = toy([0.9] * 6, fitted=0.0), toy([0.6] * 6, seed=2)
     assert of_toys("higher_at_the_mean", early, full)["verdict"] == "reproduced"

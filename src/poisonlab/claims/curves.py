@@ -38,8 +38,11 @@ def _distances(experiment: Experiment) -> list[float]:
 
 
 def _over_curve(experiment: Experiment) -> np.ndarray:
-    """[draws, repeats] adversarial accuracy, the mean of the whole curve; a hole in any of its points is a hole."""
-    return np.mean(experiment.grids(PLACED), axis=0)
+    """[draws, repeats] adversarial accuracy, the mean of the whole curve; a hole in any of its points is a hole.
+
+    Where a distance has one draw, as poisons at the means have, it is the same in every draw of the curve.
+    """
+    return np.mean(np.broadcast_arrays(*experiment.grids(PLACED)), axis=0)
 
 
 def _weakest(tests: Sequence[Tested]) -> int:
