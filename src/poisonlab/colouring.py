@@ -83,12 +83,12 @@ def score_points(
     """Colour the graph of a class, let nets memorise the colours, and score every point with each of them.
 
     Args:
-        settings: an entry of `colourings` in the configuration: class, model, density, epsilon, nets.
+        settings: `colouring` of an entry of `graphs` in the configuration: class, density, epsilon; and model and number of nets.
 
     Returns:
         A row for each net and point of the class: net, index (in the training set), degree, colour, fitted (the net gives the colour),
         score (neighbours from which the colour is reached). And, for the `SHOWN` best points of the first net, maps of the plane through a
-        neighbour, the point, and the neighbour's image that has got the point's colour, as `maps.map_triangle` returns them, stacked.
+        neighbour, the point, and the end of the neighbour's attack, as `maps.map_triangle` returns them, stacked.
     """
     where = resolve_device(device)
     index = np.flatnonzero(dataset.train_labels == settings["class"])

@@ -306,7 +306,7 @@ FIGURES: dict[str, FigureKind] = {
             caption="The {n} training points of class {label} of {dataset}, {colours} colours such that neighbours ({density} "
             "of all pairs, the nearest in l∞) and second neighbours differ, and a net that memorised them ({fitted} of the points), the "
             "first of {nets}. First {shown} panels: what it decides on planes through a point of the largest score (right), one of its "
-            "neighbours (left) and the image to which the attack moves the neighbour, which has the point's colour; a tint for each "
+            "neighbours (left) and the image to which an attack that aims at the point's colour moves the neighbour; a tint for each "
             "colour, and the l∞ balls of radius {epsilon} around the two points. Last: scores of all points, the number of neighbours "
             "from which an attack within {epsilon} reaches the point's colour: {reached} attacks do, at {some} points. Correlation of "
             "the score with the number of neighbours: {correlation}.",

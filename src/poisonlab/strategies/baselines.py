@@ -56,8 +56,8 @@ def alfa(request: Request) -> Poison:
     grows most over that of the clean SVM; it alternates between a linear programme for the labels and training. With equal costs, and
     flips of one class alone, the programme's solution is the `budget` points of the source class with the largest gain. `C` is the SVM's,
     `rounds` the most alternations; it ends earlier when the choice repeats. The SVM tells source from target class; the other classes are
-    left out. FALFA (Chang and Im 2023), the same idea made fast enough for networks on tables, is not here: where the programme has a
-    closed form, nothing is left to be made faster.
+    left out. FALFA (Chang, Dobbie and Wicker 2023), whose linear programme makes the same search cheaper, is not here: where the
+    programme has a closed form, little is left to be made cheaper.
 
     Raises:
         InputError: the data set has no target class (target: new), or the budget leaves no point of the source class.
