@@ -321,6 +321,51 @@ def test_out_of_memory_halves_the_width_and_goes_on(monkeypatch: pytest.MonkeyPa
         list(engines.train(jobs, "mlp", SHORT))
 
 
+def test_rows_on_a_cpu_are_as_many_as_the_budget_holds_and_at_least_one(monkeypatch: pytest.MonkeyPatch):
+    jobs = list(all_jobs().values())
+    together = {job.key: digest(victim.parameters) for job, victim in engines.train(jobs, "mlp", SHORT)}
+    whole = stacked._Group(jobs, "mlp", SHORT, torch.float32, torch.device("cpu")).affordable()
+    assert whole >= len(jobs)
+    for budget, rows in ((stacked.MEMORY * 5 // whole, {4, 5}), (1, {1})):
+        lines: list[str] = []
+        monkeypatch.setattr(stacked, "MEMORY", budget)
+        found = engines.train(jobs, "mlp", SHORT, progress=lines.append)
+        assert {job.key: digest(victim.parameters) for job, victim in found} == together
+        assert max(int(line.split("; ")[1].split()[0]) for line in lines) in rows
+
+
+BUDGETED = """
+import resource
+import numpy as np, torch
+from poisonlab.poison import TrainingSet
+from poisonlab.victims.engines import stacked
+from poisonlab.victims.recipe import Recipe
+from poisonlab.victims.victim import VictimJob
+
+def peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+stacked.MEMORY = 256 << 20
+images = np.zeros((600, 3072), np.uint8)
+training_set = TrainingSet(images, np.zeros(600, int), 10, np.arange(5))
+jobs = [VictimJob(str(n), training_set, n) for n in range(64)]
+before = peak()
+recipe = Recipe(epochs=1, batch_size=128, learning_rate=1e-3, stop_when_fitted=False)
+victims = list(stacked.train(jobs, "deep_mlp", recipe, "float32", torch.device("cpu"), print))
+kept = sum(array.nbytes for _, victim in victims for array in victim.parameters.values())
+assert len(victims) == 64
+print(peak() - before - kept)
+"""
+
+
+def test_the_rows_on_a_cpu_take_no_more_memory_than_their_budget():
+    ran = subprocess.run([sys.executable, "-c", BUDGETED], capture_output=True, text=True, check=True)
+    rows = int(ran.stdout.split(" side by side")[0].split()[-1])
+    assert 2 <= rows < 64
+    # What libraries take at their first use comes on top: 64 MiB are allowed, a quarter of the budget.
+    assert int(ran.stdout.split()[-1]) < (256 + 64) << 20
+
+
 def test_rounded_products_are_exact_products_of_rounded_numbers_rounded_once():
     generator = torch.Generator().manual_seed(0)
     shapes = {F.linear: ((24, 65), (7, 65), (24, 7)), F.conv2d: ((8, 3, 6, 6), (5, 3, 3, 3), (8, 5, 4, 4))}

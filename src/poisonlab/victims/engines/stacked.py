@@ -1,7 +1,8 @@
 """The `stacked` engine: victims side by side, one batched matrix product per layer for all of them.
 
 For fully connected networks everywhere, and for convolutional ones on a GPU. Each victim has a row in every array. A row that is finished
-is given to the next victim that waits, so that the memory does not grow with their number.
+is given to the next victim that waits, so that the memory does not grow with their number. A CPU's rows are as many as a budget holds, a
+GPU says when its memory does not suffice.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import CHECK_BELOW, Progress, Victim, VictimJob
 
 WIDTH = 64  # victims side by side: a choice, so few that a CPU's caches hold the activations of small nets
+MEMORY = 2 << 30  # bytes of the rows on a CPU, half of what `train_victims` asks for: a job that takes more is killed without a word
 # Kinds of device on which the number of rows is part of how a product is computed: there it stays the same, and rows without a victim
 # repeat one. Only a lack of memory changes it, and with it the last bits of what is trained from then on. A CPU computes row by row.
 FIXED_WIDTH = {"cuda"}
@@ -30,6 +32,7 @@ BETA1, EPS = 0.9, 1e-8  # Adam's defaults, as in the `loop` engine
 # Rows of parameters are padded to whole groups of vector registers, so that an element is computed by the same instructions whatever stands
 # before it: torch's loops end with plain instructions, which may round otherwise.
 ALIGNMENT = 64
+COPIES = 8  # of its parameters that a row needs: weights, both moments, gradient, and those that come and go in a step
 POINTS_AT_ONCE = 500  # training points of each victim per forward pass without gradients
 
 
@@ -127,9 +130,19 @@ class _Group:
         zeros = torch.zeros_like(weights)
         return _Slots(jobs, [0] * len(jobs), weights, zeros, zeros.clone(), labels, offset)
 
+    def affordable(self) -> int:
+        """How many rows `MEMORY` holds, at least one; on a GPU, which tells when there are too many, `WIDTH`."""
+        if self.device.type != "cpu":
+            return WIDTH
+        parameters = sum(value.numel() for value in self.template.values())
+        ends = sum(sum(value.shape) for value in self.template.values() if value.dim() == 2)  # of all layers, inputs and outputs
+        points = min(self.n, max(POINTS_AT_ONCE, self.recipe.batch_size))
+        return max(1, MEMORY // (4 * (COPIES * parameters + 2 * points * ends)))
+
     def train(self, width: int, progress: Progress) -> Iterator[tuple[VictimJob, Victim]]:
-        """Train every victim, `width` at a time."""
+        """Train every victim, `width` at a time, or as many as the budget holds."""
         recipe, n = self.recipe, self.n
+        width = min(width, self.affordable())
         waiting = deque(self.jobs)
         slots = self.enter([waiting.popleft() for _ in range(min(width, len(waiting)))])
         while slots.jobs:
