@@ -202,8 +202,8 @@ def run(chosen: Sequence[Entry], rounds: int, seconds: float) -> list[dict[str, 
             ratios = [own / other for own, other in zip(result.rates, peer.rates, strict=True)]
             row |= {"versus": entry.versus, "ratios": ratios, "ratio": statistics.median(ratios)}
         if entry.flop:
-            # A processor without bfloat16 computes it in float32.
-            peak = max(by_name["peak", precision].rate for precision in {"float32", entry.precision})
+            # The highest of all rounds; a processor without bfloat16 computes it in float32.
+            peak = max(rate for precision in {"float32", entry.precision} for rate in by_name["peak", precision].rates)
             row["peak_share"] = result.rate * entry.flop / peak
         rows.append(row)
     return rows
