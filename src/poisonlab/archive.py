@@ -27,6 +27,11 @@ CODE = ("Snakefile", "config.yaml", "config", "src", "workflow")  # what a commi
 # What all victims of an experiment, and of a condition, have in common.
 SAME_IN_EXPERIMENT = ("dataset", "model", "recipe", "precision", "scale", "source_class", "target_class")
 SAME_IN_CONDITION = ("strategy", "parameters", "budget")
+SAME_IN_BUCKET = (
+    "n_points",
+    "steps_low",
+    "steps_high",
+)  # a clean proxy that is trained elsewhere gives other path lengths
 
 
 def merge(old: pd.DataFrame | None, new: pd.DataFrame, key: list[str]) -> pd.DataFrame:
@@ -100,6 +105,37 @@ def _refuse_mixtures(conditions: pd.DataFrame, folder: Path) -> None:
                 )
 
 
+def _without_other_buckets(
+    old: dict[str, pd.DataFrame], new: Mapping[str, pd.DataFrame], folder: Path
+) -> dict[str, pd.DataFrame]:
+    """The archived tables without the victims of buckets that were cut otherwise, all of which the new batch must replace."""
+    columns = [*KEYS["conditions"], *SAME_IN_BUCKET]
+    pairs = old["conditions"][columns].merge(
+        new["conditions"][columns], on=KEYS["conditions"], suffixes=(" old", " new")
+    )
+    for row in pairs.dropna().to_dict("records"):
+        then, now = ([row[f"{name} {age}"] for name in SAME_IN_BUCKET] for age in ("old", "new"))
+        if then == now:
+            continue
+        condition, value = row["condition"], row["axis_value"]
+        own = {
+            age: table[(table["condition"] == condition) & (table["axis_value"] == value)]
+            for age, table in (("old", old["victims"]), ("new", new["victims"]))
+        }
+        held, trained = (set(zip(table["draw"], table["repeat"], strict=True)) for table in own.values())
+        if held - trained:
+            words = [f"{points:g} points of {low:g} to {high:g} steps" for points, low, high in (then, now)]
+            raise InputError(
+                f"archive '{folder}' holds {condition} {value:g} of {words[0]}, this batch has {words[1]} and would replace "
+                f"{len(held & trained)} of its {len(held)} victims; run with skip_archived=true, or archive under another name"
+            )
+        old = {
+            name: table[(table["condition"] != condition) | (table["axis_value"] != value)]
+            for name, table in old.items()
+        }
+    return old
+
+
 def _meanings(settings: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
     """What the names in an experiment's tables mean, by their place in the configuration: what the tables themselves do not say."""
     first = tables["conditions"].iloc[0]
@@ -136,7 +172,9 @@ def _refuse_other_meanings(settings: Mapping[str, Any], tables: Mapping[str, pd.
                     )
 
 
-def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:
+def archive_experiment(
+    tables: Path, folder: Path, settings: Mapping[str, Any], buckets: pd.DataFrame | None = None
+) -> None:
     """Merge an experiment's tables into `folder` (`*.csv.gz`) by their keys and note where the batch comes from.
 
     The numbers of draws and repeats in `conditions` are counted anew from all archived victims.
@@ -144,21 +182,22 @@ def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) 
     Args:
         tables: folder of conditions.parquet, victims.parquet and robustness.parquet.
         settings: what the batch was run with.
+        buckets: the table of `buckets.cut_buckets`, if the experiment has one; archived too, for whoever continues the run.
 
     Raises:
         InputError: the archive holds victims of something else under the same names: of another data set, model, recipe, precision,
-            scale or pair of classes, of another strategy, parameters or budget in a condition, or of a data set, recipe, attack, paths
-            or buckets that meant something else.
+            scale or pair of classes, of another strategy, parameters or budget in a condition, of buckets of other path lengths, or of a
+            data set, recipe, attack, paths or buckets that meant something else.
     """
     added = {name: storage.read_table(tables / f"{name}.parquet", key) for name, key in KEYS.items()}
     _refuse_other_meanings(settings, added, folder)
-    merged: dict[str, pd.DataFrame] = {}
-    for name, key in KEYS.items():
-        archived = folder / f"{name}.csv.gz"
-        old = storage.read_table(archived, key) if archived.is_file() else None
-        if name == "conditions":
-            _refuse_mixtures(added[name] if old is None else pd.concat([old, added[name]]), folder)
-        merged[name] = merge(old, added[name], key)
+    there = {name: folder / f"{name}.csv.gz" for name in KEYS}
+    old = {name: storage.read_table(file, KEYS[name]) for name, file in there.items() if file.is_file()}
+    described = [tables["conditions"] for tables in (old, added) if "conditions" in tables]
+    _refuse_mixtures(pd.concat(described), folder)
+    if old:
+        old = _without_other_buckets(old, added, folder)
+    merged = {name: merge(old.get(name), added[name], key) for name, key in KEYS.items()}
     merged["victims"], merged["robustness"], _ = without_copies(merged["victims"], merged["robustness"])
     conditions, victims = merged["conditions"], merged["victims"]
     counts = victims.groupby(["condition", "axis_value"], dropna=False)[["draw", "repeat"]].nunique().reset_index()
@@ -166,6 +205,8 @@ def archive_experiment(tables: Path, folder: Path, settings: Mapping[str, Any]) 
         counts.rename(columns={"draw": "n_draws", "repeat": "n_repeats"}), on=["condition", "axis_value"], how="left"
     )
     merged["conditions"] = conditions[storage.read_table(tables / "conditions.parquet").columns]
+    if buckets is not None:
+        merged["buckets"] = buckets
     for name, frame in merged.items():
         _write_gzip(frame, folder / f"{name}.csv.gz")
     _copy(tables, folder, "maps")

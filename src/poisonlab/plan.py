@@ -241,6 +241,17 @@ class Plan:
             key: entry["buckets"][key] for key in ("count", "scheme", "minimum")
         }
 
+    def archived_buckets(self, study: str, experiment: str) -> Path:
+        """Where the archive has an experiment's buckets, if it has them."""
+        return self.root / "archive" / study / experiment / "buckets.csv.gz"
+
+    def bucket_source(self, study: str, experiment: str) -> str:
+        """What buckets come from: paths on the first clean proxy, or the archived buckets where an archived run is continued."""
+        archived = self.archived_buckets(study, experiment)
+        if self.config["skip_archived"] and archived.is_file():
+            return str(archived)
+        return f"results/paths/{self.experiment(study, experiment)['buckets']['paths']}/proxy-0.parquet"
+
     def bucket_files(self, study: str, experiment: str) -> list[str]:
         """File of an experiment's buckets, if it has any."""
         return (
@@ -307,6 +318,11 @@ class Plan:
         chunks = self._all_chunks(study, experiment, condition)
         if not self.config["skip_archived"]:
             return chunks
+        if (
+            self.strategy(study, experiment, condition).axis == "bucket"
+            and not self.archived_buckets(study, experiment).is_file()
+        ):
+            return chunks  # paths that are traced here would cut other buckets than those of the archived victims
         archived, values = self.archived.get((study, experiment), set()), self.axis_values(study, experiment, condition)
         lacking = [
             [

@@ -142,6 +142,43 @@ def test_a_condition_that_was_not_run_again_stays(tmp_path: Path):
         assert contents(archive)[f"{name}.csv.gz"] == contents(tmp_path / "at once")[f"{name}.csv.gz"]
 
 
+NEAR, FAR = ({"n_points": float(n), "steps_low": float(low), "steps_high": 9.0} for n, low in ((40, 3), (41, 4)))
+BUCKETS = pd.DataFrame({"index": [3, 5], "steps": [4, 9], "bucket": [0, 1]})
+
+
+def test_victims_of_buckets_that_were_cut_otherwise_are_refused(tmp_path: Path):
+    archive = tmp_path / "archive"
+    archive_experiment(run(tmp_path / "first", range(2), range(3), **NEAR), archive, SETTINGS)
+    before = contents(archive)
+    more = run(tmp_path / "second", range(1, 4), range(3), ("bucket",), **FAR)
+    words = "bucket 0 of 40 points of 3 to 9 steps, this batch has 41 points of 4 to 9 steps and would replace 3 of its 6 victims"
+    with pytest.raises(InputError, match=words):
+        archive_experiment(more, archive, SETTINGS)
+    assert contents(archive) == before
+    same = run(tmp_path / "same", range(1, 4), range(3), ("bucket",), **NEAR)
+    archive_experiment(same, archive, SETTINGS)
+    assert ("bucket", 0.0, 3, 2) in victims(archive)
+
+
+def test_a_batch_that_replaces_all_victims_of_other_buckets_takes_their_place(tmp_path: Path):
+    archive = tmp_path / "archive"
+    archive_experiment(run(tmp_path / "first", range(2), range(3), **NEAR), archive, SETTINGS)
+    again = run(tmp_path / "second", range(3), range(3), ("bucket",), shift=0.5, **FAR)
+    table = read_table(again / "robustness.parquet")
+    write_table(table[table["epsilon"] == EPSILONS[0]], again / "robustness.parquet")
+    archive_experiment(again, archive, SETTINGS, BUCKETS)
+    conditions = read_table(archive / "conditions.csv.gz").set_index("condition")
+    assert set(conditions.loc["bucket", "n_points"]) == {41.0}
+    table = read_table(archive / "victims.csv.gz")
+    assert (table.loc[table["condition"] == "bucket", "natural_accuracy"] > 0.5).all()
+    assert victims(archive) >= {("clean", -1.0, 0, 2), ("bucket", 1.0, 2, 2)}
+    table = read_table(archive / "robustness.csv.gz")
+    # What the victims that are gone had withstood at the other radius is gone, too.
+    assert set(table.loc[table["condition"] == "bucket", "epsilon"]) == {EPSILONS[0]}
+    assert set(table.loc[table["condition"] == "clean", "epsilon"]) == set(EPSILONS)
+    pd.testing.assert_frame_equal(read_table(archive / "buckets.csv.gz"), BUCKETS)
+
+
 def test_archiving_again_changes_no_byte(tmp_path: Path):
     tables, archive = run(tmp_path / "tables", range(3), range(3)), tmp_path / "archive"
     archive_experiment(tables, archive, SETTINGS)

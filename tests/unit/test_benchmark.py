@@ -43,6 +43,12 @@ def test_the_table_says_rate_ratio_and_what_was_asked(content: dict) -> None:
     assert report.table(content) in report.page(content, "figure.png")
 
 
+def test_the_page_says_which_ratios_were_not_reached(content: dict) -> None:
+    assert "Ratios reached: 1 of 1 asked for." in report.page(content, "figure.png")
+    content["rows"][2]["at_least"] = 2.5
+    assert "Ratios reached: 0 of 1 asked for; not: walk, fast." in report.page(content, "figure.png")
+
+
 def test_the_page_says_where_bfloat16_is_computed_in_float32(content: dict) -> None:
     sentence = "does not compute in bfloat16"
     assert sentence not in report.page(content, "figure.png")

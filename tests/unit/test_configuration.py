@@ -146,7 +146,7 @@ def test_figures_show_poisons_of_victims_that_are_archived_already() -> None:
     assert rest.figure_inputs("label_noise", "fig_3_1") == everything.figure_inputs("label_noise", "fig_3_1")
 
 
-def test_of_a_chunk_only_what_the_archive_lacks_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_chunk_only_what_the_archive_lacks_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = ("label_noise", "digits_1to2")
     jobs = {"draws": 2, "repeats": 8, "draws_per_job": 2, "repeats_per_job": 8}
     plan = Plan(default(skip_archived=True, label_noise={"experiments": {"digits_1to2": jobs}}), ROOT)
@@ -156,8 +156,16 @@ def test_of_a_chunk_only_what_the_archive_lacks_is_trained(monkeypatch: pytest.M
     there |= {("bucket", value, 1, repeat) for value in values[1:] for repeat in range(8)}
     monkeypatch.setitem(vars(plan), "archived", {key: there | {("clean", None, 0, repeat) for repeat in range(8)}})
     assert plan.chunks(*key, "random") == [Chunk(range(2), range(4, 8))]
-    assert plan.chunks(*key, "bucket") == [Chunk(range(1, 2), range(8))]
     assert plan.chunks(*key, "clean") == []
+    # Without the buckets of the archived victims, those that are cut here are others.
+    assert plan.chunks(*key, "bucket") == [Chunk(range(2), range(8))]
+    assert plan.bucket_source(*key) == "results/paths/digits/proxy-0.parquet"
+    buckets = tmp_path / "buckets.csv.gz"
+    buckets.touch()
+    monkeypatch.setattr(Plan, "archived_buckets", lambda *_: buckets)
+    assert plan.chunks(*key, "bucket") == [Chunk(range(1, 2), range(8))]
+    assert plan.bucket_source(*key) == str(buckets)
+    assert Plan(default(), ROOT).bucket_source(*key) == "results/paths/digits/proxy-0.parquet"
 
 
 def test_maps_are_drawn_of_the_buckets_where_there_are_some() -> None:

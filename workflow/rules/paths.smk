@@ -25,7 +25,7 @@ rule trace_paths:
 
 rule cut_buckets:
     input:
-        paths=lambda w: f"results/paths/{plan.experiment(w.study, w.experiment)['buckets']['paths']}/proxy-0.parquet",
+        lambda w: plan.bucket_source(w.study, w.experiment),
     output:
         "results/buckets/{study}/{experiment}.parquet",
     log:

@@ -4,9 +4,14 @@ from poisonlab.jobs import job
 
 with job(snakemake):
     from poisonlab.archive import archive_experiment, archive_survey
+    from poisonlab.storage import read_table
 
     params, root = snakemake.params, Path(snakemake.params.archive)
     for table in {Path(file).parent: Path(file) for file in snakemake.input}.values():
         study, name = table.parts[-3:-1]
-        archive_one = archive_survey if study in ("paths", "bounds", "graphs") else archive_experiment
-        archive_one(table.parent, root / study / name, params.config)
+        if study in ("paths", "bounds", "graphs"):
+            archive_survey(table.parent, root / study / name, params.config)
+        else:
+            buckets = Path(f"results/buckets/{study}/{name}.parquet")
+            found = read_table(buckets) if buckets.is_file() else None
+            archive_experiment(table.parent, root / study / name, params.config, found)

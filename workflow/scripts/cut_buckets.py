@@ -4,6 +4,7 @@ with job(snakemake):
     from poisonlab.buckets import PATH_COLUMNS, cut_buckets
     from poisonlab.storage import read_table, write_table
 
-    write_table(
-        cut_buckets(read_table(snakemake.input.paths, PATH_COLUMNS), **snakemake.params.settings), snakemake.output[0]
-    )
+    source = read_table(snakemake.input[0])
+    if "bucket" not in source:  # paths, not buckets of an archived run
+        source = cut_buckets(read_table(snakemake.input[0], PATH_COLUMNS), **snakemake.params.settings)
+    write_table(source, snakemake.output[0])

@@ -24,9 +24,8 @@ from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import CHECK_BELOW, Progress, Victim, VictimJob
 
 WIDTH = 64  # victims side by side: a choice, so few that a CPU's caches hold the activations of small nets
-MEMORY = (
-    2 << 30
-)  # bytes of the rows on a CPU, half of what `train_victims` asks for: a job that takes more is killed without a word
+# Bytes of the rows on a CPU, half of what the rule `train_victims` asks for: a job that takes more is killed without a word.
+MEMORY = 2 << 30
 # Kinds of device on which the number of rows is part of how a product is computed: there it stays the same, and rows without a victim
 # repeat one. Only a lack of memory changes it, and with it the last bits of what is trained from then on. A CPU computes row by row.
 FIXED_WIDTH = {"cuda"}
@@ -137,9 +136,8 @@ class _Group:
         if self.device.type != "cpu":
             return WIDTH
         parameters = sum(value.numel() for value in self.template.values())
-        ends = sum(
-            sum(value.shape) for value in self.template.values() if value.dim() == 2
-        )  # of all layers, inputs and outputs
+        # Of one point: the inputs and outputs of all layers.
+        ends = sum(sum(value.shape) for value in self.template.values() if value.dim() == 2)
         points = min(self.n, max(POINTS_AT_ONCE, self.recipe.batch_size))
         return max(1, MEMORY // (4 * (COPIES * parameters + 2 * points * ends)))
 
