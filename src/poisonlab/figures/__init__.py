@@ -334,7 +334,7 @@ FIGURES: dict[str, FigureKind] = {
             name="vacuous_bound",
             needs=("cover",),
             title="What Theorem 1 guarantees for a data set",
-            source="label-noise thesis, chapters 2 and 3, Theorem 1: the bound is vacuous on real data",
+            source="label-noise thesis, chapters 2 and 3, Theorem 1, which the thesis calls vacuous on real data",
             caption="Samples that Theorem 1 asks for (noise rate η = {noise}, δ = {delta}) against the adversarial risk c₁ that it then "
             "guarantees, for balls around training points of {dataset}, a random choice of them, covered greedily, with the masses that "
             "these training points give; balls that hold two classes break a premise and are left out. Dashed: the {n} samples that there "
