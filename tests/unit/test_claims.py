@@ -750,6 +750,11 @@ def test_victims_that_were_not_probed_are_missing_not_unfitted():
     assert row["verdict"] == "inconclusive"
     assert "path_share of 'bucket 0' is known for 2 × 4, registered are 6 × 4" in row["test"]
     assert "144 of 144 victims fitted" in "; ".join(detail["notes"])
+    # The accuracy is that of even draws, the probe that of odd ones: without a probe of theirs there is nothing to judge.
+    tables["victims"].loc[tables["victims"]["draw"] % 2 == 1, "path_share"] = np.nan
+    row = judge([claim], {"label_noise/one": tables}).iloc[0]
+    assert row["verdict"] == "not run"
+    assert "fewer than 3 buckets with fitted victims, those of odd draws probed" in row["test"]
 
 
 # ---------------------------------------------------------------------------------------------------------------- toys

@@ -277,9 +277,13 @@ def larger_where_harmful(data: Data, options: Mapping[str, Any]) -> Evidence:
     """
     accuracy, probes = data.experiment.grids("path_bucket"), _probed(data, "path_bucket", options["column"])
     positions = [-filled_mean(matrix[0::2]) for matrix in accuracy]
-    known = [bucket for bucket, position in enumerate(positions) if math.isfinite(position)]
+    known = [
+        bucket
+        for bucket, position in enumerate(positions)
+        if math.isfinite(position) and np.isfinite(probes[bucket][1::2]).any()
+    ]
     if len(known) < 3:
-        raise NotRun(f"{data.experiment.name} has fewer than 3 buckets with fitted victims")
+        raise NotRun(f"{data.experiment.name} has fewer than 3 buckets with fitted victims, those of odd draws probed")
     judged, places = [probes[bucket][1::2] for bucket in known], [positions[bucket] for bucket in known]
     slope, against = (trend(judged, at, CONFIDENCE, "greater") for at in (places, [-place for place in places]))
     return Evidence(
