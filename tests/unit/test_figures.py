@@ -811,9 +811,9 @@ def one_condition(experiment, source=1, target=2):
 
 def test_experiments_side_by_side_are_the_means_of_their_victims_at_the_first_value():
     data = both(one_condition("one"), one_condition("two", 3, 4))
-    figure, _ = draw(
-        "by_experiment", data, {"lines": {"two": {"label": "b"}, "one": {"label": "a"}}, "axis_label": "k"}
-    )
+    options = {"lines": {"two": {"label": "b"}, "one": {"label": "a"}}, "axis_label": "k"}
+    figure, caption = draw("by_experiment", data, options)
+    assert "n, draws × repeats: 2 × 3." in caption
     (panel,) = figure.axes
     assert [label.get_text() for label in panel.get_xticklabels()] == ["b", "a"]
     (means,) = by_gid(panel, "adversarial_accuracy")
@@ -822,6 +822,11 @@ def test_experiments_side_by_side_are_the_means_of_their_victims_at_the_first_va
     intervals = [path.vertices[:, 1] for lines in by_gid(panel, "interval") for path in lines.get_paths()]
     np.testing.assert_allclose(intervals[2], [expected.low, expected.high], **EXACT)
     assert sum(len(dots.get_xdata()) for dots in by_gid(panel, "victims")) == 2 * 2 * 6
+    fewer = {
+        name: frame if name == "conditions" else frame[(frame["experiment"] == "one") | (frame["draw"] == 0)]
+        for name, frame in data.items()
+    }
+    assert "n, draws × repeats: b 1 × 3, a 2 × 3." in draw("by_experiment", fewer, options)[1]
     with pytest.raises(
         InputError, match=r"has the conditions \['random', 'bucket'\] with poisons, this figure needs exactly 1"
     ):

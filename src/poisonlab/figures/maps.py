@@ -23,6 +23,9 @@ from poisonlab.theorems import Memoriser, distances
 PALE = 0.35  # how much of its colour an area has
 GRID = 301  # points on a side of a map that is computed for its figure
 OTHER = style.GREY
+RING: dict[str, Any] = {
+    "linestyle": "none", "markersize": 8, "markerfacecolor": "none", "markeredgecolor": style.BLACK, "markeredgewidth": 0.8,
+}  # fmt: skip
 
 
 def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -55,9 +58,7 @@ def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         Line2D([], [], marker=".", color=CLASS_COLOURS[n % 4], linestyle="none", label=f"class {n}")
         for n in sorted(numbers)
     ]
-    keys.append(
-        Line2D([], [], marker="X", color="white", markeredgecolor=style.BLACK, linestyle="none", label="poison")
-    )
+    keys.append(Line2D([], [], marker="o", label="poison", **RING))
     figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
     near = " Below: around the first of them." if options.get("near") else ""
     return figure, {"n": int((inputs["maps"][0]["kinds"][0] == 0).sum()), "near": near}
@@ -71,10 +72,17 @@ def _decisions(panel: Axes, maps: Mapping[str, np.ndarray], row: int, window: st
     for label in np.unique(labels):
         look: dict[str, Any] = {"color": CLASS_COLOURS[label % 4], "linestyle": "none"}
         clean, poisoned = (labels == label) & (kinds == 0), (labels == label) & (kinds == KINDS.index("poison"))
-        panel.plot(
-            *marks[clean].T, ".", markersize=4, markeredgecolor="white", markeredgewidth=0.3, gid="points", **look
-        )
-        panel.plot(*marks[poisoned].T, "X", markersize=5, markeredgecolor=style.BLACK, gid="poisons", **look)
+        dot: dict[str, Any] = {
+            "marker": ".",
+            "markersize": 4,
+            "markeredgecolor": "white",
+            "markeredgewidth": 0.3,
+            **look,
+        }
+        panel.plot(*marks[clean].T, gid="points", **dot)
+        # In a ring, which leaves to see what is decided right beside it: pockets are small.
+        panel.plot(*marks[poisoned].T, gid="poisons", **dot)
+        panel.plot(*marks[poisoned].T, "o", gid="rings", **RING)
     panel.set(aspect="equal", xlim=extent[:2], ylim=extent[2:])
 
 

@@ -156,6 +156,8 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         axes.set(xlabel=options.get("axis_label", ""), xlim=(-0.5, len(labels) - 0.5))
     panel.set_ylabel("accuracy")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3 if smoothness else 2)
+    sizes = [shared_n([one]) for one in estimates["adversarial_accuracy"]]
+    each = ", ".join(f"{label} {size}" for label, size in zip(labels, sizes, strict=True))
     return figure, {
         **shared_facts(experiments, options),
         "definition": definition(attacks),
@@ -163,7 +165,7 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         "beside": " Right: local Lipschitz constants of the class probabilities, of every victim's mean and largest over test points."
         if smoothness
         else "",
-        "n": shared_n(estimates["adversarial_accuracy"]),
+        "n": each if len(set(sizes)) > 1 else sizes[0],
     }
 
 
