@@ -5,6 +5,7 @@ import re
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,14 +98,23 @@ def test_the_default_run_has_at_most_200_jobs(default_run: list[PlannedJob]):
     assert 50 < len(default_run) <= 200
 
 
-def test_planning_the_default_run_takes_less_than_6_s_of_a_core(checkout: Checkout, no_torch: str):
-    # Processor time and not time on the clock, and the better of two, because other work may share the machine.
-    def seconds() -> float:
+def test_planning_the_default_run_takes_less_than_five_times_what_importing_snakemake_takes(
+    checkout: Checkout, no_torch: str
+):
+    # Processor time and not time on the clock, and the better of two, because other work may share the machine; next to what
+    # Snakemake itself takes, because machines differ. It takes 2.5 to 3 times that, about 4 s where importing takes 1.5 s.
+    def seconds(work: Callable[[], object]) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        dry_run(checkout, no_torch)
+        work()
         return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
 
-    assert min(seconds(), seconds()) < 6
+    def start() -> None:
+        subprocess.run([sys.executable, "-c", "import snakemake.cli"], check=True)
+
+    planning, importing = zip(
+        *[(seconds(lambda: dry_run(checkout, no_torch)), seconds(start)) for _ in range(2)], strict=True
+    )
+    assert min(planning) < 5 * min(importing)
 
 
 def test_every_rule_has_a_log_and_asks_for_memory_and_time(every_rule: list[PlannedJob]):
