@@ -826,7 +826,7 @@ def test_experiments_side_by_side_are_the_means_of_their_victims_at_the_first_va
         name: frame if name == "conditions" else frame[(frame["experiment"] == "one") | (frame["draw"] == 0)]
         for name, frame in data.items()
     }
-    assert "n, draws × repeats: b 1 × 3, a 2 × 3." in draw("by_experiment", fewer, options)[1]
+    assert "n, draws × repeats: b: 1 × 3; a: 2 × 3." in draw("by_experiment", fewer, options)[1]
     with pytest.raises(
         InputError, match=r"has the conditions \['random', 'bucket'\] with poisons, this figure needs exactly 1"
     ):

@@ -157,7 +157,7 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     panel.set_ylabel("accuracy")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3 if smoothness else 2)
     sizes = [shared_n([one]) for one in estimates["adversarial_accuracy"]]
-    each = ", ".join(f"{label} {size}" for label, size in zip(labels, sizes, strict=True))
+    each = "; ".join(f"{label}: {size}" for label, size in zip(labels, sizes, strict=True))
     return figure, {
         **shared_facts(experiments, options),
         "definition": definition(attacks),
