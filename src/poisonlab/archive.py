@@ -27,11 +27,8 @@ CODE = ("Snakefile", "config.yaml", "config", "src", "workflow")  # what a commi
 # What all victims of an experiment, and of a condition, have in common.
 SAME_IN_EXPERIMENT = ("dataset", "model", "recipe", "precision", "scale", "source_class", "target_class")
 SAME_IN_CONDITION = ("strategy", "parameters", "budget")
-SAME_IN_BUCKET = (
-    "n_points",
-    "steps_low",
-    "steps_high",
-)  # a clean proxy that is trained elsewhere gives other path lengths
+# In a bucket: a clean proxy that is trained elsewhere gives other path lengths.
+SAME_IN_BUCKET = ("n_points", "steps_low", "steps_high")
 
 
 def merge(old: pd.DataFrame | None, new: pd.DataFrame, key: list[str]) -> pd.DataFrame:
