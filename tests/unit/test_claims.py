@@ -989,4 +989,7 @@ def test_the_scorecard_holds_every_row_its_estimand_and_what_verdicts_mean(tmp_p
     assert all(claim.estimand in text for claim in load_claims(REGISTERED))
     medians = frame.loc[frame["claim"] == 10].iloc[0]
     assert f"| {medians['measured']:.3f} [{medians['low']:.3f}, {medians['high']:.3f}] steps |" in text
-    assert "140 of 144 victims fitted at least 90 % of their poisons and count; all victims would give" in text
+    assert (
+        "140 of 144 victims fitted at least 90 % of their poisons, the others do not count; all victims would give"
+        in text
+    )

@@ -119,7 +119,8 @@ def _measure_at(claim: Claim, place: Place, analogue: bool, tables: Tables) -> _
         )
     if used:
         counted, total = (sum(numbers) for numbers in zip(*used.values(), strict=True))
-        notes.append(f"{counted} of {total} victims fitted at least {100 * FITTED:g} % of their poisons and count")
+        others = ", the others do not count" if counted < total else ""
+        notes.append(f"{counted} of {total} victims fitted at least {100 * FITTED:g} % of their poisons{others}")
         if counted < total:
             anyway = look(-math.inf)[1]
             notes.append(f"all victims would give {interval_text(anyway.value, anyway.low, anyway.high)}")
