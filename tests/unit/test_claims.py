@@ -267,14 +267,14 @@ def test_the_registered_claims_are_those_of_the_path_study_with_one_row_for_each
     frame = judge(load_claims(REGISTERED), {})
     assert list(frame.columns) == COLUMNS
     assert frame.groupby("claim").size().to_dict() == {
-        1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 2, 7: 4, 8: 3, 9: 3, 10: 1, 11: 2, 12: 10, 13: 1, 14: 1, 15: 7, 16: 4,
-        17: 4, 18: 2, 19: 1, 20: 1, 21: 1, 22: 3, 23: 3, 41: 3, 42: 1, 45: 6, 46: 8, 47: 3, 101: 2, 102: 1,
+        1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 2, 7: 4, 8: 3, 9: 3, 10: 1, 11: 2, 12: 10, 13: 2, 14: 1, 15: 7, 16: 4,
+        17: 8, 18: 2, 19: 1, 20: 1, 21: 1, 22: 3, 23: 3, 41: 3, 42: 1, 45: 6, 46: 8, 47: 3, 101: 2, 102: 1,
         103: 2, 104: 5,
     }  # fmt: skip
     assert set(frame["verdict"]) == {"not run"}
 
 
-def registered_toy(name):
+def registered_toy(name, draws):
     """A toy of the registered size on which every claim about toys is true."""
     if name.startswith("soft"):
         k = int(name[5])
@@ -282,7 +282,7 @@ def registered_toy(name):
         smooth = k + soft["victims"]["natural_accuracy"]
         return {**soft, "victims": soft["victims"].assign(lipschitz_mean=smooth, lipschitz_max=smooth)}
     if name.startswith("16"):
-        return toy(VALLEY, dataset="toy16")
+        return toy(VALLEY, dataset="toy16", draws=draws)
     if name.startswith("2_"):
         quick = name in ("2_hashed", "2_noise", "2_unshuffled")
         flat = toy(dataset="toy2", epochs=[50 if quick else 900] * 6, seed=len(name))
@@ -293,10 +293,10 @@ def registered_toy(name):
         name.rpartition("_")[0], ("toy64", 0.8, 0.1)
     )
     if name == "64_early":
-        return toy([0.99] * 6, dataset="toy64", fitted=0.1)
+        return toy([0.99] * 6, dataset="toy64", fitted=0.1, draws=draws)
     level += apart * name.endswith("third")
     natural = [0.999, *[0.994] * 5]
-    return toy([level + 0.05, *[level] * 5], dataset=place, natural=natural, seed=len(name))
+    return toy([level + 0.05, *[level] * 5], dataset=place, natural=natural, draws=draws, seed=len(name))
 
 
 def registered_tables(claim, key, dataset):
@@ -310,7 +310,7 @@ def registered_tables(claim, key, dataset):
         least = claim.minimum
         return survey(proxies=least["proxies"], points=least["points"] // 3, among=least.get("among", 100))
     if "/toy" in key or "/soft" in key:
-        return registered_toy(key.partition("/")[2].removeprefix("toy"))
+        return registered_toy(key.partition("/")[2].removeprefix("toy"), size["at_distance"][0])
     if key.endswith("_graphs"):
         means = {"input_greedy": 0.7, "input": 0.65, "pca": 0.5, "features": 0.52, "both": 0.49}
         return graphs(means, repeats=repeats, random_draws=random_draws)
@@ -759,15 +759,18 @@ def test_victims_that_were_not_probed_are_missing_not_unfitted():
 
 # ---------------------------------------------------------------------------------------------------------------- toys
 
+ROWS = {"paired_by": "repeat"}
+SETS = {"paired_by": "training set"}
+
 
 def test_a_curve_with_its_lowest_point_inside_falls_then_rises_and_one_that_falls_throughout_does_not():
-    row = of_toys("falls_then_rises", toy(VALLEY), margin=0.02)
+    row = of_toys("falls_then_rises", toy(VALLEY), margin=0.02, **ROWS)
     assert row["verdict"] == "reproduced"
     assert row["measured"] == pytest.approx(
         0.75 - 0.2, abs=0.01
     )  # the lower end against the lowest point, ± noise of 0.01 / √128
-    assert of_toys("falls_then_rises", toy(FALLING), margin=0.02)["verdict"] == "refuted"
-    assert of_toys("falls_then_rises", toy([0.5] * 6), margin=0.02)["verdict"] == "inconclusive"
+    assert of_toys("falls_then_rises", toy(FALLING), margin=0.02, **ROWS)["verdict"] == "refuted"
+    assert of_toys("falls_then_rises", toy([0.5] * 6), margin=0.02, **ROWS)["verdict"] == "inconclusive"
 
 
 def test_curves_are_equivalent_only_if_they_are_at_every_distance():
@@ -846,17 +849,69 @@ def test_a_difference_grows_from_pair_to_pair():
     def pair(difference, seed):
         return toy([0.6 + difference] * 6, seed=seed), toy([0.6] * 6, seed=seed + 1)
 
-    assert of_toys("growing_difference", *pair(0.0, 1), *pair(0.05, 3), *pair(0.1, 5))["verdict"] == "reproduced"
-    assert of_toys("growing_difference", *pair(0.1, 1), *pair(0.05, 3), *pair(0.2, 5))["verdict"] == "refuted"
-    assert of_toys("growing_difference", *pair(0.1, 1), *pair(0.1, 3), *pair(0.2, 5))["verdict"] == "inconclusive"
+    assert (
+        of_toys("growing_difference", *pair(0.0, 1), *pair(0.05, 3), *pair(0.1, 5), **ROWS)["verdict"] == "reproduced"
+    )
+    assert of_toys("growing_difference", *pair(0.1, 1), *pair(0.05, 3), *pair(0.2, 5), **ROWS)["verdict"] == "refuted"
+    assert (
+        of_toys("growing_difference", *pair(0.1, 1), *pair(0.1, 3), *pair(0.2, 5), **ROWS)["verdict"] == "inconclusive"
+    )
 
 
 def test_the_higher_of_two_curves():
     high, low = toy([0.7] * 6), toy([0.6] * 6, seed=2)
-    row = of_toys("higher_curve", high, low)
+    row = of_toys("higher_curve", high, low, **ROWS)
     assert (row["verdict"], round(row["measured"], 2)) == ("reproduced", 0.1)
-    assert of_toys("higher_curve", low, high)["verdict"] == "refuted"
-    assert of_toys("higher_curve", high, toy([0.7] * 6, seed=2))["verdict"] == "inconclusive"
+    assert of_toys("higher_curve", low, high, **ROWS)["verdict"] == "refuted"
+    assert of_toys("higher_curve", high, toy([0.7] * 6, seed=2), **ROWS)["verdict"] == "inconclusive"
+
+
+def with_training_sets(means, seed, effect, draws=16):
+    """What a training set does to all of its victims is `effect` times ten times what nearby curves differ by."""
+    tables = toy(means, draws=draws, seed=seed)
+    table = tables["robustness"]
+    level = np.random.default_rng(9).normal(0, 0.05 * effect, draws)
+    poisoned = table["axis_value"].notna()
+    table.loc[poisoned, "adversarial_accuracy"] += level[table.loc[poisoned, "draw"]]
+    return tables
+
+
+LOW, HIGH = [0.5] * 6, [0.505] * 6
+SHALLOW = [0.505, *LOW[2:], 0.505]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "shown", "opposite", "level"),
+    [
+        ("falls_then_rises", {"margin": 0.02}, [SHALLOW], [[0.5, *HIGH[1:]]], [LOW]),
+        ("higher_curve", {}, [HIGH, LOW], [LOW, HIGH], [LOW] * 2),
+        ("growing_difference", {}, [LOW, LOW, HIGH, LOW], [HIGH, LOW, LOW, LOW], [LOW] * 4),
+    ],
+)
+def test_tests_paired_by_training_set_show_what_lies_within_the_spread_of_the_sets(
+    kind, options, shown, opposite, level
+):
+    def judged(means, pairing):
+        # A pair's two targets feel their training set differently; what is compared between pairs is of the same sets.
+        effects = [2, 1, 2, 1] if kind == "growing_difference" else [1, 1]
+        tables = [
+            with_training_sets(own, seed, effect)
+            for seed, (own, effect) in enumerate(zip(means, effects, strict=False), 1)
+        ]
+        return of_toys(kind, *tables, **options, **pairing)
+
+    row = judged(shown, SETS)
+    assert (row["verdict"], round(row["measured"], 3)) == ("reproduced", pytest.approx(0.005, abs=0.0021))
+    assert row["n"] == ("8 × 32" if kind == "falls_then_rises" else "16 × 32")
+    assert "paired by training set and repeat, signs of the training sets flipped" in row["test"]
+    assert judged(opposite, SETS)["verdict"] == "refuted"
+    assert judged(level, SETS)["verdict"] == "inconclusive"
+    assert judged(shown, ROWS)["verdict"] == "inconclusive"
+
+
+def test_a_pairing_that_does_not_exist_is_refused():
+    with pytest.raises(InputError, match="paired_by is 'sets', allowed are"):
+        of_toys("higher_curve", toy(), toy(), paired_by="sets")
 
 
 def test_a_distance_with_one_draw_is_the_same_in_every_draw_of_its_curve():
@@ -867,10 +922,10 @@ def test_a_distance_with_one_draw_is_the_same_in_every_draw_of_its_curve():
             tables[name] = frame[(frame["axis_value"] != 0) | (frame["draw"] == 0)]
         return tables
 
-    row = of_toys("higher_curve", with_one(0.7, 1), with_one(0.6, 2), minimum=(1, 32))
+    row = of_toys("higher_curve", with_one(0.7, 1), with_one(0.6, 2), minimum=(1, 32), **ROWS)
     assert (row["verdict"], round(row["measured"], 2), row["n"]) == ("reproduced", 0.1, "8+8 × 32")
     for kind, options in (
-        ("falls_then_rises", {"margin": 0.02}),
+        ("falls_then_rises", {"margin": 0.02, **ROWS}),
         ("highest_at_the_mean", {"column": "epochs"}),
         ("follows_on_a_smaller_scale", {"below": 0.5}),
         ("curve_above", {"column": "natural_accuracy", "above": 0.9}),
@@ -884,7 +939,8 @@ def test_early_stopping_counts_victims_that_did_not_fit_and_the_other_toys_do_no
     early, full = toy([0.9] * 6, fitted=0.0), toy([0.6] * 6, seed=2)
     assert of_toys("higher_at_the_mean", early, full)["verdict"] == "reproduced"
     assert of_toys("higher_at_the_mean", full, early)["verdict"] == "refuted"
-    assert of_toys("higher_curve", early, full)["verdict"] == "inconclusive"
+    assert of_toys("higher_curve", early, full, **ROWS)["verdict"] == "inconclusive"
+    assert of_toys("higher_curve", early, full, **SETS)["verdict"] == "inconclusive"
 
 
 def test_victims_stopped_early_are_as_robust_as_clean_ones_within_the_margin_or_not():

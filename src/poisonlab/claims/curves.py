@@ -15,6 +15,7 @@ from poisonlab.claims.evidence import (
     Experiment,
     NotRun,
     Side,
+    by_training_set,
     describe_design,
     enough,
     filled_mean,
@@ -25,6 +26,12 @@ from poisonlab.statistics import Tested, mean_interval, needed_repeats, paired_d
 
 PLACED = "at_distance"  # the strategy of these curves
 Grids = list[np.ndarray]
+
+# What the draws of two conditions have in common: nothing, then rows are permuted; or the training set, then they are paired, too.
+PAIRED_BY: dict[str, tuple[Callable[..., Tested], str]] = {
+    "repeat": (paired_difference, "rows permuted"),
+    "training set": (by_training_set, "paired by training set and repeat, signs of the training sets flipped"),
+}
 
 
 def _all(data: Data) -> list[Experiment]:
@@ -45,16 +52,25 @@ def _over_curve(experiment: Experiment) -> np.ndarray:
     return np.mean(np.broadcast_arrays(*experiment.grids(PLACED)), axis=0)
 
 
+def paired(paired_by: str) -> tuple[Callable[..., Tested], str]:
+    """The comparison of two grids under the option `paired_by`, and its name."""
+    if paired_by not in PAIRED_BY:
+        raise InputError(f"option paired_by is '{paired_by}', allowed are {sorted(PAIRED_BY)}; change it")
+    return PAIRED_BY[paired_by]
+
+
 def _weakest(tests: Sequence[Tested]) -> int:
     """Position of the difference that is furthest from being above 0."""
     return min(range(len(tests)), key=lambda n: -math.inf if math.isnan(tests[n].low) else tests[n].low)
 
 
 def _above(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]], counts: Callable[[Tested], bool]
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    counts: Callable[[Tested], bool],
+    compare: Callable[..., Tested] = paired_difference,
 ) -> tuple[list[Tested], Side]:
     """Test that the first grid of each pair is above the second: all of them must be (intersection–union)."""
-    tests: list[Tested] = [paired_difference(a, b, CONFIDENCE, "greater") for a, b in pairs]
+    tests = [compare(a, b, CONFIDENCE, "greater") for a, b in pairs]
     holds = all(test.low > 0 and counts(test) for test in tests)
     return tests, Side(holds, float(np.max([test.p for test in tests])))
 
@@ -64,13 +80,14 @@ def _smallest(
     words: Sequence[str],
     rows: str,
     counts: Callable[[Tested], bool] = enough,
+    compare: Callable[..., Tested] = paired_difference,
 ) -> tuple[int, Tested, str, Side, Side]:
     """The difference that decides whether every first grid is above its second: its position, itself, its test, and both sides.
 
     Against it speaks one that is below, corrected for their number.
     """
-    tests, supports = _above(pairs, counts)
-    reverse = [paired_difference(b, a, 1 - (1 - CONFIDENCE) / len(pairs), "greater") for a, b in pairs]
+    tests, supports = _above(pairs, counts, compare)
+    reverse = [compare(b, a, 1 - (1 - CONFIDENCE) / len(pairs), "greater") for a, b in pairs]
     lowest = min(range(len(pairs)), key=lambda n: reverse[n].p)
     against = reverse[lowest]
     opposes = Side(against.low > 0 and counts(against), min(1.0, against.p * len(pairs)))
@@ -82,10 +99,15 @@ def _smallest(
     return shown, tests[shown], text, supports, opposes
 
 
-def larger(pairs: Sequence[tuple[np.ndarray, np.ndarray]], words: Sequence[str], data: Data) -> Evidence:
+def larger(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], words: Sequence[str], data: Data, paired_by: str = "repeat"
+) -> Evidence:
     """Evidence that every first grid is above its second."""
-    shown, one, text, supports, opposes = _smallest(pairs, words, "rows permuted")
+    compare, rows = paired(paired_by)
+    shown, one, text, supports, opposes = _smallest(pairs, words, rows, compare=compare)
     size = plan_size(pairs[shown], (len(pairs[shown][0]), len(pairs[shown][1])), max(abs(one.value), 0.01), data)
+    if compare is by_training_set:
+        size = "more training sets"
     return Evidence.of(one, text, supports, opposes, size)
 
 
@@ -164,7 +186,8 @@ def growing_difference(data: Data, options: Mapping[str, Any]) -> Evidence:
     pairs = list(zip(differences[1:], differences[:-1], strict=True))
     names = [one.name.rpartition("/")[2] for one in data.experiments]
     apart = [f"({a} − {b})" for a, b in zip(names[0::2], names[1::2], strict=True)]
-    return larger(pairs, [f"{b} − {a}" for a, b in itertools.pairwise(apart)], data)
+    words = [f"{b} − {a}" for a, b in itertools.pairwise(apart)]
+    return larger(pairs, words, data, options["paired_by"])
 
 
 def follows_on_a_smaller_scale(data: Data, options: Mapping[str, Any]) -> Evidence:
@@ -197,7 +220,8 @@ def higher_curve(data: Data, options: Mapping[str, Any]) -> Evidence:
     """The mean of the first experiment's whole curve is above that of the second's."""
     first, second = _all(data)
     names = [one.name.rpartition("/")[2] for one in (first, second)]
-    return larger([(_over_curve(first), _over_curve(second))], [" − ".join(names)], data)
+    pairs = [(_over_curve(first), _over_curve(second))]
+    return larger(pairs, [" − ".join(names)], data, options["paired_by"])
 
 
 def higher_at_the_mean(data: Data, options: Mapping[str, Any]) -> Evidence:
@@ -231,15 +255,13 @@ def as_robust_as_clean(data: Data, options: Mapping[str, Any]) -> Evidence:
 def sooner_memorised(data: Data, options: Mapping[str, Any]) -> Evidence:
     """With poisons at the means, the first experiment's victims take fewer epochs than the second's, up to the limit.
 
-    Paired by draw and repeat: a draw is the same training set in both, a repeat the same victim-to-be.
+    A draw is the same training set in both.
     """
     first, second = (one.grids(PLACED, "epochs", first=True, fitted=False)[0] for one in _all(data))
     draws, repeats = (min(sizes) for sizes in zip(first.shape, second.shape, strict=True))
     quick, slow = first[:draws, :repeats], second[:draws, :repeats]
-    shown = mean_interval(slow - quick, CONFIDENCE)
-    # Draws in the place of repeats: signs are flipped over the training sets, which differ more than victims-to-be do.
-    of_quick, of_slow = (matrix.mean(axis=1)[None] for matrix in (quick, slow))
-    several = draws >= 2 and repeats >= 2
+    compare, words = PAIRED_BY["training set"]
+    shown, reverse = compare(slow, quick, CONFIDENCE, "greater"), compare(quick, slow, CONFIDENCE, "greater")
     names = [one.name.rpartition("/")[2] for one in data.experiments]
     try:
         size = describe_design([draws], needed_repeats(slow - quick, max(abs(shown.value), 1), data.wide)[1])
@@ -247,9 +269,9 @@ def sooner_memorised(data: Data, options: Mapping[str, Any]) -> Evidence:
         size = "more draws and repeats"
     return Evidence.of(
         shown,
-        f"{' − '.join(reversed(names))} at r = 0, paired by training set and repeat, signs of the training sets flipped",
-        Side(shown.low > 0 and several, paired_difference(of_slow, of_quick, CONFIDENCE, "greater").p),
-        Side(shown.high < 0 and several, paired_difference(of_quick, of_slow, CONFIDENCE, "greater").p),
+        f"{' − '.join(reversed(names))} at r = 0, {words}",
+        Side(shown.low > 0 and enough(shown), shown.p),
+        Side(shown.high < 0 and enough(shown), reverse.p),
         size,
     )
 

@@ -81,9 +81,11 @@ def lowest_bucket(data: Data, options: Mapping[str, Any], strategy: str = "path_
     """The lowest bucket is one of a registered set: interior ones, the last, or the largest that hold over half of the points.
 
     The lowest bucket of the set is chosen among the set only, on its even draws, and judged on its odd ones against all
-    draws of each bucket outside, which had no part in the choice. The opposite is tested the same way. All draws share
-    the repeats, so a choice that only these victims-to-be favour survives the split; the interval counts new repeats.
+    draws of each bucket outside, which had no part in the choice, or, paired by training set, against their odd ones. The
+    opposite is tested the same way. All draws share the repeats, so a choice that only these victims-to-be favour survives
+    the split; the interval counts new repeats.
     """
+    compare, rows_text = curves.paired(paired_by := options.get("paired_by", "repeat"))
     experiment = data.experiment
     grids, rows = experiment.grids(strategy), experiment.conditions(strategy)
     sizes = rows["n_points"].to_numpy(float)
@@ -106,9 +108,9 @@ def lowest_bucket(data: Data, options: Mapping[str, Any], strategy: str = "path_
 
     def below(own: Iterable[int], others: Iterable[int]) -> tuple[int, int, Tested, Side]:
         chosen = min(sorted(own), key=lambda bucket: filled_mean(grids[bucket][0::2]))
+        beside = slice(None) if paired_by == "repeat" else slice(1, None, 2)
         tests = {
-            other: paired_difference(grids[other], grids[chosen][1::2], CONFIDENCE, "greater")
-            for other in sorted(others)
+            other: compare(grids[other][beside], grids[chosen][1::2], CONFIDENCE, "greater") for other in sorted(others)
         }
         weakest = min(tests, key=lambda other: -math.inf if math.isnan(tests[other].low) else tests[other].low)
         holds = all(test.low > 0 and enough(test) for test in tests.values())
@@ -121,10 +123,12 @@ def lowest_bucket(data: Data, options: Mapping[str, Any], strategy: str = "path_
     return Evidence.of(
         shown,
         f"{names[other]} − {names[chosen]} (lowest {'of the set' if chosen in inside else 'outside'} on even draws{held}), "
-        "rows permuted, largest p of all such differences",
+        f"{rows_text}, largest p of all such differences",
         supported[3],
         opposed[3],
-        plan_size((grids[other], grids[chosen][1::2]), (len(grids[other]), len(grids[chosen])), target, data),
+        plan_size((grids[other], grids[chosen][1::2]), (len(grids[other]), len(grids[chosen])), target, data)
+        if paired_by == "repeat"
+        else "more training sets",
     )
 
 
@@ -532,14 +536,14 @@ KINDS = {
         Kind(higher_than, {"every_draw": int}, {"random": list}),
         Kind(probe_above, {"column": str, "above": _NUMBER}, {"random": list}),
         Kind(larger_where_harmful, {"column": str}, {"path_bucket": list}),
-        Kind(falls_then_rises, {"margin": _NUMBER}, _PLACED),
+        Kind(falls_then_rises, {"margin": _NUMBER, "paired_by": str}, _PLACED),
         Kind(curves.equivalent_curves, {"margin": _NUMBER}, _PLACED),
         Kind(curves.highest_at_the_mean, {"column": str}, _PLACED),
         Kind(curves.rising_curves, {}, _PLACED),
         Kind(curves.rising_over_samples, {"column": str}, _PLACED),
-        Kind(curves.growing_difference, {}, _PLACED),
+        Kind(curves.growing_difference, {"paired_by": str}, _PLACED),
         Kind(curves.follows_on_a_smaller_scale, {"below": _NUMBER}, _PLACED),
-        Kind(curves.higher_curve, {}, _PLACED),
+        Kind(curves.higher_curve, {"paired_by": str}, _PLACED),
         Kind(curves.higher_at_the_mean, {}, _PLACED),
         Kind(curves.as_robust_as_clean, {"margin": _NUMBER}, _PLACED),
         Kind(curves.sooner_memorised, {}, _PLACED, unit="epochs"),
