@@ -759,7 +759,6 @@ def test_a_line_of_a_sweep_goes_through_the_means_at_the_values_of_the_axis_and_
     figure, caption = draw("sweep", data, options)
     titles = ["adversarial accuracy", "natural accuracy", "poisons fitted", "epochs trained"]
     assert [panel.get_ylabel() for panel in figure.axes] == titles
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["second", "first"]
     for line in by_gid(figure.axes[0], "adversarial_accuracy"):
         np.testing.assert_array_equal(line.get_xdata(), [0, 1, 2])
         np.testing.assert_allclose(line.get_ydata(), [np.mean(ACCURACY[value]) for value in (0, 1, 2)], **EXACT)
@@ -770,7 +769,12 @@ def test_a_line_of_a_sweep_goes_through_the_means_at_the_values_of_the_axis_and_
         np.testing.assert_allclose([ends.min(), ends.max()], [expected.low, expected.high], **EXACT)
     np.testing.assert_allclose(by_gid(figure.axes[3], "epochs")[0].get_ydata(), [11, 11, 11], **EXACT)
     assert by_gid(figure.axes[0], "adversarial_accuracy")[1].get_linestyle() == "--"
-    assert "n, draws × repeats, at each value: 2 × 3" in caption
+    assert "n, draws × repeats, at each value: 2 × 3; without poisons: 1 × 3" in caption
+    for line in by_gid(figure.axes[0], "clean"):
+        np.testing.assert_allclose(line.get_ydata(), np.mean(CLEAN), **EXACT)
+    fitted = figure.axes[2].get_children()
+    assert not [artist for artist in fitted if artist.get_gid() == "clean"]  # there is nothing to fit
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["second", "first", "no poisons"]
 
 
 def test_a_sweep_refuses_experiments_that_are_not_there_or_have_no_axis():

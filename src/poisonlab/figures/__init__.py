@@ -193,7 +193,8 @@ FIGURES: dict[str, FigureKind] = {
             title="Victims against the sweep axis of their poisons",
             source="label-noise thesis, section 4.1, Figs. 4.2 and 4.3",
             caption="Victims of {budget} poisons against the {axis}: {panels}; means over all victims, bands: 95 % intervals for new draws "
-            "and repeats. Adversarial accuracy: {definition}. Attack: {attack}. n, draws × repeats, at each value: {n}. {provenance}",
+            "and repeats; dotted, where drawn: victims without poisons. Adversarial accuracy: {definition}. Attack: {attack}. n, draws × "
+            "repeats, at each value: {n}. {provenance}",
             function="poisonlab.figures.sweeps:sweep",
             options={
                 "lines": "experiment → {label, colour: number, dashed}, one line each",

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from poisonlab.errors import InputError
 from poisonlab.figures import style
@@ -28,10 +29,11 @@ _DASHED = (0, (4, 2))
 
 @dataclass(frozen=True)
 class _Line:
-    """One experiment: its victims with all panels' columns, and how it looks."""
+    """One experiment: its victims with all panels' columns, those without poisons (there may be none), and how it looks."""
 
     label: str
     victims: pd.DataFrame
+    clean: pd.DataFrame
     look: Mapping[str, Any]
 
 
@@ -39,7 +41,7 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     """Draw the means of victims, with 95 % intervals, against the values of their sweep axis: the thesis's Figs. 4.2 and 4.3.
 
     One panel for adversarial accuracy, natural accuracy, the share of the poisons fitted and the epochs trained; one line for each
-    experiment. Victims of another condition than the one with the axis are left out.
+    experiment, and a dotted one at the mean of its victims without poisons, where it has some. Victims of other conditions are left out.
 
     Args:
         inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
@@ -57,7 +59,10 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
             "color": COLOURS[settings.get("colour", len(lines)) % len(COLOURS)],
             "linestyle": _DASHED if settings.get("dashed") else "-",
         }
-        lines.append(_Line(settings.get("label", name), attacked(victims, robustness, name), look))
+        own, conditions = (inputs[table][inputs[table]["experiment"] == name] for table in ("victims", "conditions"))
+        unpoisoned = own[own["condition"].isin(conditions.loc[conditions["strategy"] == "none", "condition"])]
+        both = (attacked(group, robustness, name) for group in (victims, unpoisoned))
+        lines.append(_Line(settings.get("label", name), *both, look))
     panels = options.get("panels") or list(PANELS)
     if unknown := sorted(set(panels) - PANELS.keys()):
         raise InputError(f"option panels names {unknown}, allowed are {list(PANELS)}; correct it")
@@ -67,24 +72,30 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.05)
     axes = figure.subplots(rows, -(-len(panels) // rows), squeeze=False).ravel()
     n: list[Estimate] = []
+    n_clean: list[Estimate] = []
     for letter, panel, column in zip("abcd", axes, panels, strict=False):
         panel.set_title(f"({letter})", loc="left", size=style.SMALL)
         for line in lines:
             n += _draw(panel, line, column)
+            n_clean += _draw_clean(panel, line, column)
         if column == "fitted_share":
             panel.set(ylim=(-0.04, 1.04))
         panel.set_ylabel(PANELS[column])
         panel.set_xlabel(options.get("axis_label", "sweep axis"))
     for panel in axes[len(panels) :]:
         panel.remove()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(len(lines), 3))
+    handles, labels = axes[0].get_legend_handles_labels()
+    if n_clean:
+        handles.append(Line2D([], [], color=style.GREY, linestyle=":"))
+        labels.append("no poisons")
+    figure.legend(handles, labels, loc="outside upper center", ncols=3 if len(labels) == 3 else -(-len(labels) // 2))
     return figure, {
         **shared_facts(experiments, options),
         "axis": options.get("axis_label", "value of the sweep axis"),
         "panels": ", ".join(f"({letter}) {PANELS[column]}" for letter, column in zip("abcd", panels, strict=False)),
         "definition": definition(attacks),
         "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
-        "n": shared_n(n),
+        "n": shared_n(n) + (f"; without poisons: {shared_n(n_clean)}" if n_clean else ""),
     }
 
 
@@ -248,13 +259,24 @@ def _at_first_value(victims: pd.DataFrame) -> pd.DataFrame:
 def _draw(panel: Axes, line: _Line, column: str) -> list[Estimate]:
     """Draw one line of one panel and return its estimates."""
     values: Sequence[float] = sorted(line.victims["axis_value"].unique())
-    bounds = None if column == "epochs" else (0.0, 1.0)
-    estimates = [
-        mean_interval(grid(line.victims[line.victims["axis_value"] == value], column), bounds=bounds)
-        for value in values
-    ]
+    estimates = [_mean(line.victims[line.victims["axis_value"] == value], column) for value in values]
     lows, highs = ([getattr(estimate, side) for estimate in estimates] for side in ("low", "high"))
     means = np.array([estimate.value for estimate in estimates])
     panel.fill_between(values, lows, highs, color=line.look["color"], alpha=0.15, linewidth=0, gid="interval")
     panel.plot(values, means, marker="o", markersize=3, label=line.label, gid=column, **line.look)
     return estimates
+
+
+def _draw_clean(panel: Axes, line: _Line, column: str) -> list[Estimate]:
+    """Draw the mean without poisons, where there are such victims and the column is known of them; return its estimate."""
+    if line.clean[column].isna().all():
+        return []
+    found = _mean(line.clean, column)
+    if np.isfinite([found.low, found.high]).all():
+        panel.axhspan(found.low, found.high, color=line.look["color"], alpha=0.08, linewidth=0, gid="clean-interval")
+    panel.axhline(found.value, color=line.look["color"], linestyle=":", linewidth=1, gid="clean")
+    return [found]
+
+
+def _mean(victims: pd.DataFrame, column: str) -> Estimate:
+    return mean_interval(grid(victims, column), bounds=None if column == "epochs" else (0.0, 1.0))
