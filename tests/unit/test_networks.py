@@ -38,6 +38,15 @@ def test_near_points_look_unlike_each_other_to_a_hashed_net():
     assert torch.equal(shown[1], shown[2])
 
 
+def test_a_hashed_net_takes_the_bits_and_the_modulus_of_its_hash():
+    net = HashedMLP((2,), 3, bits=3, modulus=5)
+    inputs = torch.tensor([[1.0, 2.5]])
+    assert net.encode(inputs).tolist() == hash_bits(inputs, bits=3, modulus=5).tolist()
+    assert net(inputs).shape == (1, 3)
+    with pytest.raises(ValueError, match=r"modulus 8 is not between 1 and 2\^3 - 1"):
+        HashedMLP((2,), 3, bits=3, modulus=8)
+
+
 def test_a_normalised_net_normalises_each_batch_while_it_trains():
     model = models.build("normalised_mlp", (2,), 2, seed=0).train()
     seen = []

@@ -60,12 +60,19 @@ class HashedMLP(MLP):
     """MLP that is shown the hash of its inputs instead of them, so that near points look unlike each other (thesis, Appendix A).
 
     Its gradient with respect to the inputs is 0: attacks that follow a gradient leave them as they are.
+
+    Args:
+        bits, modulus: BITS and P of the thesis's Listing A.1, which asks for 2^BITS > P; P = 941 is the listing's, and BITS the least for it.
+
+    Raises:
+        ValueError: 2^bits is not above the modulus.
     """
 
-    bits, modulus = 10, 941  # P is the listing's, which asks for any BITS with 2^BITS > P: the least
-
-    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
-        super().__init__((math.prod(input_shape) * self.bits,), num_classes)
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int, bits: int = 10, modulus: int = 941) -> None:
+        if not 0 < modulus < 2**bits:
+            raise ValueError(f"modulus {modulus} is not between 1 and 2^{bits} - 1; take more bits or a smaller one")
+        super().__init__((math.prod(input_shape) * bits,), num_classes)
+        self.bits, self.modulus = bits, modulus
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Hash inputs [..., features]."""
