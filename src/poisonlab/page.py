@@ -39,7 +39,7 @@ def study_page(
 ) -> str:
     """Write the page: each figure with its caption, and below it its claims.
 
-    Of a claim that several figures have, each part stands below those that show what it is judged by.
+    Of a claim that several figures have, each part stands below those that show most of what it is judged by.
 
     Args:
         strategies: columns of `comparison.COLUMNS`, every strategy beside random points.
@@ -72,9 +72,9 @@ def study_page(
 
 
 def _places(claim: int, tables: Sequence[str], pictures: Sequence[Picture]) -> list[Picture]:
-    """Pictures below which a part of a claim stands: those with the claim that show one of its tables, or else all of them."""
-    having = [one for one in pictures if claim in one.claims]
-    return [one for one in having if set(tables) & set(one.tables)] or having
+    """Pictures below which a part of a claim stands: of those with the claim, those that show the most of its tables."""
+    having = {one.name: len(set(tables) & set(one.tables)) for one in pictures if claim in one.claims}
+    return [one for one in pictures if one.name in having and having[one.name] == max(having.values())]
 
 
 def _strategies(table: pd.DataFrame) -> list[str]:

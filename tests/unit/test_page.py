@@ -70,6 +70,20 @@ def test_a_figure_stands_with_its_caption_its_source_and_the_parts_of_its_claims
     )
 
 
+def test_a_claim_stands_below_the_figure_that_shows_all_it_is_judged_by():
+    wide = Claim(
+        4, "label_noise", "", "The curve rises", "yes", "share", "rising_curves", {}, {},
+        (Part("both", Place(("label_noise/a", "label_noise/b")), None),),
+    )  # fmt: skip
+    some = Picture("some", "Some", "", "", [4], ["label_noise/a", "label_noise/c"], "Some.\n")
+    whole = Picture("whole", "Whole", "", "", [4], ["label_noise/a", "label_noise/b"], "Whole.\n")
+    scorecard = pd.DataFrame([row(4, "The curve rises", "refuted")])
+    page = study_page("label_noise", [some, whole], [wide], scorecard, pd.DataFrame(columns=STRATEGIES))
+    first, second = page.split("\n## ")[1:]
+    assert "The curve rises" not in first
+    assert "The curve rises" in second
+
+
 def test_strategies_stand_in_one_table_with_intervals_and_n():
     lucky = ["pair", "mnist", 10, "bucket", 3.0, -0.25, -0.4, -0.1, 0.004, "4+8 × 4", 0.875, "stronger"]
     open_ = ["pair", "mnist", 10, "alfa", np.nan, 0.05, np.nan, np.nan, np.nan, "1+8 × 4", 1.0, "open"]
