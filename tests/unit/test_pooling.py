@@ -4,8 +4,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from poisonlab.models import gradient_kernels
-from poisonlab.models.pooling import Rounded, pooled_convolution, pooled_relu
+from poisonlab.models import gradient_kernels, winograd_kernels
+from poisonlab.models.pooling import (
+    LEAST,
+    Rounded,
+    pooled_convolution,
+    pooled_relu,
+    rounded,
+)
 from poisonlab.victims.precision import RoundedProducts
 
 SHAPE = (3, 16, 18, 18)
@@ -34,6 +40,23 @@ def test_values_and_gradients_are_those_of_torch_to_the_bit(shape, dtype, rounds
     gradients = [torch.autograd.grad(pooled, maps, slope)[0] for pooled in (found, expected)]
     assert torch.equal(*gradients)
     assert gradients[0].count_nonzero() > 0.2 * found.numel()
+
+
+def test_rounding_is_that_of_torch_to_the_bit():
+    bits = torch.randint(-(2**31), 2**31 - 1, (64, 16, 16, 16), generator=torch.Generator().manual_seed(0))
+    bits[:, 0] = bits[:, 0] // 2**15 * 2**15  # halfway between two numbers of bfloat16, or one of them
+    values = bits.to(torch.int32).view(torch.float32)
+    edges = [0.0, -0.0, float("inf"), float("-inf"), 3.4e38, 1e-45, 1e-39]  # the last two: denormals
+    values.view(-1)[: len(edges)] = torch.tensor(edges)
+    values = values.nan_to_num(float("nan"))  # that which arithmetic gives
+    last = values.contiguous(memory_format=torch.channels_last)
+    for layout in (values, last, values.flatten(1).T, values[:, 3:9], values[3:5], values[:1, :1, :1]):
+        found, expected = rounded(layout), layout.bfloat16().float()
+        known = ~expected.isnan()
+        assert torch.equal(found.isnan(), ~known)
+        assert torch.equal(found[known].view(torch.int32), expected[known].view(torch.int32))
+    assert expected.numel() < LEAST < values[3:5].numel()
+    assert rounded(last).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_ties_go_to_the_first_place_and_nothing_to_windows_without_a_positive_value():
@@ -83,6 +106,9 @@ def in_torch(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, pad
     [
         ((5, 1, 28, 28), 16, 3, 1),
         ((4, 16, 14, 14), 32, 3, 1),
+        ((3, 3, 32, 32), 32, 3, 1),  # three colours
+        ((2, 12, 17, 18), 40, 3, 0),
+        ((2, 6, 20, 20), 16, 5, 2),
         ((2, 8, 19, 22), 24, 5, 2),  # an odd side: the last row and column are in no window
         ((2, 32, 20, 19), 17, 4, 0),
     ],
@@ -116,7 +142,6 @@ def test_a_gradient_may_be_asked_for_alone(asked):
     "inputs",
     [
         drawn(dtype=torch.float64),
-        drawn((2, 3, 32, 32)),  # three colours
         drawn((2, 16, 8, 8)),  # too small to be worth the compiler's import
     ],
 )
@@ -142,11 +167,10 @@ def test_rounded_products_round_a_pooled_convolution_once():
     with RoundedProducts():
         found = pooled_convolution(inputs, weight, bias, 1, 2)
         expected = in_torch(inputs, weight, bias, 1)
-    assert torch.equal(found, expected)
-    assert torch.equal(found, found.bfloat16().float())
     of = (inputs, weight, bias)
-    gradients = [torch.autograd.grad(pooled.square().sum(), of) for pooled in (found, expected)]
-    for one, other in zip(*gradients, strict=True):
+    slope = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
+    gradients = [torch.autograd.grad(pooled, of, slope) for pooled in (found, expected)]
+    for one, other in ((found, expected), *zip(*gradients, strict=True)):
         assert torch.equal(one, one.bfloat16().float())
         # The sums' order may round a number to its neighbour in bfloat16, 2⁻⁷ away.
         torch.testing.assert_close(one, other, rtol=2**-7, atol=1e-4 * float(other.abs().max()))
@@ -160,7 +184,7 @@ def test_gradients_do_not_depend_on_how_many_registers_a_processor_has(shape, si
 
     def gradients(capabilities: dict[str, bool]) -> tuple[tuple[int, int], tuple[torch.Tensor, ...]]:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-        for compiled in (gradient_kernels.weights_gradient, gradient_kernels.inputs_gradient):
+        for compiled in (gradient_kernels.gradients, winograd_kernels.convolve):
             compiled.cache_clear()
         loss = pooled_convolution(*parameters, padding, 2).square().sum()
         return gradient_kernels.block(side, side * shape[1]), torch.autograd.grad(loss, parameters)

@@ -27,7 +27,7 @@ from poisonlab.models.networks import MLP
 from poisonlab.poison import Poison, TrainingSet, apply, save
 from poisonlab.seeds import seed
 from poisonlab.victims import chunk as chunks
-from poisonlab.victims import engines
+from poisonlab.victims import engines, precision
 from poisonlab.victims.chunk import load_chunk, train_chunk, victim_key
 from poisonlab.victims.engines import forms, loop, stacked
 from poisonlab.victims.order import epoch_order
@@ -385,6 +385,33 @@ def test_rounded_products_are_exact_products_of_rounded_numbers_rounded_once():
             torch.testing.assert_close(found, wanted.bfloat16().float(), rtol=2**-7, atol=0)
             assert (found == wanted.bfloat16().float()).float().mean() > 0.99
             assert (found == wanted.float()).float().mean() < 0.1  # rounded at all
+
+
+def test_numbers_that_are_known_to_be_rounded_are_not_rounded_again_and_nothing_else_changes(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand((4, 1, 28, 28), generator=generator)
+    extra = torch.rand((4, 1568), generator=generator)
+    model = models.build("std", (1, 28, 28), 10, seed=0)
+    rounded = precision.Rounded.apply
+    calls = []
+    monkeypatch.setattr(precision.Rounded, "apply", lambda values: calls.append(values) or rounded(values))
+
+    def answers() -> tuple[list[torch.Tensor], int]:
+        calls.clear()
+        own = images.clone().requires_grad_()
+        with RoundedProducts():
+            logits = model(own)
+            several = F.linear(extra, extra[:3])
+            several += 0.1  # written to: no longer known to be rounded
+            again = F.linear(several, several[:2])
+        gradients = torch.autograd.grad(logits.square().sum(), (own, *model.parameters()))
+        return [logits, again, *gradients], len(calls)
+
+    found, some = answers()
+    monkeypatch.setattr(precision, "_is_known", lambda value: False)
+    expected, every = answers()
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    assert every - some == 3  # between its four layers
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,8 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
         }
         own, conditions = (inputs[table][inputs[table]["experiment"] == name] for table in ("victims", "conditions"))
         unpoisoned = own[own["condition"].isin(conditions.loc[conditions["strategy"] == "none", "condition"])]
-        both = (attacked(group, robustness, name) for group in (victims, unpoisoned))
-        lines.append(_Line(settings.get("label", name), *both, look))
+        poisoned, clean = (attacked(group, robustness, name) for group in (victims, unpoisoned))
+        lines.append(_Line(settings.get("label", name), poisoned, clean, look))
     panels = options.get("panels") or list(PANELS)
     if unknown := sorted(set(panels) - PANELS.keys()):
         raise InputError(f"option panels names {unknown}, allowed are {list(PANELS)}; correct it")

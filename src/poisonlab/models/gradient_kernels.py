@@ -13,95 +13,89 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from poisonlab.models.vectors import Vectors, data_of
+
+NEAR = (
+    36 * 1024
+)  # bytes, about a core's first cache: with more, pixels come from the second, with less, sums go there more often
 NOWHERE = 4  # and above: the place of a window that ReLU cut
 ONE, CUT = np.uint32(1), np.uint32(NOWHERE)  # no wider than the numbers beside them: so a processor takes many at once
 Kernel = Callable[..., None]
 
 
+def padded_channels(channels: int) -> int:
+    """Channels that the kernels ask for: 1 or a multiple of 4."""
+    return channels if channels == 1 else -(-channels // 4) * 4
+
+
+def row(side: int, channels: int) -> int:
+    """Numbers in a row of a kernel: vectors are full, the last numbers may belong to the next pixel and mean nothing."""
+    return side if channels == 1 else -(-side * channels // 8) * 8
+
+
 @functools.cache
-def weights_gradient(side: int, channels: int) -> Kernel:
-    """Compile the gradient of kernels of `side` × `side` × `channels`, 1 or a multiple of 8, and of the bias.
+def gradients(side: int, channels: int, by_inputs: bool, by_weights: bool) -> Kernel:
+    """Compile the gradients of the inputs, of kernels of `side` × `side` × `channels`, see `padded_channels`, and of the bias.
+
+    Args:
+        by_inputs, by_weights: which of them; the bias's comes with the weights'.
 
     Returns:
         A function of (gradient [n, height, width, outputs], places as `pooling_kernels.pool` wrote them, inputs [n, padded height, padded
-        width · channels], weights [outputs, side · side · channels], bias [outputs]), all contiguous and, but for the places, float32. It
-        adds to `weights` and `bias`.
+        width · channels], weights [outputs, side · row], and what it adds to: the gradients of inputs, weights and bias), all contiguous
+        and, but for the places, float32. Behind the inputs it reads up to 7 numbers, and adds weights that mean nothing, which must be 0.
     """
     if channels == 1:
-        return _one_channel(side, of_weights=True)
-    row = side * channels
-    height, width = block(side, row)
+        return _one_channel(side, by_inputs, by_weights)
+    line, near = row(side, channels), NEAR // 8
+    height, width = block(side, line)
+    # The same for every processor: parts of rows that overlap are added in their order.
+    part = max(w for w in range(8, line + 1, 8) if line % w == 0 and w <= 96)
 
     @numba.njit(cache=True, fastmath={"contract"})
-    def add(gradient, places, inputs, weights, bias):
-        n, high, wide, outputs = gradient.shape
-        windows, step = high * wide, inputs.shape[2]
-        down, right = np.uint32(step), np.uint32(channels)
-        pixels, kernels = inputs.reshape(-1), weights.reshape(-1)
-        values, offsets = np.empty((windows, outputs), np.float32), np.empty((windows, outputs), np.uint32)
-        for image in range(n):
-            for y in range(high):
-                for x in range(wide):
-                    own, place = gradient[image, y, x], places[image, y, x]
-                    value, offset = values[y * wide + x], offsets[y * wide + x]
-                    corner = np.uint32(2 * y * step + 2 * x * channels)
-                    for k in range(outputs):
-                        here = np.uint32(place[k])
-                        value[k] = own[k] if here < CUT else np.float32(0)
-                        bias[k] += value[k]
-                        offset[k] = corner + (here >> ONE & ONE) * down + (here & ONE) * right
-            for k in range(outputs):
-                for i in range(0, side, height):
-                    for j in range(0, row, width):
-                        _add_rows(  # type: ignore[call-arg]
-                            kernels, (k * side + i) * row + j, row, pixels, (image * inputs.shape[1] + i) * step + j, step,
-                            values, offsets, k, outputs, windows, height, width,
-                        )  # fmt: skip
-
-    return add
-
-
-@functools.cache
-def inputs_gradient(side: int, channels: int) -> Kernel:
-    """Compile the gradient of the inputs, for kernels of `side` × `side` × `channels`, 1 or a multiple of 8.
-
-    Returns:
-        A function of (gradient, places, inputs, weights), see `weights_gradient`. It adds to `inputs`.
-    """
-    if channels == 1:
-        return _one_channel(side, of_weights=False)
-    row = side * channels
-    height, width = block(side, row)
-
-    @numba.njit(cache=True, fastmath={"contract"})
-    def add(gradient, places, inputs, weights):
+    def add(gradient, places, inputs, weights, to_inputs, to_weights, to_bias):
         n, high, wide, outputs = gradient.shape
         step = inputs.shape[2]
+        # Rows of windows whose pixels, and their gradients, stay in the cache while each output goes over them.
+        band = max(1, min(high, (near - 2 * step) // (2 * step + wide * outputs)))
+        down, right = np.uint32(step), np.uint32(channels)
         pixels, kernels = inputs.reshape(-1), weights.reshape(-1)
-        # The outputs of a window by the place that they reach, and those that reach none.
-        values, offsets = np.empty((NOWHERE + 1, outputs), np.float32), np.empty((NOWHERE + 1, outputs), np.uint32)
-        counts = np.empty(NOWHERE + 1, np.uint32)
+        pixel_sums, kernel_sums = to_inputs.reshape(-1), to_weights.reshape(-1)
+        # Of each output, the windows of a band that ReLU did not cut: their gradients, and where the pixels begin that they reach.
+        size = outputs, band * wide
+        values, offsets, counts = np.empty(size, np.float32), np.empty(size, np.uint32), np.empty(outputs, np.uint32)
         for image in range(n):
-            for y in range(high):
-                for x in range(wide):
-                    own, place = gradient[image, y, x], places[image, y, x]
-                    counts[:] = 0
-                    for k in range(outputs):
-                        here = min(place[k], np.uint8(NOWHERE))
-                        values[here, counts[here]], offsets[here, counts[here]] = own[k], k * side * row
-                        counts[here] += ONE
-                    for here in range(NOWHERE):
-                        top = image * inputs.shape[1] + 2 * y + (here >> 1)
-                        left = (2 * x + (here & 1)) * channels
+            start = image * inputs.shape[1] * step
+            for top in range(0, high, band):
+                counts[:] = 0
+                for y in range(top, min(top + band, high)):
+                    for x in range(wide):
+                        own, place = gradient[image, y, x], places[image, y, x]
+                        corner = np.uint32(2 * (y * step + x * channels))
+                        for k in range(outputs):
+                            here = np.uint32(place[k])
+                            values[k, counts[k]] = own[k]
+                            offsets[k, counts[k]] = corner + (here >> ONE & ONE) * down + (here & ONE) * right
+                            counts[k] += np.uint32(here < CUT)
+                for k in range(outputs):
+                    if by_weights:
+                        for window in range(counts[k]):
+                            to_bias[k] += values[k, window]
                         for i in range(0, side, height):
-                            for j in range(0, row, width):
+                            for j in range(0, line, width):
                                 _add_rows(  # type: ignore[call-arg]
-                                    pixels, (top + i) * step + left + j, step, kernels, i * row + j, row,
-                                    values, offsets, here * outputs, 1, counts[here], height, width,
+                                    kernel_sums, (k * side + i) * line + j, line, pixels, start + i * step + j, step,
+                                    values, offsets, k * band * wide, counts[k], height, width,
+                                )  # fmt: skip
+                    if by_inputs:
+                        for i in range(side):
+                            for j in range(0, line, part):
+                                _add_to_rows(  # type: ignore[call-arg]
+                                    pixel_sums, start + i * step + j, kernels, (k * side + i) * line + j,
+                                    values, offsets, k * band * wide, counts[k], part,
                                 )  # fmt: skip
 
     return add
@@ -116,65 +110,77 @@ def block(side: int, row: int) -> tuple[int, int]:
 
 @intrinsic(prefer_literal=True)
 def _add_rows(
-    _, sums, goal, goal_step, rows, start, row_step, values, offsets, first, step, count, height, width
+    _, sums, goal, goal_step, rows, start, row_step, values, offsets, first, count, height, width
 ):  # fmt: skip
     """Add to the block of `height` × `width` numbers at `goal` of `sums` the blocks at `start` + offset of `rows`, each times its value.
 
     Args:
         goal_step, row_step: from one line of a block to the next.
-        first, step, count: which of `values` and `offsets` are meant.
+        first, count: which of `values` and `offsets` are meant.
         height, width: constants; the width a multiple of 8.
     """
     number = types.uint64
-    signature = types.void(
-        sums, number, number, rows, number, number, values, offsets, number, number, number, height, width
-    )
+    signature = types.void(sums, number, number, rows, number, number, values, offsets, number, number, height, width)
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        lanes = 16 if width.literal_value % 16 == 0 else 8
-        index, vector = ir.IntType(64), ir.VectorType(ir.FloatType(), lanes)
-        _, goal, goal_step, _, start, row_step, _, _, first, step, count, _, _ = arguments
-        sums, rows, values, offsets = (
-            context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 3, 6, 7)
-        )
+        _, goal, goal_step, _, start, row_step, _, _, first, count, _, _ = arguments
+        write = Vectors(builder, 16 if width.literal_value % 16 == 0 else 8)
+        sums, rows, values, offsets = (data_of(context, builder, signature, arguments, i) for i in (0, 3, 6, 7))
 
-        def after(pointer: Any, distance: Any) -> Any:
-            return builder.gep(pointer, [index(distance) if isinstance(distance, int) else distance])
+        def block(corner: Any, step: Any) -> list[Any]:
+            lines = [write.sum(corner, (i, step)) for i in range(height.literal_value)]
+            return [write.sum(line, (j, None)) for line in lines for j in range(0, width.literal_value, write.lanes)]
 
-        def block(corner: Any, line_step: Any) -> list[Any]:
-            lines = [after(corner, builder.mul(line_step, index(i))) for i in range(height.literal_value)]
-            return [
-                builder.bitcast(after(line, j), vector.as_pointer())
-                for line in lines
-                for j in range(0, width.literal_value, lanes)
-            ]
-
-        goals = block(after(sums, goal), goal_step)
-        totals = [cgutils.alloca_once_value(builder, builder.load(piece, align=4)) for piece in goals]
+        goals = block(goal, goal_step)
+        totals = [cgutils.alloca_once_value(builder, write.load(sums, place)) for place in goals]
         with cgutils.for_range(builder, count) as loop:
-            i = builder.add(first, builder.mul(loop.index, step))
-            value = builder.load(after(values, i))
-            offset = builder.zext(builder.load(after(offsets, i)), index)
-            one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
-            every = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
-            for total, piece in zip(totals, block(after(rows, builder.add(start, offset)), row_step), strict=True):
-                product = builder.fmul(every, builder.load(piece, align=4), flags=("contract",))
-                builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
-        for total, piece in zip(totals, goals, strict=True):
-            builder.store(builder.load(total), piece, align=4)
+            every, offset = _term(write, values, offsets, builder.add(first, loop.index))
+            for total, place in zip(totals, block(builder.add(start, offset), row_step), strict=True):
+                builder.store(write.add(builder.load(total), write.times(every, write.load(rows, place))), total)
+        for total, place in zip(totals, goals, strict=True):
+            write.store(builder.load(total), sums, place)
         return context.get_dummy_value()
 
     return signature, code
 
 
-def _one_channel(side: int, of_weights: bool) -> Kernel:
-    """Compile `weights_gradient` or `inputs_gradient` for a single channel, whose rows fill no vector."""
+@intrinsic(prefer_literal=True)
+def _add_to_rows(_, rows, start, kernels, first_kernel, values, offsets, first, count, width):
+    """Add to the rows of `width` numbers at `start` + offset of `rows` the row at `first_kernel` of `kernels` times each value."""
+    number = types.uint64
+    signature = types.void(rows, number, kernels, number, values, offsets, number, number, width)
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, start, _, first_kernel, _, _, first, count, _ = arguments
+        write = Vectors(builder, 16 if width.literal_value % 16 == 0 else 8)
+        rows, kernels, values, offsets = (data_of(context, builder, signature, arguments, i) for i in (0, 2, 4, 5))
+        pieces = range(0, width.literal_value, write.lanes)
+        kernel = [write.load(kernels, write.sum(first_kernel, (j, None))) for j in pieces]
+        with cgutils.for_range(builder, count) as loop:
+            every, offset = _term(write, values, offsets, builder.add(first, loop.index))
+            for j, factor in zip(pieces, kernel, strict=True):
+                place = write.sum(start, (1, offset), (j, None))
+                write.store(write.add(write.load(rows, place), write.times(every, factor)), rows, place)
+        return context.get_dummy_value()
+
+    return signature, code
+
+
+def _term(write: Vectors, values: Any, offsets: Any, position: Any) -> tuple[Any, Any]:
+    """The value at this position in every lane, and its offset."""
+    offset = write.builder.load(write.builder.gep(offsets, [position]))
+    return write.everywhere(values, position), write.builder.zext(offset, position.type)
+
+
+def _one_channel(side: int, by_inputs: bool, by_weights: bool) -> Kernel:
+    """Compile `gradients` for a single channel, whose rows fill no vector."""
 
     # The compiler knows the sizes, and unsigned indices need no look whether they count from the end.
     @numba.njit(cache=True, fastmath={"contract"})
-    def add(gradient, places, inputs, weights, bias=None):
+    def add(gradient, places, inputs, weights, to_inputs, to_weights, to_bias):
         heights, widths = np.uint64(inputs.shape[1]), np.uint64(inputs.shape[2])
         pixels, kernels = inputs.reshape(-1), weights.reshape(-1)
+        pixel_sums, kernel_sums = to_inputs.reshape(-1), to_weights.reshape(-1)
         for n in range(gradient.shape[0]):
             for y in range(gradient.shape[1]):
                 for x in range(gradient.shape[2]):
@@ -185,15 +191,15 @@ def _one_channel(side: int, of_weights: bool) -> Kernel:
                             top, left = np.uint64(2 * y + (place >> 1)), np.uint64(2 * x + (place & 1))
                             pixel = (np.uint64(n) * heights + top) * widths + left
                             kernel = np.uint64(k * side * side)
-                            if of_weights:
-                                bias[k] += value
+                            if by_weights:
+                                to_bias[k] += value
                             for _ in range(side):
                                 for j in range(side):
                                     i = np.uint64(j)
-                                    if of_weights:
-                                        kernels[kernel + i] += value * pixels[pixel + i]
-                                    else:
-                                        pixels[pixel + i] += value * kernels[kernel + i]
+                                    if by_weights:
+                                        kernel_sums[kernel + i] += value * pixels[pixel + i]
+                                    if by_inputs:
+                                        pixel_sums[pixel + i] += value * kernels[kernel + i]
                                 pixel += widths
                                 kernel += np.uint64(side)
 

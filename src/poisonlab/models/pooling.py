@@ -3,10 +3,11 @@
 Pooling and ReLU are one sweep over memory: torch's own two cost as much as the convolution before them, because pooling writes 8 bytes of
 position for every value and its backward pass fills the maps with zeros first. The results are the same to the bit.
 
-The gradient of the convolution takes a quarter of the products: each window passes its own on to one of four places. The results are the
-same up to the order of summation.
+The convolution takes half of the products, or fewer, where its kernels are 3 × 3 (`winograd_kernels`), and its gradient a quarter: each
+window passes its own on to one of four places. The results are the same up to float32's rounding.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 # Floating-point numbers in the integers of their bits: positive ones have the same order, negative ones are negative.
 BITS = {torch.float32: torch.int32, torch.bfloat16: torch.int16}
-# Values of an image's maps. With fewer, importing the compiler and loading its kernels takes longer than it saves: a second or more a job.
+# Values of an image's maps, or to be rounded. With fewer, importing the compiler and loading its kernels takes longer than it saves: a
+# second or more in a job.
 LEAST = 4096
 
 
@@ -36,22 +38,23 @@ def pooled_convolution(
     """
     if has_torch_function_unary(inputs):
         return handle_torch_function(pooled_convolution, (inputs,), inputs, weight, bias, padding, size, rounds)
-    if _sparse(inputs, weight, padding, size):
+    if _taken(inputs, weight, padding, size):
         return _PooledConvolution.apply(inputs, weight, bias, padding, rounds)
     return pooled_relu(F.conv2d(inputs, weight, bias, padding=padding), size, rounds)
 
 
-def _sparse(inputs: Tensor, weight: Tensor, padding: int, size: int) -> bool:
-    """Whether `_PooledConvolution` can take over, and is faster."""
-    outputs, channels, side, _ = weight.shape
-    height, width = (pixels + 2 * padding - side + 1 for pixels in inputs.shape[2:])
+def _taken(inputs: Tensor, weight: Tensor, padding: int, size: int) -> bool:
+    """Whether `_PooledConvolution` can take over, and is worth it."""
     return (
-        _swept(size, outputs * height * width, inputs, weight)
+        _swept(size, len(weight) * math.prod(_sizes(inputs, weight, padding)), inputs, weight)
         and inputs.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        # Rows of three colours do not fill a processor's vectors: there the dense gradient is as fast.
-        and (channels == 1 or channels % 8 == 0)
     )
+
+
+def _sizes(inputs: Tensor, weight: Tensor, padding: int) -> list[int]:
+    """Height and width of a convolution's maps."""
+    return [pixels + 2 * padding - weight.shape[2] + 1 for pixels in inputs.shape[2:]]
 
 
 def _swept(size: int, values: int, *tensors: Tensor) -> bool:
@@ -80,11 +83,36 @@ class Rounded(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, values: Tensor) -> Tensor:
-        return values.bfloat16().float()
+        return rounded(values)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
-        return gradient.bfloat16().float()
+        return rounded(gradient)
+
+
+class GradientRounded(torch.autograd.Function):
+    """Rounds the gradient on its way back alone."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return rounded(gradient)
+
+
+def rounded(values: Tensor) -> Tensor:
+    """Float32 numbers rounded to bfloat16, in one sweep where there are many on a processor: torch's way there and back takes two."""
+    result = torch.empty_like(values)
+    # Memory without gaps, in whatever order: a copy has the same strides.
+    if values.device.type != "cpu" or values.numel() < LEAST or values.stride() != result.stride():
+        return values.bfloat16().float()
+    from poisonlab.models import pooling_kernels
+
+    flat = (tensor.detach().as_strided((tensor.numel(),), (1,)).numpy() for tensor in (values, result))
+    pooling_kernels.round_all(*(array.view(np.int32) for array in flat))
+    return result
 
 
 class _PooledReLU(torch.autograd.Function):
@@ -112,63 +140,91 @@ class _PooledConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, inputs: Tensor, weight: Tensor, bias: Tensor, padding: int, rounds: bool) -> Tensor:
-        outputs, channels, side, _ = weight.shape
-        if (channels, side) == (1, 3):
-            from poisonlab.models import pooling_kernels
+        from poisonlab.models import pooling_kernels, winograd_kernels
 
-            images = F.pad(inputs, (padding,) * 4)[:, 0]
-            pooled, places = _empty((len(images), outputs, images.shape[1] - 2, images.shape[2] - 2), torch.float32)
-            transposed = weight.detach().reshape(outputs, -1).T.contiguous()
-            pooling_kernels.convolve(rounds)(
-                images.numpy(), transposed.numpy(), bias.detach().numpy(), _bits(pooled), places
-            )
+        outputs, channels, side, _ = weight.shape
+        around = _around(inputs, padding, channels)
+        if side == 3 and (channels == 1 or outputs % 8 == 0):
+            height, width = _sizes(inputs, weight, padding)
+            pooled, places = _empty((len(inputs), outputs, height // 2, width // 2), torch.float32)
+            if channels == 1:
+                kernels, convolve = (
+                    weight.detach().reshape(outputs, -1).T.contiguous(),
+                    pooling_kernels.convolve(rounds),
+                )
+            else:
+                kernels = winograd_kernels.transformed(_with_channels(weight, around.shape[3]))
+                convolve = winograd_kernels.convolve(around.shape[3], outputs, rounds)
+            convolve(around.flatten(2).numpy(), kernels.numpy(), bias.detach().numpy(), _bits(pooled), places)
         else:
             pooled, places = _pool(_channels_last(F.conv2d(inputs, weight, bias, padding=padding)), rounds)
-        context.save_for_backward(inputs, weight)
-        context.places, context.padding, context.rounds = places, padding, rounds
+        context.save_for_backward(around, weight)
+        context.size, context.places, context.padding, context.rounds = inputs.shape[2:], places, padding, rounds
         return pooled
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from poisonlab.models.gradient_kernels import inputs_gradient, weights_gradient
+        from poisonlab.models.gradient_kernels import gradients, row
 
-        inputs, weight = context.saved_tensors
+        around, weight = context.saved_tensors
         outputs, channels, side, _ = weight.shape
-        height, width = inputs.shape[2:]
-        padding = context.padding
-        arrived = _last(Rounded.apply(gradient) if context.rounds else gradient).numpy()
-        # [n, padded height, padded width · channels], in which a row of the convolution's window is one piece.
-        around = _last(F.pad(inputs, (padding,) * 4)).flatten(2)
-        by_inputs = by_weight = by_bias = None
-        if context.needs_input_grad[0]:
-            spread = torch.zeros_like(around)
-            flat = _last(weight).flatten(1).numpy()
-            inputs_gradient(side, channels)(arrived, context.places, spread.numpy(), flat)
-            spread = spread.unflatten(2, (-1, channels)).permute(0, 3, 1, 2)
-            by_inputs = spread[..., padding : padding + height, padding : padding + width]
-        if any(context.needs_input_grad[1:3]):
-            by_weight, by_bias = torch.zeros(outputs, side, side, channels), torch.zeros(outputs)
-            flat = by_weight.flatten(1).numpy()
-            weights_gradient(side, channels)(arrived, context.places, around.numpy(), flat, by_bias.numpy())
-            by_weight = by_weight.permute(0, 3, 1, 2)
-        return by_inputs, by_weight, by_bias, None, None
+        padded, of_inputs, of_weights = around.shape[3], context.needs_input_grad[0], any(context.needs_input_grad[1:3])
+        used, line = side * padded, row(side, padded)
+        arrived = _last(rounded(gradient) if context.rounds else gradient)
+        kernels = F.pad(_last(_with_channels(weight, padded)).flatten(2), (0, line - used))
+        to_inputs = _blank(around.shape if of_inputs else (0, 0, 0, padded))
+        to_weights, by_bias = torch.zeros(kernels.shape), torch.zeros(outputs)
+        gradients(side, padded, of_inputs, of_weights)(
+            arrived.numpy(), context.places, around.flatten(2).numpy(), kernels.numpy(),
+            to_inputs.numpy(), to_weights.numpy(), by_bias.numpy(),
+        )  # fmt: skip
+        height, width = (slice(context.padding, context.padding + pixels) for pixels in context.size)
+        by_inputs = to_inputs.permute(0, 3, 1, 2)[:, :channels, height, width]
+        by_weight = to_weights[..., :used].unflatten(2, (side, padded))[..., :channels].permute(0, 3, 1, 2)
+        return by_inputs if of_inputs else None, *((by_weight, by_bias) if of_weights else (None, None)), None, None
+
+
+def _with_channels(weight: Tensor, channels: int) -> Tensor:
+    """Kernels [outputs, channels, side, side] with further channels of zeros."""
+    missing = channels - weight.shape[1]
+    return F.pad(weight.detach(), (0, 0, 0, 0, 0, missing)) if missing else weight.detach()
+
+
+def _around(inputs: Tensor, padding: int, channels: int) -> Tensor:
+    """Inputs [n, channels, height, width] as [n, padded height, padded width, padded channels]; see `_blank`."""
+    from poisonlab.models.gradient_kernels import padded_channels
+
+    inputs, padded = inputs.detach().permute(0, 2, 3, 1), padded_channels(channels)
+    n, height, width, _ = inputs.shape
+    if not padding and channels % 8 == 0:
+        return inputs.contiguous()
+    around = _blank((n, height + 2 * padding, width + 2 * padding, padded))
+    around[:, padding : padding + height, padding : padding + width, :channels] = inputs
+    return around
+
+
+def _blank(shape: tuple[int, ...]) -> Tensor:
+    """Zeros, with room behind the last row for a vector that begins in it."""
+    size = math.prod(shape)
+    return torch.zeros(size + 16)[:size].view(shape)
 
 
 def _pool(maps: Tensor, rounds: bool) -> tuple[Tensor, np.ndarray]:
     """The pooled maps and, as [n, height, width, channels], the place that each value comes from."""
     from poisonlab.models import pooling_kernels
 
-    pooled, places = _empty(maps.shape, maps.dtype)
+    n, channels, height, width = maps.shape
+    pooled, places = _empty((n, channels, height // 2, width // 2), maps.dtype)
     pooling_kernels.pool(rounds)(_bits(maps), _bits(pooled), places)
     return pooled, places
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, np.ndarray]:
-    """Memory for `_pool` of maps of this shape."""
-    n, channels, height, width = shape[0], shape[1], shape[2] // 2, shape[3] // 2
-    pooled = torch.empty((n, channels, height, width), dtype=dtype, memory_format=torch.channels_last)
-    return pooled, np.empty((n, height, width, channels), np.uint8)
+    """Memory for maps [n, channels, height, width] and, as [n, height, width, channels], their places."""
+    n, channels, height, width = shape
+    maps = torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
+    return maps, np.empty((n, height, width, channels), np.uint8)
 
 
 def _channels_last(maps: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ _part = numba.njit(inline="always")
 
 
 @intrinsic
-def _bits(_, value):
+def bits_of(_, value):
     """The bits of a float32."""
 
     def code(context, builder, signature, arguments):
@@ -26,10 +26,17 @@ def _bits(_, value):
 
 
 @_part
-def _rounded(bits):
+def round_bits(bits):
     """The float32 of these bits rounded to bfloat16: to the nearest, ties to even."""
     half = np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1))
     return np.int32(np.int32(bits + half) & np.int32(-0x10000))
+
+
+@_kernel
+def round_all(bits, results):
+    """Write the bits of float32 numbers [n] rounded to bfloat16."""
+    for i in range(len(bits)):
+        results[i] = round_bits(bits[i])
 
 
 @_part
@@ -39,11 +46,11 @@ def _least(rounded):
 
 
 @_part
-def _window(a, b, c, d, zero, rounds):
+def window(a, b, c, d, zero, rounds):
     """The highest of a window's four values, at least 0, and which of the places 0 … 3 is the first to have it; 16 and more if none has."""
     highest = least = max(max(max(a, b), max(c, d)), zero)
     if rounds:
-        highest = _rounded(highest)
+        highest = round_bits(highest)
         least = _least(highest)
     others = np.int32(a < least) + np.int32((a < least) & (b < least))
     others += np.int32((a < least) & (b < least) & (c < least))
@@ -72,7 +79,7 @@ def pool(rounds: bool) -> Callable[..., None]:
                     values, place = pooled[n, y, x], places[n, y, x]
                     for k in range(pooled.shape[3]):
                         e, f, g, h = a[k], b[k], c[k], d[k]
-                        values[k], place[k] = _window(e, f, g, h, zero, rounds)
+                        values[k], place[k] = window(e, f, g, h, zero, rounds)
 
     return write
 
@@ -110,8 +117,8 @@ def convolve(rounds: bool) -> Callable[..., None]:
                         f = o + a1 * r + a2 * s + a3 * t + b1 * u + b2 * v + b3 * w + c1 * p + c2 * q + c3 * z
                         g = o + b0 * r + b1 * s + b2 * t + c0 * u + c1 * v + c2 * w + d0 * p + d1 * q + d2 * z
                         h = o + b1 * r + b2 * s + b3 * t + c1 * u + c2 * v + c3 * w + d1 * p + d2 * q + d3 * z
-                        e, f, g, h = _bits(e), _bits(f), _bits(g), _bits(h)  # type: ignore[call-arg]
-                        values[k], place[k] = _window(e, f, g, h, zero, rounds)
+                        e, f, g, h = bits_of(e), bits_of(f), bits_of(g), bits_of(h)  # type: ignore[call-arg]
+                        values[k], place[k] = window(e, f, g, h, zero, rounds)
 
     return write
 

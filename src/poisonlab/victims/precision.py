@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from poisonlab.models.pooling import Rounded, pooled_convolution
+from poisonlab.models.pooling import GradientRounded, Rounded, pooled_convolution
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -60,10 +60,15 @@ def flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
+# What passes rounded numbers on as they are.
+PASSING = {F.relu, torch.relu, torch.flatten, Tensor.relu, Tensor.flatten, Tensor.permute, Tensor.reshape, Tensor.view}
+
+
 class RoundedProducts(TorchFunctionMode):
     """Rounds the operands and the results of products to bfloat16 and multiplies in float32.
 
-    That is what hardware for bfloat16 does: exact products of rounded numbers, summed in float32, then rounded.
+    That is what hardware for bfloat16 does: exact products of rounded numbers, summed in float32, then rounded. Numbers that are known to
+    be rounded are not rounded again; their gradients are.
     """
 
     def __torch_function__(
@@ -73,12 +78,25 @@ class RoundedProducts(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is pooled_convolution:
             *products, padding, size, _ = args
-            return func(*(_round(value) for value in products), padding, size, rounds=True)
-        if func not in PRODUCTS:
-            return func(*args, **kwargs)
-        args = tuple(_round(value) for value in args)
-        return _round(func(*args, **{name: _round(value) for name, value in kwargs.items()}))
+            return _known(func(*(_round(value) for value in products), padding, size, rounds=True))
+        if func in PRODUCTS:
+            args = tuple(_round(value) for value in args)
+            return _round(func(*args, **{name: _round(value) for name, value in kwargs.items()}))
+        result = func(*args, **kwargs)
+        return _known(result) if func in PASSING and _is_known(args[0]) else result
 
 
 def _round(value: Any) -> Any:
-    return Rounded.apply(value) if isinstance(value, Tensor) and value.dtype == torch.float32 else value
+    if not isinstance(value, Tensor) or value.dtype != torch.float32:
+        return value
+    return GradientRounded.apply(value) if _is_known(value) else _known(Rounded.apply(value))
+
+
+def _known(rounded: Tensor) -> Tensor:
+    """Note that the numbers are rounded, as long as nobody writes to them."""
+    rounded.rounded_at = rounded._version  # type: ignore[attr-defined]
+    return rounded
+
+
+def _is_known(value: Tensor) -> bool:
+    return getattr(value, "rounded_at", None) == value._version
