@@ -2,7 +2,8 @@
 
 The values of one condition form a grid [draws, repeats]: a draw is a choice of poisoned points, a repeat is a
 victim-to-be (initialisation and data order). Repeat r is the same victim-to-be in every draw and every condition, so
-conditions are paired by column; draw d of two conditions has nothing in common but its number. Both axes are samples:
+conditions are paired by column; draw d of two conditions has nothing in common but its number, unless both are the same
+training set (`matched_difference`). Both axes are samples:
 twenty victims from 5 draws × 4 repeats are not twenty independent observations.
 
 Everything that has an interval for a mean is a contrast Σ_k c_k · mean_k of conditions (one mean: c = 1; a difference:
@@ -242,6 +243,27 @@ def paired_difference(
     contrast = _contrast([a, b], [1.0, -1.0])
     p, smallest_p = _permutation_test(contrast, alternative, permutations, seed)
     return Difference(*contrast.estimate(confidence), p=p, smallest_p=smallest_p, draws=contrast.draws)
+
+
+def matched_difference(
+    a: np.ndarray, b: np.ndarray, confidence: float = 0.95, alternative: Alternative = "two-sided"
+) -> Difference:
+    """Mean of grid a minus mean of grid b [draws, repeats], paired by draw, too: draw d is the same training set in both.
+
+    Only draws and repeats that both have are used. Interval: that of `mean_interval` for the differences. p: their signs are flipped over
+    the draws, which differ more than repeats do, as `paired_difference` flips them over the repeats of one draw; at least 2^-draws.
+
+    Raises InputError as `paired_difference` does.
+    """
+    draws, repeats = (min(sizes) for sizes in zip(a.shape, b.shape, strict=True))
+    differences = a[:draws, :repeats] - b[:draws, :repeats]
+    shown = mean_interval(differences, confidence)
+    means = _filled(_compact(differences))[0].mean(axis=1)[None]
+    flipped = paired_difference(means, np.zeros_like(means), confidence, alternative)
+    return Difference(
+        shown.value, shown.low, shown.high, shown.n_draws, shown.n_repeats, shown.n_missing,
+        p=flipped.p, smallest_p=flipped.smallest_p, draws=(shown.n_draws,),
+    )  # fmt: skip
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:

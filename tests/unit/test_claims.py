@@ -759,8 +759,8 @@ def test_victims_that_were_not_probed_are_missing_not_unfitted():
 
 # ---------------------------------------------------------------------------------------------------------------- toys
 
-ROWS = {"paired_by": "repeat"}
-SETS = {"paired_by": "training set"}
+ROWS = {"paired_by": "repeat", "known": 0}
+SETS = {"paired_by": "training set", "known": 0}
 
 
 def test_a_curve_with_its_lowest_point_inside_falls_then_rises_and_one_that_falls_throughout_does_not():
@@ -911,7 +911,28 @@ def test_tests_paired_by_training_set_show_what_lies_within_the_spread_of_the_se
 
 def test_a_pairing_that_does_not_exist_is_refused():
     with pytest.raises(InputError, match="paired_by is 'sets', allowed are"):
-        of_toys("higher_curve", toy(), toy(), paired_by="sets")
+        of_toys("higher_curve", toy(), toy(), paired_by="sets", known=0)
+
+
+def test_draws_that_were_known_at_the_registration_choose_but_judge_nothing():
+    def with_other_beginning(means, of_known):
+        late, early = toy(means, draws=16), toy(of_known, draws=8, seed=2)["robustness"]
+        late["robustness"].loc[late["robustness"]["draw"] < 8, "adversarial_accuracy"] = np.nan
+        table = late["robustness"].merge(
+            early, how="left", on=["axis_value", "draw", "repeat"], suffixes=("", "_known")
+        )
+        table["adversarial_accuracy"] = table["adversarial_accuracy"].fillna(table.pop("adversarial_accuracy_known"))
+        return {**late, "robustness": table[late["robustness"].columns]}
+
+    options = {"paired_by": "training set", "known": 8}
+    high, low = with_other_beginning([0.6] * 6, [0.1] * 6), with_other_beginning([0.5] * 6, [0.9] * 6)
+    row = of_toys("higher_curve", high, low, minimum=(16, 32), **options)
+    assert (row["verdict"], round(row["measured"], 2), row["n"]) == ("reproduced", 0.1, "8 × 32")
+    # The known ones choose r = 2, which is not the lowest of the later ones.
+    valley = with_other_beginning([0.9, 0.5, 0.6, 0.5, 0.5, 0.9], [0.9, 0.5, 0.2, 0.5, 0.5, 0.9])
+    row = of_toys("falls_then_rises", valley, minimum=(16, 32), margin=0.02, **options)
+    assert (row["verdict"], round(row["measured"], 2)) == ("reproduced", 0.3)
+    assert "r = 2 (lowest of the set on the first 8 draws)" in row["test"]
 
 
 def test_a_distance_with_one_draw_is_the_same_in_every_draw_of_its_curve():

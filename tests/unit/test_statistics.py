@@ -12,6 +12,7 @@ from poisonlab.statistics import (
     _joint_tail_correlation,
     grid,
     holm,
+    matched_difference,
     mean_interval,
     needed_repeats,
     paired_difference,
@@ -347,3 +348,23 @@ def test_bad_input_is_named_with_its_value_and_a_way_out():
         paired_difference(matrix, matrix, alternative="larger")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="1 axis positions have values"):
         trend([matrix, np.full((2, 2), np.nan)])
+
+
+def test_a_difference_matched_by_draw_flips_the_signs_of_the_draws():
+    generator = np.random.default_rng(3)
+    a, b = crossed(generator, 6, 5) + 0.1, crossed(generator, 6, 4)
+    found, differences = matched_difference(a, b, alternative="greater"), a[:, :4] - b
+    expected = mean_interval(differences)
+    assert (found.value, found.low, found.high, found.n) == (expected.value, expected.low, expected.high, "6 × 4")
+    means = differences.mean(axis=1)
+    flipped = np.array([means @ signs for signs in product((1, -1), repeat=6)])
+    assert found.p == pytest.approx(np.mean(flipped >= means.sum() - EXACT), abs=EXACT)
+    assert found.smallest_p == 2**-6
+
+
+def test_a_hole_does_not_change_the_p_of_a_matched_difference_without_noise():
+    draws, repeats = np.array([0.1, 0.2, -0.05, 0.3])[:, None], np.array([-1.0, 0.0, 1.0])
+    a, b = draws + repeats, np.zeros((4, 3))
+    whole = matched_difference(a, b, alternative="greater").p
+    a[2, 2] = np.nan  # its mean would be far below the others'
+    assert matched_difference(a, b, alternative="greater").p == whole

@@ -15,14 +15,13 @@ from poisonlab.claims.evidence import (
     Experiment,
     NotRun,
     Side,
-    by_training_set,
     describe_design,
     enough,
     filled_mean,
     plan_size,
 )
 from poisonlab.errors import InputError
-from poisonlab.statistics import Tested, mean_interval, needed_repeats, paired_difference, trend
+from poisonlab.statistics import Tested, matched_difference, mean_interval, needed_repeats, paired_difference, trend
 
 PLACED = "at_distance"  # the strategy of these curves
 Grids = list[np.ndarray]
@@ -30,7 +29,7 @@ Grids = list[np.ndarray]
 # What the draws of two conditions have in common: nothing, then rows are permuted; or the training set, then they are paired, too.
 PAIRED_BY: dict[str, tuple[Callable[..., Tested], str]] = {
     "repeat": (paired_difference, "rows permuted"),
-    "training set": (by_training_set, "paired by training set and repeat, signs of the training sets flipped"),
+    "training set": (matched_difference, "paired by training set and repeat, signs of the training sets flipped"),
 }
 
 
@@ -100,13 +99,18 @@ def _smallest(
 
 
 def larger(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]], words: Sequence[str], data: Data, paired_by: str = "repeat"
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    words: Sequence[str],
+    data: Data,
+    paired_by: str = "repeat",
+    known: int = 0,
 ) -> Evidence:
-    """Evidence that every first grid is above its second."""
+    """Evidence that every first grid is above its second, without its first `known` draws."""
     compare, rows = paired(paired_by)
+    pairs = [(a[known:], b[known:]) for a, b in pairs]
     shown, one, text, supports, opposes = _smallest(pairs, words, rows, compare=compare)
     size = plan_size(pairs[shown], (len(pairs[shown][0]), len(pairs[shown][1])), max(abs(one.value), 0.01), data)
-    if compare is by_training_set:
+    if compare is matched_difference:
         size = "more training sets"
     return Evidence.of(one, text, supports, opposes, size)
 
@@ -187,7 +191,7 @@ def growing_difference(data: Data, options: Mapping[str, Any]) -> Evidence:
     names = [one.name.rpartition("/")[2] for one in data.experiments]
     apart = [f"({a} − {b})" for a, b in zip(names[0::2], names[1::2], strict=True)]
     words = [f"{b} − {a}" for a, b in itertools.pairwise(apart)]
-    return larger(pairs, words, data, options["paired_by"])
+    return larger(pairs, words, data, **options)
 
 
 def follows_on_a_smaller_scale(data: Data, options: Mapping[str, Any]) -> Evidence:
@@ -221,7 +225,7 @@ def higher_curve(data: Data, options: Mapping[str, Any]) -> Evidence:
     first, second = _all(data)
     names = [one.name.rpartition("/")[2] for one in (first, second)]
     pairs = [(_over_curve(first), _over_curve(second))]
-    return larger(pairs, [" − ".join(names)], data, options["paired_by"])
+    return larger(pairs, [" − ".join(names)], data, **options)
 
 
 def higher_at_the_mean(data: Data, options: Mapping[str, Any]) -> Evidence:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from poisonlab.errors import InputError
-from poisonlab.statistics import Alternative, Estimate, Tested, grid, mean_interval, needed_repeats, paired_difference
+from poisonlab.statistics import Estimate, Tested, grid, mean_interval, needed_repeats
 
 LEVEL = 0.05
 CONFIDENCE = 0.95
@@ -186,24 +186,6 @@ class Evidence:
     def of(shown: Estimate, test: str, supports: Side, opposes: Side, needed: str) -> "Evidence":
         """Evidence that shows an estimate as it is."""
         return Evidence(shown.value, shown.low, shown.high, shown.n, test, supports, opposes, needed)
-
-
-def by_training_set(a: np.ndarray, b: np.ndarray, confidence: float, alternative: Alternative) -> Tested:
-    """Mean of grid a minus mean of grid b [draws, repeats], paired by draw and by repeat: a draw is the same training set in both.
-
-    Interval: t over draws and repeats of the differences. p: signs are flipped over the training sets, which differ more than
-    victims-to-be do.
-    """
-    draws, repeats = (min(sizes) for sizes in zip(a.shape, b.shape, strict=True))
-    differences = a[:draws, :repeats] - b[:draws, :repeats]
-    shown = mean_interval(differences, confidence)
-    known = differences[np.isfinite(differences).any(axis=1)]
-    means = np.nanmean(known, axis=1)[None]
-    flipped = paired_difference(means, np.zeros_like(means), confidence, alternative)
-    return Tested(
-        shown.value, shown.low, shown.high, shown.n_draws, shown.n_repeats, shown.n_missing,
-        p=flipped.p, smallest_p=flipped.smallest_p, draws=(shown.n_draws,),
-    )  # fmt: skip
 
 
 def enough(test: Tested) -> bool:

@@ -81,11 +81,14 @@ def lowest_bucket(data: Data, options: Mapping[str, Any], strategy: str = "path_
     """The lowest bucket is one of a registered set: interior ones, the last, or the largest that hold over half of the points.
 
     The lowest bucket of the set is chosen among the set only, on its even draws, and judged on its odd ones against all
-    draws of each bucket outside, which had no part in the choice, or, paired by training set, against their odd ones. The
-    opposite is tested the same way. All draws share the repeats, so a choice that only these victims-to-be favour survives
-    the split; the interval counts new repeats.
+    draws of each bucket outside, which had no part in the choice, or, paired by training set, against their odd ones. Where
+    the first draws were `known` before the registration, they choose, and the later ones are judged. The opposite is tested
+    the same way. All draws share the repeats, so a choice that only these victims-to-be favour survives the split; the
+    interval counts new repeats.
     """
     compare, rows_text = curves.paired(paired_by := options.get("paired_by", "repeat"))
+    known = options.get("known", 0)
+    chooses, judged = (slice(known), slice(known, None)) if known else (slice(0, None, 2), slice(1, None, 2))
     experiment = data.experiment
     grids, rows = experiment.grids(strategy), experiment.conditions(strategy)
     sizes = rows["n_points"].to_numpy(float)
@@ -107,10 +110,11 @@ def lowest_bucket(data: Data, options: Mapping[str, Any], strategy: str = "path_
         raise NotRun(f"{experiment.name} has {len(grids)} buckets, too few to be {options['among']} or not")
 
     def below(own: Iterable[int], others: Iterable[int]) -> tuple[int, int, Tested, Side]:
-        chosen = min(sorted(own), key=lambda bucket: filled_mean(grids[bucket][0::2]))
-        beside = slice(None) if paired_by == "repeat" else slice(1, None, 2)
+        chosen = min(sorted(own), key=lambda bucket: filled_mean(grids[bucket][chooses]))
+        beside = slice(None) if paired_by == "repeat" else judged
         tests = {
-            other: compare(grids[other][beside], grids[chosen][1::2], CONFIDENCE, "greater") for other in sorted(others)
+            other: compare(grids[other][beside], grids[chosen][judged], CONFIDENCE, "greater")
+            for other in sorted(others)
         }
         weakest = min(tests, key=lambda other: -math.inf if math.isnan(tests[other].low) else tests[other].low)
         holds = all(test.low > 0 and enough(test) for test in tests.values())
@@ -119,10 +123,11 @@ def lowest_bucket(data: Data, options: Mapping[str, Any], strategy: str = "path_
     supported, opposed = below(inside, outside), below(outside, inside)
     chosen, other, shown, _ = opposed if opposed[3].holds and not supported[3].holds else supported
     held = f", holds {sizes[chosen]:.0f} of {sizes.sum():.0f} points" if options["among"] == "most_points" else ""
+    choosers = f"the first {known} draws" if known else "even draws"
     target = max(abs(shown.value), options["margin"])
     return Evidence.of(
         shown,
-        f"{names[other]} − {names[chosen]} (lowest {'of the set' if chosen in inside else 'outside'} on even draws{held}), "
+        f"{names[other]} − {names[chosen]} (lowest {'of the set' if chosen in inside else 'outside'} on {choosers}{held}), "
         f"{rows_text}, largest p of all such differences",
         supported[3],
         opposed[3],
@@ -520,6 +525,10 @@ _UNITS = {
 }  # of columns
 _NUMBER = (int, float)
 _PLACED = {curves.PLACED: list}
+_PAIRED = {
+    "paired_by": str,
+    "known": int,
+}  # known: draws whose results were known at the registration, which judge nothing
 KINDS = {
     kind.function.__name__: kind
     for kind in (
@@ -536,14 +545,14 @@ KINDS = {
         Kind(higher_than, {"every_draw": int}, {"random": list}),
         Kind(probe_above, {"column": str, "above": _NUMBER}, {"random": list}),
         Kind(larger_where_harmful, {"column": str}, {"path_bucket": list}),
-        Kind(falls_then_rises, {"margin": _NUMBER, "paired_by": str}, _PLACED),
+        Kind(falls_then_rises, {"margin": _NUMBER, **_PAIRED}, _PLACED),
         Kind(curves.equivalent_curves, {"margin": _NUMBER}, _PLACED),
         Kind(curves.highest_at_the_mean, {"column": str}, _PLACED),
         Kind(curves.rising_curves, {}, _PLACED),
         Kind(curves.rising_over_samples, {"column": str}, _PLACED),
-        Kind(curves.growing_difference, {"paired_by": str}, _PLACED),
+        Kind(curves.growing_difference, _PAIRED, _PLACED),
         Kind(curves.follows_on_a_smaller_scale, {"below": _NUMBER}, _PLACED),
-        Kind(curves.higher_curve, {"paired_by": str}, _PLACED),
+        Kind(curves.higher_curve, _PAIRED, _PLACED),
         Kind(curves.higher_at_the_mean, {}, _PLACED),
         Kind(curves.as_robust_as_clean, {"margin": _NUMBER}, _PLACED),
         Kind(curves.sooner_memorised, {}, _PLACED, unit="epochs"),

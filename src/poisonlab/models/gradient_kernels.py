@@ -16,7 +16,7 @@ import torch
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from poisonlab.models.vectors import Vectors, data_of
+from poisonlab.models.vectors import HELPERS, Vectors, data_of
 
 NEAR = (
     36 * 1024
@@ -51,12 +51,14 @@ def gradients(side: int, channels: int, by_inputs: bool, by_weights: bool) -> Ke
     if channels == 1:
         return _one_channel(side, by_inputs, by_weights)
     line, near = row(side, channels), NEAR // 8
+    helpers = HELPERS
     height, width = block(side, line)
     # The same for every processor: parts of rows that overlap are added in their order.
     part = max(w for w in range(8, line + 1, 8) if line % w == 0 and w <= 96)
 
     @numba.njit(cache=True, fastmath={"contract"})
     def add(gradient, places, inputs, weights, to_inputs, to_weights, to_bias):
+        _ = helpers
         n, high, wide, outputs = gradient.shape
         step = inputs.shape[2]
         # Rows of windows whose pixels, and their gradients, stay in the cache while each output goes over them.

@@ -38,16 +38,16 @@ def pooled_convolution(
     """
     if has_torch_function_unary(inputs):
         return handle_torch_function(pooled_convolution, (inputs,), inputs, weight, bias, padding, size, rounds)
-    if _taken(inputs, weight, padding, size):
+    if _taken(inputs, weight, bias, padding, size):
         return _PooledConvolution.apply(inputs, weight, bias, padding, rounds)
     return pooled_relu(F.conv2d(inputs, weight, bias, padding=padding), size, rounds)
 
 
-def _taken(inputs: Tensor, weight: Tensor, padding: int, size: int) -> bool:
+def _taken(inputs: Tensor, weight: Tensor, bias: Tensor, padding: int, size: int) -> bool:
     """Whether `_PooledConvolution` can take over, and is worth it."""
     return (
         _swept(size, len(weight) * math.prod(_sizes(inputs, weight, padding)), inputs, weight)
-        and inputs.dtype == weight.dtype == torch.float32
+        and inputs.dtype == weight.dtype == bias.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
     )
 
@@ -106,7 +106,8 @@ def rounded(values: Tensor) -> Tensor:
     """Float32 numbers rounded to bfloat16, in one sweep where there are many on a processor: torch's way there and back takes two."""
     result = torch.empty_like(values)
     # Memory without gaps, in whatever order: a copy has the same strides.
-    if values.device.type != "cpu" or values.numel() < LEAST or values.stride() != result.stride():
+    dense = values.stride() == result.stride()
+    if values.device.type != "cpu" or values.dtype != torch.float32 or values.numel() < LEAST or not dense:
         return values.bfloat16().float()
     from poisonlab.models import pooling_kernels
 
@@ -155,7 +156,9 @@ class _PooledConvolution(torch.autograd.Function):
             else:
                 kernels = winograd_kernels.transformed(_with_channels(weight, around.shape[3]))
                 convolve = winograd_kernels.convolve(around.shape[3], outputs, rounds)
-            convolve(around.flatten(2).numpy(), kernels.numpy(), bias.detach().numpy(), _bits(pooled), places)
+            convolve(
+                around.flatten(2).numpy(), kernels.numpy(), bias.detach().contiguous().numpy(), _bits(pooled), places
+            )
         else:
             pooled, places = _pool(_channels_last(F.conv2d(inputs, weight, bias, padding=padding)), rounds)
         context.save_for_backward(around, weight)

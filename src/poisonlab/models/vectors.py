@@ -2,11 +2,18 @@
 
 import contextlib
 import functools
+import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils
+
+# Numba keeps a compiled kernel until its own file changes, or what it encloses. A kernel that encloses this number is compiled anew, too,
+# when the instructions change that it takes from these files.
+_FILES = ("vectors.py", "pooling_kernels.py")
+HELPERS = zlib.crc32(b"".join(Path(__file__).with_name(name).read_bytes() for name in _FILES))
 
 
 def data_of(context: Any, builder: Any, signature: Any, arguments: Any, position: int) -> Any:

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from poisonlab.models.pooling_kernels import window
-from poisonlab.models.vectors import Vectors, data_of
+from poisonlab.models.vectors import HELPERS, Vectors, data_of
 
 PRODUCTS = 16  # of a window and its filters
 CACHE = 384 * 1024  # bytes of windows on their way, less than a core's second cache
@@ -50,9 +50,11 @@ def convolve(channels: int, outputs: int, rounds: bool) -> Callable[..., None]:
     of_channels = next(many for many in (16, 8, 4) if many <= lanes and channels % many == 0)
     group = max(CACHE // (4 * PRODUCTS * (channels + outputs)) // at_once, 1) * at_once
     step = wide * lanes
+    helpers = HELPERS
 
     @numba.njit(cache=True, fastmath={"contract"})
     def write(images, filters, bias, pooled, places):
+        _ = helpers
         zero = np.int32(0)
         n, high, across = pooled.shape[0], pooled.shape[1], pooled.shape[2]
         height, row = images.shape[1], images.shape[2]

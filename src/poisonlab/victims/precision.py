@@ -27,7 +27,7 @@ def computing_in(dtype: torch.dtype, device: torch.device) -> contextlib.Abstrac
     """Return the context in which a network's forward pass is computed in `dtype`; its parameters and inputs are float32.
 
     bfloat16 is torch's autocast where the device can compute it. A processor that cannot would take three times as long as in float32, one
-    without AVX-512 a hundred times; there `RoundedProducts` computes the same up to the order of summation.
+    without AVX-512 a hundred times; there `RoundedProducts` computes the same up to float32's rounding.
     """
     if dtype == torch.float32:
         return contextlib.nullcontext()
@@ -67,8 +67,8 @@ PASSING = {F.relu, torch.relu, torch.flatten, Tensor.relu, Tensor.flatten, Tenso
 class RoundedProducts(TorchFunctionMode):
     """Rounds the operands and the results of products to bfloat16 and multiplies in float32.
 
-    That is what hardware for bfloat16 does: exact products of rounded numbers, summed in float32, then rounded. Numbers that are known to
-    be rounded are not rounded again; their gradients are.
+    That is what hardware for bfloat16 does, up to float32's rounding: exact products of rounded numbers, summed in float32, then rounded.
+    Numbers that are known to be rounded are not rounded again; their gradients are.
     """
 
     def __torch_function__(
@@ -83,7 +83,7 @@ class RoundedProducts(TorchFunctionMode):
             args = tuple(_round(value) for value in args)
             return _round(func(*args, **{name: _round(value) for name, value in kwargs.items()}))
         result = func(*args, **kwargs)
-        return _known(result) if func in PASSING and _is_known(args[0]) else result
+        return _known(result) if func in PASSING and args and _is_known(args[0]) else result
 
 
 def _round(value: Any) -> Any:
@@ -93,10 +93,11 @@ def _round(value: Any) -> Any:
 
 
 def _known(rounded: Tensor) -> Tensor:
-    """Note that the numbers are rounded, as long as nobody writes to them."""
-    rounded.rounded_at = rounded._version  # type: ignore[attr-defined]
+    """Note that the numbers are rounded, until somebody writes to them. (Torch does not count what is written by `.data` or `.numpy()`.)"""
+    if not rounded.is_inference():  # without a version
+        rounded.rounded_at = rounded._version  # type: ignore[attr-defined]
     return rounded
 
 
 def _is_known(value: Tensor) -> bool:
-    return getattr(value, "rounded_at", None) == value._version
+    return not value.is_inference() and getattr(value, "rounded_at", None) == value._version
