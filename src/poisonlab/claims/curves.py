@@ -109,9 +109,9 @@ def larger(
     compare, rows = paired(paired_by)
     pairs = [(a[known:], b[known:]) for a, b in pairs]
     shown, one, text, supports, opposes = _smallest(pairs, words, rows, compare=compare)
-    size = plan_size(pairs[shown], (len(pairs[shown][0]), len(pairs[shown][1])), max(abs(one.value), 0.01), data)
-    if compare is matched_difference:
-        size = "more training sets"
+    size = "more training sets"
+    if compare is not matched_difference:
+        size = plan_size(pairs[shown], (len(pairs[shown][0]), len(pairs[shown][1])), max(abs(one.value), 0.01), data)
     return Evidence.of(one, text, supports, opposes, size)
 
 

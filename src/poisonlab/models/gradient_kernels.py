@@ -2,8 +2,9 @@
 
 A window's gradient reaches one of its four places, or none: a quarter of the products, or fewer, that a convolution's own gradient takes.
 
-Both gradients are sums of rows, each times a number: that of a kernel is the sum of the patches below its windows, that of a patch the sum
-of the kernels. `_add_rows` keeps such a sum in the processor's registers, which a compiler does not by itself.
+Each output goes over the windows that ReLU did not cut: the gradient of its kernel is the sum of the patches below them, each times a
+number (`_add_rows` keeps it in the processor's registers), and to the gradient of each patch it adds its kernel times that number
+(`_add_to_rows` keeps the kernel there). A compiler does neither by itself.
 """
 
 import functools
@@ -18,9 +19,8 @@ from numba.extending import intrinsic
 
 from poisonlab.models.vectors import HELPERS, Vectors, data_of
 
-NEAR = (
-    36 * 1024
-)  # bytes, about a core's first cache: with more, pixels come from the second, with less, sums go there more often
+# Bytes, about a core's first cache: with more, pixels come from the second; with less, sums go there more often.
+NEAR = 36 * 1024
 NOWHERE = 4  # and above: the place of a window that ReLU cut
 ONE, CUT = np.uint32(1), np.uint32(NOWHERE)  # no wider than the numbers beside them: so a processor takes many at once
 Kernel = Callable[..., None]

@@ -130,7 +130,7 @@ class _PooledReLU(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         from poisonlab.models import pooling_kernels
 
-        gradient = Rounded.apply(gradient) if context.rounds else gradient
+        gradient = rounded(gradient) if context.rounds else gradient
         spread = torch.empty(context.shape, dtype=gradient.dtype, memory_format=torch.channels_last)
         pooling_kernels.spread(_bits(_channels_last(gradient)), context.places, _bits(spread))
         return spread, None
