@@ -1,12 +1,20 @@
-"""Every strategy beside random points: which of them make victims easier to attack at all."""
+"""Every strategy beside random points: which of them make victims easier to attack at all, and how much victims of random points differ."""
 
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from poisonlab.claims.evidence import FITTED, LEVEL, Experiment, NotRun, label_of
-from poisonlab.statistics import Difference, holm, paired_difference
+from poisonlab.statistics import (
+    Difference,
+    holm,
+    mean_interval,
+    paired_difference,
+    percentile_interval,
+    variance_components,
+)
 
 EPSILON = 0.1  # l∞ radius at which strategies are compared: the thesis's for images
 COLUMNS = [
@@ -19,9 +27,27 @@ COLUMNS = [
     "low",
     "high",
     "p",
+    "test",
     "n",
     "fitted",
     "verdict",
+]
+
+SPREAD = [
+    "experiment",
+    "dataset",
+    "budget",
+    "n",
+    "mean",
+    "low",
+    "high",
+    "sd",
+    "draw",
+    "repeat",
+    "rest",
+    "tail",
+    "tail_low",
+    "tail_high",
 ]
 
 
@@ -33,10 +59,10 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
     Returns:
         Columns `COLUMNS`: difference in adversarial accuracy (negative: the victims are easier to attack than with random points), paired
-        by repeat, with its 95 % interval, permutation p (Holm over the experiment) and n as draws × repeats; share of the victims that
-        fitted 90 % of their poisons, which alone count. The verdict is "stronger" or "weaker" where interval and p agree, else "open"; it
-        is "not fitted" where no pair of victims counts, and "too few draws" where even the clearest effect could not reach the level: a
-        permutation of so few draws, corrected.
+        by repeat, with its 95 % interval, p (Holm over the experiment), its test and n as draws × repeats; share of the victims that fitted
+        90 % of their poisons, which alone count. p permutes the draws; where so few of them could not reach the level whatever the effect,
+        as with the single set of points of a deterministic strategy, it is that of the interval's Student's t. The verdict is "stronger" or
+        "weaker" where interval and p agree, else "open"; it is "not fitted" where no pair of victims counts.
     """
     experiment = Experiment(name, tables, EPSILON, FITTED)
     conditions = tables["conditions"]
@@ -50,7 +76,10 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for (_, row), own in zip(experiment.conditions(condition).iterrows(), grids, strict=True):
             fits, victims = experiment.used[f"{name}, {label_of(row)}"]
             rows.append((row, paired_difference(own, random), fits / victims))
-    corrected = holm([found.p for _, found, _ in rows])
+    tests = ["permutation" if len(rows) * found.smallest_p <= LEVEL else "t" for _, found, _ in rows]
+    p_values = [
+        found.p if test == "permutation" else found.t_p for (_, found, _), test in zip(rows, tests, strict=True)
+    ]
     return pd.DataFrame(
         [
             {
@@ -63,19 +92,55 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 "low": found.low,
                 "high": found.high,
                 "p": p,
+                "test": test,
                 "n": found.n,
                 "fitted": fitted,
-                "verdict": _verdict(found, p, len(rows)),
+                "verdict": _verdict(found, p),
             }
-            for (row, found, fitted), p in zip(rows, corrected, strict=True)
+            for (row, found, fitted), p, test in zip(rows, holm(p_values), tests, strict=True)
         ],
         columns=COLUMNS,
     )
 
 
-def _verdict(found: Difference, p: float, comparisons: int) -> str:
+def spread(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """How much the adversarial accuracy differs between victims of random points at one budget.
+
+    Args:
+        tables: as `compare` takes them.
+
+    Returns:
+        One row, columns `SPREAD`: mean with its 95 % interval, standard deviation between victims, those of its components (draw: which
+        points; repeat: initialisation and data order; rest: their interplay), and the 5th percentile with its 95 % interval.
+    """
+    experiment = Experiment(name, tables, EPSILON, FITTED)
+    (victims,) = experiment.grids("random")
+    conditions = tables["conditions"]
+    row = conditions[conditions["strategy"] == "random"].iloc[0]
+    mean, tail = mean_interval(victims, bounds=(0, 1)), percentile_interval(victims, 0.05, bounds=(0, 1))
+    parts = variance_components(victims)
+    cells = {
+        "experiment": name.rpartition("/")[2],
+        "dataset": row["dataset"],
+        "budget": int(row["budget"]),
+        "n": mean.n,
+        "mean": mean.value,
+        "low": mean.low,
+        "high": mean.high,
+        "sd": float(np.nanstd(victims, ddof=1)),
+        "draw": math.sqrt(parts.draw),
+        "repeat": math.sqrt(parts.repeat),
+        "rest": math.sqrt(parts.rest),
+        "tail": tail.value,
+        "tail_low": tail.low,
+        "tail_high": tail.high,
+    }
+    return pd.DataFrame([cells], columns=SPREAD)
+
+
+def _verdict(found: Difference, p: float) -> str:
     if math.isnan(found.value):
         return "not fitted"
     if p <= LEVEL and (found.high < 0 or found.low > 0):
         return "stronger" if found.high < 0 else "weaker"
-    return "open" if comparisons * found.smallest_p <= LEVEL else "too few draws"
+    return "open"

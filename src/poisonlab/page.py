@@ -35,7 +35,12 @@ class Picture:
 
 
 def study_page(
-    study: str, pictures: Sequence[Picture], claims: Sequence[Claim], scorecard: pd.DataFrame, strategies: pd.DataFrame
+    study: str,
+    pictures: Sequence[Picture],
+    claims: Sequence[Claim],
+    scorecard: pd.DataFrame,
+    strategies: pd.DataFrame,
+    spread: pd.DataFrame,
 ) -> str:
     """Write the page: each figure with its caption, and below it its claims.
 
@@ -43,6 +48,7 @@ def study_page(
 
     Args:
         strategies: columns of `comparison.COLUMNS`, every strategy beside random points.
+        spread: columns of `comparison.SPREAD`, victims of random points.
         scorecard: columns of `claims.COLUMNS`; claims of no figure of the page come last, in one table.
     """
     lines = [f"# {TITLES[study]}", "", "Written by the pipeline, as are its pictures, captions, numbers and verdicts;"]
@@ -66,6 +72,8 @@ def study_page(
         shown |= set(own)
     if len(strategies):
         lines += ["## Every strategy beside random points", "", *_strategies(strategies), ""]
+    if len(spread):
+        lines += ["## How much victims of random points differ", "", *_spread(spread), ""]
     if rest := [row for n, row in enumerate(rows) if n not in shown]:
         lines += ["## Claims that belong to none of these figures", "", *_table(rest, sources), ""]
     return "\n".join(lines)
@@ -79,13 +87,13 @@ def _places(claim: int, tables: Sequence[str], pictures: Sequence[Picture]) -> l
 
 def _strategies(table: pd.DataFrame) -> list[str]:
     words = "Difference in adversarial accuracy from random points at the same budget; negative: the victims are easier to attack."
-    lines = [f"{words} Paired by repeat, 95 % intervals, permutation p with Holm's correction within an experiment;"]
+    lines = [f"{words} Paired by repeat, 95 % intervals, p with Holm's correction within an experiment;"]
     lines += [
-        "victims that fitted at least 90 % of their poisons count, `fitted` is their share. *Too few draws*: so few that p, which permutes"
+        "victims that fitted at least 90 % of their poisons count, `fitted` is their share. p permutes the draws. With (t) it is that of"
     ]
     lines += [
-        "them, could not fall to 0.05 whatever the difference, as for the single set of points of a deterministic strategy.",
-        "*Not fitted*: there are no victims to compare.",
+        "the interval's Student's t: draws so few, as the single set of points of a deterministic strategy, could not reach 0.05 permuted,",
+        "whatever the difference; it speaks of that very set. *Not fitted*: there are no victims to compare.",
         "",
     ]
     lines += [
@@ -94,10 +102,30 @@ def _strategies(table: pd.DataFrame) -> list[str]:
     ]
     for row in table.to_dict("records"):
         name = row["condition"] if pd.isna(row["value"]) else f"{row['condition']} {row['value']:g}"
-        p = "—" if pd.isna(row["p"]) else f"{row['p']:.2g}"
+        p = "—" if pd.isna(row["p"]) else f"{row['p']:.2g}{' (t)' if row['test'] == 't' else ''}"
         cells = [row["experiment"], row["dataset"], row["budget"], name]
         cells += [interval_text(row["difference"], row["low"], row["high"]), p, row["n"]]
         cells += [f"{100 * row['fitted']:.0f} %", f"**{row['verdict']}**"]
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return lines
+
+
+def _spread(table: pd.DataFrame) -> list[str]:
+    lines = [
+        "Adversarial accuracy of the victims of random points that the table above compares with: standard deviations between victims, and"
+    ]
+    lines += [
+        "the parts of it due to which points are flipped, to the victim's initialisation and data order, and to the interplay of both",
+        "(two-way random effects); the 5th percentile is what a defender who is unlucky once in twenty times gets.",
+        "",
+        "| experiment | data | budget | n | mean | standard deviation | points | victim | interplay | 5th percentile |",
+        "|---" * 10 + "|",
+    ]
+    for row in table.to_dict("records"):
+        cells = [row["experiment"], row["dataset"], row["budget"], row["n"]]
+        cells += [interval_text(row["mean"], row["low"], row["high"])]
+        cells += [f"{row[name]:.3f}" for name in ("sd", "draw", "repeat", "rest")]
+        cells += [interval_text(row["tail"], row["tail_low"], row["tail_high"])]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return lines
 

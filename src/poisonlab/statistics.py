@@ -71,6 +71,8 @@ class Tested(Estimate):
 class Difference(Tested):
     """Mean of a minus mean of b, paired by repeat."""
 
+    t_p: float = math.nan  # two-sided p of the interval's own Student's t, NaN where there is no interval
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trend(Tested):
@@ -229,7 +231,8 @@ def paired_difference(
     (a draw's values over the same repeats) could have come from either condition, so rows are moved between a and b
     with their columns kept: exact over all splits up to 20 000, otherwise (1 + count)/(1 + permutations) over random
     ones. Flipping the signs of d_r instead could never give less than 2^(1 − R), 0.125 with 4 repeats; it is used only
-    where both conditions have one draw. With one draw against D, p is at least 1/(D + 1); see `smallest_p`.
+    where both conditions have one draw. With one draw against D, p is at least 1/(D + 1); see `smallest_p`, and `t_p`, which needs no
+    rearrangements but, as the interval, normal effects.
 
     What p does not say: the null is "no effect on any victim-to-be", so p speaks for the repeats that were run. Where a
     condition moves each victim-to-be differently but none on average, p rejects more often than its level (measured:
@@ -242,7 +245,9 @@ def paired_difference(
     _check_share("confidence", confidence)
     contrast = _contrast([a, b], [1.0, -1.0])
     p, smallest_p = _permutation_test(contrast, alternative, permutations, seed)
-    return Difference(*contrast.estimate(confidence), p=p, smallest_p=smallest_p, draws=contrast.draws)
+    return Difference(
+        *contrast.estimate(confidence), p=p, smallest_p=smallest_p, draws=contrast.draws, t_p=contrast.t_p
+    )
 
 
 def matched_difference(
@@ -394,6 +399,13 @@ class _Contrast:
             return math.nan, math.nan
         half = float(stats.t.ppf((1 + confidence) / 2, self.df)) * math.sqrt(self.variance)
         return self.value - half, self.value + half
+
+    @property
+    def t_p(self) -> float:
+        """Two-sided p: one minus the confidence of the interval that ends at 0."""
+        if math.isnan(self.variance) or self.variance == 0:
+            return math.nan
+        return float(2 * stats.t.sf(abs(self.value) / math.sqrt(self.variance), self.df))
 
     def estimate(self, confidence: float) -> tuple[float, float, float, int, int, int]:
         """The fields of an `Estimate` that compares conditions."""

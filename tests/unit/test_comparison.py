@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from poisonlab.comparison import COLUMNS, compare
+from poisonlab.comparison import COLUMNS, SPREAD, compare, spread
 
 
 def tables(
@@ -38,17 +38,19 @@ def test_every_condition_and_value_is_compared_with_random_points():
     assert table["value"].tolist()[1:] == [0, 1, 2]
     # Noise of 0.02 over 20 and 32 victims, the repeats' own effect of 0.1 cancels.
     assert table["difference"].tolist() == pytest.approx([-0.3, -0.3, 0, 0.3], abs=0.03)
-    # One set of points could be lucky: among 9 rows its p is 1/9 at best.
-    assert table["verdict"].tolist() == ["too few draws", "stronger", "open", "weaker"]
+    # One set of points among 9 rows: permuted, its p is 1/9 at best.
+    assert table["test"].tolist() == ["t", *["permutation"] * 3]
+    assert table["verdict"].tolist() == ["stronger", "stronger", "open", "weaker"]
     assert table["n"].tolist() == ["1+8 × 4", *["5+8 × 4"] * 3]
     assert set(table["experiment"]) == {"pair"}
 
 
-def test_as_many_random_draws_as_others_give_each_arrangement_a_mirror_image():
+def test_where_a_permutation_cannot_decide_the_intervals_own_t_does():
     # 5 + 5 draws have 252 arrangements, the clearest two of them equally clear: p ≥ 2 / 252, times 9 comparisons 0.07
     table = compare("label_noise/pair", tables(buckets=(0.5,) * 8, random_draws=5))
-    assert set(table["verdict"]) == {"too few draws"}
-    assert "open" in set(compare("label_noise/pair", tables(buckets=(0.5,) * 8))["verdict"])
+    assert set(table["test"]) == {"t"}
+    assert table["verdict"].tolist() == ["stronger", *["open"] * 8]
+    assert set(compare("label_noise/pair", tables(buckets=(0.5,) * 8))["test"]) == {"permutation", "t"}
 
 
 def test_a_condition_whose_poisons_nobody_fitted_is_not_compared():
@@ -86,3 +88,18 @@ def test_a_p_is_corrected_over_the_experiment():
     alone = {name: frame[frame["axis_value"].isna() | (frame["axis_value"] == 0)] for name, frame in data.items()}
     (_, together), (_, apart) = (compare("e", one)["p"].iloc[:2] for one in (data, alone))
     assert together > apart
+
+
+def test_the_spread_of_random_points_has_the_parts_that_were_put_in():
+    data = tables(random_draws=200)
+    row = spread("label_noise/pair", data).iloc[0]
+    assert list(row.index) == SPREAD
+    assert row["n"] == "200 × 4"
+    grid = data["robustness"].query("condition == 'random'")["adversarial_accuracy"].to_numpy().reshape(200, 4)
+    assert row["mean"] == pytest.approx(grid.mean())
+    assert row["sd"] == pytest.approx(grid.std(ddof=1))
+    assert row["tail"] == pytest.approx(np.quantile(grid, 0.05))
+    # Put in: nothing between draws, 0.02 in the rest (800 victims: ± 5 %); the repeats' effect as its four numbers came out.
+    assert row["draw"] < 0.005
+    assert row["rest"] == pytest.approx(0.02, rel=0.1)
+    assert row["repeat"] == pytest.approx(grid.mean(axis=0).std(ddof=1), rel=0.01)

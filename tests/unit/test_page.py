@@ -5,6 +5,7 @@ import pandas as pd
 
 from poisonlab.claims import COLUMNS, Claim, Part, Place
 from poisonlab.comparison import COLUMNS as STRATEGIES
+from poisonlab.comparison import SPREAD
 from poisonlab.page import Picture, study_page
 
 
@@ -48,10 +49,11 @@ SCORECARD = pd.DataFrame(
         row(3, "Others agree", "inconclusive"),
     ]
 )
+NONE = pd.DataFrame(columns=SPREAD)
 
 
 def test_a_figure_stands_with_its_caption_its_source_and_the_parts_of_its_claims_that_it_shows():
-    page = study_page("label_noise", PICTURES, CLAIMS, SCORECARD, pd.DataFrame(columns=STRATEGIES))
+    page = study_page("label_noise", PICTURES, CLAIMS, SCORECARD, pd.DataFrame(columns=STRATEGIES), NONE)
     first, second, third, rest = page.split("\n## ")[1:]
     assert first.startswith("Lengths (Fig. 4.6a)\n\n![Lengths (Fig. 4.6a)](figures/label_noise/fig_4_6a.png)\n")
     assert "After the thesis, Fig. 4.6a.\n\nAll lengths." in first
@@ -78,17 +80,25 @@ def test_a_claim_stands_below_the_figure_that_shows_all_it_is_judged_by():
     some = Picture("some", "Some", "", "", [4], ["label_noise/a", "label_noise/c"], "Some.\n")
     whole = Picture("whole", "Whole", "", "", [4], ["label_noise/a", "label_noise/b"], "Whole.\n")
     scorecard = pd.DataFrame([row(4, "The curve rises", "refuted")])
-    page = study_page("label_noise", [some, whole], [wide], scorecard, pd.DataFrame(columns=STRATEGIES))
+    page = study_page("label_noise", [some, whole], [wide], scorecard, pd.DataFrame(columns=STRATEGIES), NONE)
     first, second = page.split("\n## ")[1:]
     assert "The curve rises" not in first
     assert "The curve rises" in second
 
 
 def test_strategies_stand_in_one_table_with_intervals_and_n():
-    lucky = ["pair", "mnist", 10, "bucket", 3.0, -0.25, -0.4, -0.1, 0.004, "4+8 × 4", 0.875, "stronger"]
-    open_ = ["pair", "mnist", 10, "alfa", np.nan, 0.05, np.nan, np.nan, np.nan, "1+8 × 4", 1.0, "open"]
-    table = pd.DataFrame([dict(zip(STRATEGIES, one, strict=True)) for one in (lucky, open_)])
-    page = study_page("label_noise", PICTURES, CLAIMS, SCORECARD, table)
+    lucky = ["pair", "mnist", 10, "bucket", 3.0, -0.25, -0.4, -0.1, 0.004, "permutation", "4+8 × 4", 0.875, "stronger"]
+    single = ["pair", "mnist", 10, "alfa", np.nan, 0.05, 0.01, 0.09, 0.03, "t", "1+8 × 4", 1.0, "weaker"]
+    table = pd.DataFrame([dict(zip(STRATEGIES, one, strict=True)) for one in (lucky, single)])
+    page = study_page("label_noise", PICTURES, CLAIMS, SCORECARD, table, NONE)
     assert "| pair | mnist | 10 | bucket 3 | -0.250 [-0.400, -0.100] | 0.004 | 4+8 × 4 | 88 % | **stronger** |" in page
-    assert "| pair | mnist | 10 | alfa | 0.050 | — | 1+8 × 4 | 100 % | **open** |" in page
-    assert "Every strategy" not in study_page("label_noise", PICTURES, CLAIMS, SCORECARD, table[:0])
+    assert "| pair | mnist | 10 | alfa | 0.050 [0.010, 0.090] | 0.03 (t) | 1+8 × 4 | 100 % | **weaker** |" in page
+    assert "Every strategy" not in study_page("label_noise", PICTURES, CLAIMS, SCORECARD, table[:0], NONE)
+
+
+def test_how_much_victims_differ_stands_in_a_table_of_its_own():
+    facts = ["pair", "mnist", 10, "8 × 4", 0.5, 0.4, 0.6, 0.2, 0.1, 0.15, 0.05, 0.1, 0.0, 0.2]
+    table = pd.DataFrame([dict(zip(SPREAD, facts, strict=True))])
+    page = study_page("label_noise", PICTURES, CLAIMS, SCORECARD, pd.DataFrame(columns=STRATEGIES), table)
+    line = "| pair | mnist | 10 | 8 × 4 | 0.500 [0.400, 0.600] | 0.200 | 0.100 | 0.150 | 0.050 | 0.100 [0.000, 0.200] |"
+    assert line in page

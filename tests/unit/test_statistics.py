@@ -200,6 +200,16 @@ def test_paired_difference_of_single_draws_is_the_paired_t_interval_with_exact_s
     assert difference.smallest_p == 2 / 2**6
 
 
+def test_the_t_of_a_difference_is_that_of_its_interval(generator):
+    a, b = generator.normal(0.5, 1, (1, 6)), generator.normal(0, 1, (1, 6))
+    assert paired_difference(a, b).t_p == pytest.approx(stats.ttest_rel(a[0], b[0]).pvalue, rel=1e-9)
+    repeats = generator.normal(0, REPEAT_SD, 8)
+    a, b = crossed(generator, 1, 8, repeats), crossed(generator, 5, 8, repeats) + 0.2
+    found = paired_difference(a, b)
+    ends = paired_difference(a, b, confidence=1 - found.t_p)
+    assert min(abs(ends.low), abs(ends.high)) == pytest.approx(0, abs=1e-9)  # of the t distribution's inverse
+
+
 @pytest.mark.parametrize("alternative", ["two-sided", "less", "greater"])
 def test_paired_difference_permutes_rows_exactly(generator, alternative):
     a, b = generator.normal(0.05, 0.1, (5, 4)), generator.normal(0, 0.1, (3, 4))

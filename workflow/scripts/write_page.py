@@ -6,7 +6,7 @@ with job(snakemake):
     import pandas as pd
 
     from poisonlab.claims import load_claims
-    from poisonlab.comparison import COLUMNS, compare
+    from poisonlab.comparison import COLUMNS, SPREAD, compare, spread
     from poisonlab.page import Picture, study_page
     from poisonlab.storage import atomic, read_table
 
@@ -19,8 +19,12 @@ with job(snakemake):
         name: {table: read_table(file) for table, file in tables.items()}
         for name, tables in snakemake.params.compared.items()
     }
-    parts = [compare(name, tables) for name, tables in experiments.items()]
-    strategies = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
-    page = study_page(study, pictures, load_claims(files.claims), read_table(files.scorecard), strategies)
+    strategies, victims = (
+        pd.concat([of(name, tables) for name, tables in experiments.items()], ignore_index=True)
+        if experiments
+        else pd.DataFrame(columns=columns)
+        for of, columns in ((compare, COLUMNS), (spread, SPREAD))
+    )
+    page = study_page(study, pictures, load_claims(files.claims), read_table(files.scorecard), strategies, victims)
     with atomic(snakemake.output[0]) as temporary:
         temporary.write_text(page)
