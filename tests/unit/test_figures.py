@@ -20,7 +20,7 @@ from poisonlab.errors import InputError
 from poisonlab.figures import FIGURES, draw, save, style
 from poisonlab.figures.captions import describe
 from poisonlab.poison import Poison
-from poisonlab.statistics import grid, holm, mean_interval, paired_difference
+from poisonlab.statistics import grid, mean_interval, paired_difference
 from poisonlab.theorems import Balls, cover, simulate
 
 # bucket → adversarial accuracy, fitted share and natural accuracy as [draws, repeats]
@@ -700,15 +700,13 @@ def test_every_condition_and_value_is_a_mean_with_its_interval_and_the_baseline_
     assert sum(len(dots.get_ydata()) for dots in by_gid(accuracy, "victims")) == 3 + 12 + 3 * 6
 
 
-def test_the_caption_gives_every_difference_from_the_baseline_paired_by_repeat_and_a_p_to_those_of_poisons():
+def test_the_caption_gives_every_difference_from_the_baseline_paired_by_repeat():
     fitted = {value: np.where(np.array(FITTED[value]) >= 0.9, ACCURACY[value], np.nan) for value in sorted(ACCURACY)}
     found = {f"bucket {value:g}": paired_difference(grid_, np.array(RANDOM)) for value, grid_ in fitted.items()}
-    corrected = holm([difference.p for difference in found.values()])
     _, caption = draw("conditions", tables())
-    for (label, difference), p in zip(found.items(), corrected, strict=True):
+    for label, difference in found.items():
         interval = f"[{difference.low:+.3f}, {difference.high:+.3f}]" if np.isfinite(difference.low) else "no interval"
-        written = f"p = {p:.2g}, " if np.isfinite(p) else ""
-        assert f"{label} {difference.value:+.3f} {interval}, {written}n = {difference.n}" in caption
+        assert f"{label} {difference.value:+.3f} {interval}, n = {difference.n}" in caption
     data = tables()
     last = (data["victims"]["condition"] == "bucket") & (data["victims"]["axis_value"] == 2)
     data["victims"].loc[last, "fitted_share"] = 0.5
@@ -739,7 +737,7 @@ def test_the_baseline_can_be_chosen_and_must_be_one_condition():
         draw("conditions", data)
 
 
-def test_one_victim_per_condition_has_neither_interval_nor_a_p_that_says_something():
+def test_one_victim_per_condition_has_no_interval():
     data = tables()
     first = {name: data[name].query("draw == 0 and repeat == 0") for name in ("victims", "robustness")}
     figure, caption = draw("conditions", {"conditions": data["conditions"], **first})

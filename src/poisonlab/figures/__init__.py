@@ -177,7 +177,7 @@ FIGURES: dict[str, FigureKind] = {
             "{attack}. Filled circles: mean of all victims; open diamonds: mean of those that fitted at least {fitted} "
             "of their poisons, where there are two or more; faint dots: single victims; vertical lines: 95 % intervals. "
             "Below: share of the poisons fitted. Difference from {baseline}, of victims ({counted}) paired by repeat, "
-            "with 95 % interval, permutation p (Holm-corrected over the poisons) and n as draws × repeats: {differences}. {provenance}",
+            "with 95 % interval and n as draws × repeats: {differences}. {provenance}",
             function="poisonlab.figures.conditions:conditions",
             options={
                 **{key: meaning for key, meaning in _EXPERIMENT_OPTIONS.items() if key not in ("step_size", "clip")},

@@ -23,7 +23,7 @@ from poisonlab.figures.experiments import (
     direction,
     estimate,
 )
-from poisonlab.statistics import grid, holm, paired_difference
+from poisonlab.statistics import grid, paired_difference
 
 # Where the marks of one condition stand, in conditions from its middle.
 _SINGLE, _ALL, _FITTED = -0.25, 0.0, 0.25
@@ -54,8 +54,7 @@ class _Group:
 def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw adversarial accuracy of every condition and value of its sweep axis, and the share of the poisons fitted.
 
-    The caption gives each one's difference from the baseline, paired by repeat, with permutation p-values that are
-    Holm-corrected within the experiment.
+    The caption gives each one's difference from the baseline, paired by repeat; p-values stand in the study's table of strategies.
 
     Args:
         inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
@@ -168,26 +167,15 @@ def _fitted(group: _Group, least: float) -> pd.DataFrame:
 
 
 def _differences(groups: Sequence[_Group], baseline: _Group, least: float) -> str:
-    """Write mean difference, interval, corrected p and n of every group but the baseline itself, of victims that fitted at least so much.
-
-    Clean victims are no poison beside others, and have one draw: their difference has no p, and is not among those that are corrected.
-    """
+    """Write mean difference, interval and n of every group but the baseline itself, of victims that fitted at least so much."""
     base = grid(_fitted(baseline, least), "adversarial_accuracy")
-    found = {
-        group.label: paired_difference(grid(_fitted(group, least), "adversarial_accuracy"), base)
-        for group in groups
-        if group is not baseline
-    }
-    tested = [group.label for group in groups if group.label in found and group.strategy != "none"]
-    corrected = dict(zip(tested, holm([found[label].p for label in tested]), strict=True))
     words = []
-    for label, difference in found.items():
-        interval = "no interval"
-        if np.isfinite([difference.low, difference.high]).all():
-            interval = f"[{difference.low:+.3f}, {difference.high:+.3f}]"
-        p = corrected.get(label, math.nan)
-        written = "" if math.isnan(p) else f"p = {p:.2g}, "
-        words.append(f"{label} {difference.value:+.3f} {interval}, {written}n = {difference.n}")
+    for group in groups:
+        if group is not baseline:
+            found = paired_difference(grid(_fitted(group, least), "adversarial_accuracy"), base)
+            bounded = np.isfinite([found.low, found.high]).all()
+            interval = f"[{found.low:+.3f}, {found.high:+.3f}]" if bounded else "no interval"
+            words.append(f"{group.label} {found.value:+.3f} {interval}, n = {found.n}")
     return "; ".join(words) if words else "nothing to compare"
 
 
