@@ -24,7 +24,7 @@ def content(monkeypatch: pytest.MonkeyPatch) -> dict:
     machine = {"cores": 2, "instructions": "AVX", "bfloat16": True, "torch": "2"}
     rows = measure.run([PEAK, PEER, OURS], 3, 0.1)
     bfloat16 = {**rows[0], "name": "bfloat16"}
-    return {"machine": machine, "rounds": 3, "rows": [*rows, bfloat16], "scaling": []}
+    return {"machine": machine, "rounds": 3, "rows": [*rows, bfloat16], "scaling": [], "fooled": {"PGD, walk": 0.125}}
 
 
 def test_ratios_are_taken_within_a_round_and_the_median_is_reported(content: dict) -> None:
@@ -64,6 +64,20 @@ def test_the_page_says_where_the_speed_of_the_machine_swung(content: dict) -> No
         if row["workload"] == "peak":
             row["rates"] = [1000.0, 850.0, 900.0]
     assert "swung" not in report.page(content, "figure.png")
+
+
+def test_the_page_says_how_many_points_are_fooled(content: dict) -> None:
+    assert "(of all points, 12.5% in 'walk')" in report.page(content, "figure.png")
+
+
+def test_attacks_fool_nearly_all_points_or_hardly_any_as_their_workloads_say() -> None:
+    shares = {
+        entry.workload: contestants.fooled_share(**entry.arguments)
+        for entry in measure.entries()
+        if entry.call == "active_set_pgd"
+    }
+    assert shares["PGD, nearly all fooled"] > 0.95
+    assert shares["PGD, hardly any point fooled"] < 0.1  # nearly all of them are misclassified without an attack
 
 
 def test_every_entry_has_a_contestant_and_every_ratio_a_peer() -> None:
@@ -109,6 +123,7 @@ def test_the_arithmetic_of_a_step_is_what_torch_counts(name: str) -> None:
 
 def test_the_command_writes_what_the_report_reads(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(measure, "measure", lambda entry, seconds: (2.0, 3 << 20))
+    monkeypatch.setattr(contestants, "fooled_share", lambda name, shape, epsilon: epsilon)
     monkeypatch.setattr("sys.argv", ["measure", "--rounds", "1", "--output", str(tmp_path / "benchmark.json")])
     measure.main()
     assert "| train std |" in capsys.readouterr().out

@@ -223,6 +223,7 @@ def main() -> None:
         return
     import torch
 
+    from poisonlab.benchmark.contestants import fooled_share
     from poisonlab.benchmark.report import table
     from poisonlab.victims.precision import computes_bfloat16
 
@@ -236,7 +237,10 @@ def main() -> None:
         },
         "rounds": options.rounds,
         "rows": run(chosen, options.rounds, options.seconds),
-        "scaling": run([entry for entry in scaling() if options.only in entry.workload], 1, options.seconds),
+        "scaling": run([entry for entry in scaling() if options.only in entry.workload], options.rounds, options.seconds),
+        "fooled": {
+            entry.workload: fooled_share(**entry.arguments) for entry in chosen if entry.call == "active_set_pgd"
+        },
     }  # fmt: skip
     with storage.atomic(options.output) as file:
         file.write_text(json.dumps(content, indent=1) + "\n")

@@ -60,6 +60,12 @@ def _missed(content: Mapping[str, Any]) -> str:
     )
 
 
+def _fooled(content: Mapping[str, Any]) -> str:
+    """How many of the points the attacks fool, in brackets."""
+    shares = [f"{share:.1%} in '{workload.removeprefix('PGD, ')}'" for workload, share in content["fooled"].items()]
+    return f" (of all points, {', '.join(shares)})" if shares else ""
+
+
 def page(content: Mapping[str, Any], figure: str) -> str:
     """The page of the documentation."""
     machine = content["machine"]
@@ -79,8 +85,8 @@ def page(content: Mapping[str, Any], figure: str) -> str:
     )
     return f"""# Benchmark
 
-Made by `make benchmark` on {machine["cores"]} cores ({machine["instructions"]}), torch {machine["torch"]}, without a GPU. Each measurement is a process
-of its own; the contestants take turns, {content["rounds"]} rounds, and the table gives medians, ratios round by round. Peers run at torch's default
+Made by `make benchmark` on {machine["cores"]} cores ({machine["instructions"]}), torch {machine["torch"]}, on the processor alone; nothing
+was measured on a GPU. Each measurement is a process of its own; the contestants take turns, {content["rounds"]} rounds, and the table gives medians, ratios round by round. Peers run at torch's default
 number of threads, poisonlab as the pipeline runs it: one thread per worker, one worker per core where the row says so. "Of the peak"
 is the arithmetic that training steps take as they are usually done, as a share of the most that large matrix products reached in the same run ({_number(peaks["float32"])} FLOP/s in float32,
 {_number(peaks["bfloat16"])} FLOP/s in bfloat16); in brackets, the share that the ratio asked for would take. Above 100 %: poisonlab leaves out arithmetic that is
@@ -93,16 +99,16 @@ counted here. Images are scikit-learn's digits, resized.{rounded}{swung}
 ![Ratios, and cost against work]({figure})
 
 Left: ratio to the peer, a dot per round, a line at the ratio that the project asks of itself. Middle: seconds per victim against the number of
-victims of a chunk, measured once. Right: peak memory of one worker; what grows is the weights of the finished victims, kept until the chunk is written.
+victims of a chunk, medians; a chunk of one also pays for what is compiled or loaded when it is first used. Right: peak memory of one worker; what grows is the weights of the finished victims, kept until the chunk is written.
 
 ## What each row does
 
 | workload | peer | poisonlab |
 |---|---|---|
-| train … | a module, a DataLoader, Adam; resident tensors and `vmap` beside it | the `loop` engine: resident uint8 images, channels_last, pooling and ReLU in one sweep over memory, gradients of a pooled convolution from one place in four with sums kept in registers, one fused Adam step, oneDNN matrix products where they are exact, freed memory kept, denormals flushed |
+| train … | a module, a DataLoader, Adam; resident tensors and `vmap` beside it | the `loop` engine: resident uint8 images, channels_last, 3 × 3 convolutions that are pooled by Winograd's minimal filtering (16 products for a window's four places instead of 36), pooling and ReLU in the same sweep over memory, gradients of a pooled convolution from one place in four with sums kept in registers, one fused Adam step, oneDNN matrix products where they are exact, freed memory kept, denormals flushed |
 | train 256 MLPs | one after the other, full batches of 64 points, 200 epochs | the `stacked` engine: batched matrix products, backward pass written out |
 | 256 hypergradients | automatic differentiation through 100 unrolled steps of logistic regression, 64 points × 16 features | closed-form sweep of all problems at once |
-| PGD | torchattacks, 20 steps, and the pass for its verdict | active set: one pass gives verdict and gradient, fooled points leave |
+| PGD | torchattacks, 20 steps, and the pass for its verdict | active set: one pass gives verdict and gradient, fooled points leave{_fooled(content)} |
 | adversarial paths | 60 steps for every point | active set |
 """
 
