@@ -72,16 +72,26 @@ def _provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def training_time(folder: Path) -> dict[str, float]:
+    """Jobs below `folder`, Snakemake's benchmarks of an experiment's training, and the hours that they took together: by the clock, and
+    of a core. A job that was stopped by hand for a while has more of the former."""
+    measured = [json.loads(file.read_text().splitlines()[-1]) for file in sorted(folder.glob("*/*.jsonl"))]
+    hours = {
+        name: sum(job[key] for job in measured) / 3600 for name, key in (("hours", "s"), ("core_hours", "cpu_time"))
+    }
+    return {"jobs": len(measured), **{name: round(total, 3) for name, total in hours.items()}}
+
+
 def _batches(folder: Path) -> list[dict[str, Any]]:
     """Provenance of the batches that `folder` holds, oldest first."""
     path = folder / "provenance.json"
     return json.loads(path.read_text()) if path.is_file() else []
 
 
-def _add_provenance(folder: Path, settings: Mapping[str, Any]) -> None:
+def _add_provenance(folder: Path, settings: Mapping[str, Any], **more: Any) -> None:
     """Append this batch's provenance; a batch that repeats the last one but for its date adds nothing."""
     path, batches = folder / "provenance.json", _batches(folder)
-    entry = _provenance(settings)
+    entry = _provenance(settings) | more
     if not batches or {**batches[-1], "date": None} != {**entry, "date": None}:
         batches.append(entry)
     with storage.atomic(path) as temporary:
@@ -170,7 +180,11 @@ def _refuse_other_meanings(settings: Mapping[str, Any], tables: Mapping[str, pd.
 
 
 def archive_experiment(
-    tables: Path, folder: Path, settings: Mapping[str, Any], buckets: pd.DataFrame | None = None
+    tables: Path,
+    folder: Path,
+    settings: Mapping[str, Any],
+    buckets: pd.DataFrame | None = None,
+    benchmarks: Path | None = None,
 ) -> None:
     """Merge an experiment's tables into `folder` (`*.csv.gz`) by their keys and note where the batch comes from.
 
@@ -180,6 +194,7 @@ def archive_experiment(
         tables: folder of conditions.parquet, victims.parquet and robustness.parquet.
         settings: what the batch was run with.
         buckets: the table of `buckets.cut_buckets`, if the experiment has one; archived too, for whoever continues the run.
+        benchmarks: folder of the benchmarks of its training jobs; how long they took is noted.
 
     Raises:
         InputError: the archive holds victims of something else under the same names: of another data set, model, recipe, precision,
@@ -207,7 +222,7 @@ def archive_experiment(
     for name, frame in merged.items():
         _write_gzip(frame, folder / f"{name}.csv.gz")
     _copy(tables, folder, "maps")
-    _add_provenance(folder, settings)
+    _add_provenance(folder, settings, **({} if benchmarks is None else {"training": training_time(benchmarks)}))
 
 
 def archive_survey(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ def lipschitz(model: nn.Module, inputs: Tensor) -> Tensor:
     """Local Lipschitz constants of the class probabilities at inputs [n, …], l∞ to l1 (thesis, Theorem 2): [n].
 
     The derivative moves the probabilities by at most Σ_c ‖∇p_c‖₁ for a step of l∞ length 1; that is the estimate, exact for two classes.
+    Jumps, such as those of soft nearest neighbours where the set of neighbours changes, have no derivative and are not in it.
     """
     with frozen(model):
         inputs = inputs.detach().requires_grad_(True)

@@ -28,6 +28,7 @@ def evaluate(
     source: int,
     target: int,
     device: torch.device,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> list[Row]:
     """Attack the test points and return one row per radius (and per pair of classes).
 
@@ -59,6 +60,7 @@ def evaluate(
         how,
         targets=None if targets is None else torch.from_numpy(targets).to(device),
         box=dataset.box,
+        progress=progress,
     )
     fooled, correct = verdicts.fooled.cpu().numpy(), verdicts.correct.cpu().numpy()
     rows = []
@@ -100,9 +102,15 @@ def evaluate_chunk(
     where = resolve_device(device)
     rows = []
     for position, (identity, num_classes, parameters) in enumerate(victims):
+
+        def with_count(line: str, position: int = position) -> None:
+            progress(f"{position} of {len(victims)} victims evaluated; {line}")
+
         network = rebuild(identity["model"], dataset.input_shape, num_classes, parameters, where)
         for name, attack_settings in settings["attacks"][identity["condition"]].items():
-            for row in evaluate(network, dataset, name, attack_settings, settings["source"], settings["target"], where):
-                rows.append({**identity, "device": where.type, **row})
-        progress(f"{position + 1} of {len(victims)} victims evaluated")
+            found = evaluate(
+                network, dataset, name, attack_settings, settings["source"], settings["target"], where, with_count
+            )
+            rows += [{**identity, "device": where.type, **row} for row in found]
+    progress(f"{len(victims)} of {len(victims)} victims evaluated")
     return pd.DataFrame(rows)[list(COLUMNS)]

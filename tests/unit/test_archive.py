@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from poisonlab.archive import archive_experiment, archive_survey, merge
+from poisonlab.archive import archive_experiment, archive_survey, merge, training_time
 from poisonlab.errors import InputError
 from poisonlab.storage import read_table, read_tensors, write_table, write_tensors
 from poisonlab.tables import KEYS
@@ -348,3 +348,16 @@ def test_what_no_archived_victim_depends_on_may_differ(tmp_path: Path, place):
     archive_experiment(run(tmp_path / "first", range(2), range(3)), archive, MEANT)
     archive_experiment(run(tmp_path / "more", range(2, 4), range(3)), archive, with_another(place, 99))
     assert {draw for _, _, draw, _ in victims(archive)} == {0, 1, 2, 3}
+
+
+def test_a_batch_says_how_long_its_victims_took_to_train(tmp_path):
+    jobs = tmp_path / "benchmarks"
+    for name, seconds in (("one/draws-0-0", 1800), ("two/draws-0-1", 3600)):
+        (jobs / name).parent.mkdir(parents=True)
+        # The last line is that of the last run; a job that ran twice took its victims over.
+        lines = [{"s": 1, "cpu_time": 1}, {"s": seconds, "cpu_time": seconds / 2}]
+        (jobs / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines) + "\n")
+    assert training_time(jobs) == {"jobs": 2, "hours": 1.5, "core_hours": 0.75}
+    archive_experiment(run(tmp_path / "tables", range(2), range(2)), tmp_path / "archive", SETTINGS, benchmarks=jobs)
+    (batch,) = json.loads((tmp_path / "archive" / "provenance.json").read_text())
+    assert batch["training"] == {"jobs": 2, "hours": 1.5, "core_hours": 0.75}

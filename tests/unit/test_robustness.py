@@ -77,8 +77,11 @@ def test_a_chunk_gives_a_row_for_every_victim_and_attack(digits, digits_paramete
     }  # fmt: skip
     victims = [({**identity, "repeat": repeat}, digits.num_classes, digits_parameters) for repeat in (0, 1)]
     attacks = {"pgd": {**PGD, "goal": "target"}, "fgsm": {**PGD, "goal": "target", "steps": 1}}
-    frame = evaluate_chunk(victims, digits, {"attacks": {"c": attacks}, "source": 4, "target": 5}, "cpu")
+    lines: list[str] = []
+    frame = evaluate_chunk(victims, digits, {"attacks": {"c": attacks}, "source": 4, "target": 5}, "cpu", lines.append)
     assert tuple(frame.columns) == COLUMNS
+    assert any(line.startswith("1 of 2 victims evaluated; ") and line.endswith("points done") for line in lines)
+    assert lines[-1] == "2 of 2 victims evaluated"
     assert frame.groupby(["repeat", "attack"]).size().to_dict() == {
         (repeat, attack): 3 for repeat in (0, 1) for attack in ("fgsm", "pgd")
     }

@@ -14,4 +14,5 @@ with job(snakemake):
         else:
             buckets = Path(f"results/buckets/{study}/{name}.parquet")
             found = read_table(buckets) if buckets.is_file() else None
-            archive_experiment(table.parent, root / study / name, params.config, found)
+            times = Path(f"results/benchmarks/train_victims/{study}/{name}")
+            archive_experiment(table.parent, root / study / name, params.config, found, times)

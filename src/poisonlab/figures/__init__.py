@@ -158,9 +158,9 @@ FIGURES: dict[str, FigureKind] = {
             caption="Share of the points on the way from a fitted poison to its new class that a victim gives the poison's label, "
             "against its adversarial accuracy ({budget} poisons, {directions}); {definition}. Top: on the clean proxy's adversarial "
             "path; bottom: on the straight line to the nearest training point of the new class, more of which lies beyond any network's "
-            "boundary the nearer the poison is to it. Numbered marks: means of the buckets "
-            "with 95 % intervals, from near the boundary (0, blue) to far (vermillion), their path lengths in steps above; dots: single "
-            "victims. Attack: {attack}. n, draws × repeats: {n}. {provenance}",
+            "boundary the nearer the poison is to it; so it is with the path, of which few steps are left there. Numbered marks: means of "
+            "the buckets with 95 % intervals, from near the boundary (0, blue) to far (vermillion), their path lengths in steps above; "
+            "dots: single victims. Attack: {attack}. n, draws × repeats: {n}. {provenance}",
             function="poisonlab.figures.mechanism:mechanism",
             options={
                 **_EXPERIMENT_OPTIONS,
@@ -350,7 +350,7 @@ FIGURES: dict[str, FigureKind] = {
             needs=(),
             title="The way of the data",
             source="",
-            caption="The way of the data, with the rule that makes each result. A victim is a pure function of the "
+            caption="The way of the data, with the rule that makes each of the main results. A victim is a pure function of the "
             "dataset, a poison and a seed; the tables hold every victim.",
             function="poisonlab.figures.pipeline:pipeline",
         ),
