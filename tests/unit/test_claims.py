@@ -549,6 +549,15 @@ def test_p_is_corrected_over_all_registered_parts_even_those_that_have_not_run()
     assert verdicts == ["reproduced", "inconclusive"]
 
 
+def test_the_p_that_is_shown_is_that_of_the_side_that_decides_or_is_nearer_to_it():
+    options = {"among": "last", "margin": 0.05}
+    assert "against" not in one("lowest_bucket", experiment(FALLING), **options)["test"]
+    assert "against it" in one("lowest_bucket", experiment(VALLEY), **options)["test"]
+    # blocked by its size, the same results are open, and still speak against it
+    row = one("lowest_bucket", experiment(VALLEY), minimum={"path_bucket": [50, 4]}, **options)
+    assert (row["verdict"], "against it" in row["test"]) == ("inconclusive", True)
+
+
 def test_a_smaller_run_than_registered_or_a_reduced_one_gives_no_verdict():
     kind, options = "fall_along_buckets", {"margin": 0.05}
     row = one(kind, experiment(FALLING, draws=4), minimum={"path_bucket": [5, 4]}, **options)

@@ -67,7 +67,7 @@ class Claim:
 
 
 def load_claims(path: str | Path) -> list[Claim]:
-    """Read the registered claims.
+    """Read the registered claims, in the order of their numbers.
 
     Raises:
         InputError: an entry lacks a key, has an unknown one, or names a kind, option or place that does not exist.
@@ -92,7 +92,7 @@ def load_claims(path: str | Path) -> list[Claim]:
     titles = [(claim.id, claim.statement) for claim in claims]
     if twice := [title for title in titles if titles.count(title) > 1]:
         raise InputError(f"claim {twice[0][0]} has the statement '{twice[0][1]}' twice, allowed is once; drop one")
-    return claims
+    return sorted(claims, key=lambda claim: claim.id)
 
 
 def _checked(entry: Any, required: Mapping[str, Any], optional: Mapping[str, Any], where: str) -> dict[str, Any]:

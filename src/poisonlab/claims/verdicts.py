@@ -173,10 +173,13 @@ def _verdict(result: _Result, p_for: float | None, p_against: float | None, part
         side.holds and (p is None or p <= LEVEL)
         for side, p in ((evidence.supports, p_for), (evidence.opposes, p_against))
     )
-    p, test = p_against if opposed and not supported else p_for, evidence.test
+    # Of the side that decides; of an open case, of the one that is nearer to deciding it.
+    against = opposed if opposed != supported else p_against is not None and p_for is not None and p_against < p_for
+    p, test = p_against if against else p_for, evidence.test
     if p is not None:
         value = "not possible" if math.isnan(p) else "< 0.001" if p < 0.001 else f"= {p:.3f}"
-        test += f"; one-sided p {value}" + (f" (Holm over {parts})" if parts > 1 else "")
+        corrected = f" (Holm over {parts})" if parts > 1 else ""
+        test += f"; one-sided p {value}{' against it' if against else ''}{corrected}"
     if result.analogue:
         return "analogue", test
     if result.blocked or supported == opposed:
