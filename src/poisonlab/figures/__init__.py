@@ -293,9 +293,9 @@ FIGURES: dict[str, FigureKind] = {
             title="Degrees of the class graphs",
             source="label-noise thesis, section 6.1",
             caption="Share of the points of a class of {dataset} that have at least so many neighbours within γ, one line for each of "
-            "{classes} classes; γ is the least distance within which lies a given share of the pairs of the class, and with ties more "
-            "(under l∞, distances of images are few). γ, over the classes, by growing share: {gammas}. In {isolated} of the "
-            "{graphs} graphs more than half of the points have no neighbour at all.",
+            "{classes} classes; γ is the least distance within which lies a given share of the pairs of the class, which is the "
+            "mean degree as a share of the class's other points, and with ties more (under l∞, distances of images are few). γ, over the "
+            "classes, by growing share: {gammas}. In {isolated} of the {graphs} graphs more than half of the points have no neighbour.",
             function="poisonlab.figures.graphs:class_degrees",
             options={"dataset": _PROVENANCE_OPTIONS["dataset"]},
         ),
