@@ -84,13 +84,15 @@ def vacuous_bound(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     n = int(table["n_points"].iloc[0])
     for panel, norm in zip(panels, norms, strict=True):
         own = table[table["norm"] == norm]
-        for (radius, rows), colour in zip(own.groupby("radius"), COLOURS * len(own), strict=False):
+        for place, ((radius, rows), colour) in enumerate(zip(own.groupby("radius"), COLOURS * len(own), strict=False)):
+            # Each thinner than the one before, which else would be hidden where they meet.
             panel.plot(
                 rows["covered"],
                 rows["required"],
                 "o-",
                 color=colour,
-                markersize=3,
+                markersize=max(6 - 1.2 * place, 2),
+                linewidth=max(2.8 - 0.7 * place, 0.7),
                 label=f"{2 * radius:g}",
                 gid="bound",
             )

@@ -137,13 +137,15 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
             panel.plot(
                 spread, first[column], ".", color=colour, markersize=2.5, markeredgewidth=0, alpha=0.35, gid="victims"
             )
+    # A line says that there is something between: between numbers, not between names.
+    mark = "o-" if all(label.replace(".", "", 1).isdecimal() for label in labels) else "o"
     for (column, found), colour, shift in zip(estimates.items(), (style.ORANGE, style.BLUE), (-0.1, 0.1), strict=True):
         x = np.arange(len(found)) + shift
         panel.vlines(
             x, [one.low for one in found], [one.high for one in found], color=colour, linewidth=1.2, gid="interval"
         )
         panel.plot(
-            x, [one.value for one in found], "o-", color=colour, markersize=3.5, label=PANELS[column], gid=column
+            x, [one.value for one in found], mark, color=colour, markersize=3.5, label=PANELS[column], gid=column
         )
     if published:
         means, spreads = zip(*published.values(), strict=True)
@@ -159,7 +161,7 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         for (column, words), colour in zip(LIPSCHITZ.items(), (style.GREEN, style.VERMILLION), strict=True):
             found = constants[column]
             axes.vlines(range(len(found)), [e.low for e in found], [e.high for e in found], color=colour, linewidth=1.2)
-            axes.plot([e.value for e in found], "o-", color=colour, markersize=3.5, label=words, gid=column)
+            axes.plot([e.value for e in found], mark, color=colour, markersize=3.5, label=words, gid=column)
         axes.set(ylabel="local Lipschitz constant, l∞ to l1", yscale="log")
         axes.legend()
     for axes in (panel, *beside):
