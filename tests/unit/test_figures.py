@@ -837,10 +837,10 @@ def test_experiments_side_by_side_are_the_means_of_their_victims_at_the_first_va
 
 def test_a_line_joins_experiments_that_are_numbers_and_no_names():
     data = both(one_condition("one"), one_condition("two", 3, 4))
-    for labels, style in ((("1", "2.5"), "-"), (("next class", "2.5"), "None")):
+    for labels, line in ((("1", "2.5"), "-"), (("next class", "2.5"), "None")):
         lines = {name: {"label": label} for name, label in zip(("one", "two"), labels, strict=True)}
         figure, _ = draw("by_experiment", data, {"lines": lines})
-        assert by_gid(figure.axes[0], "adversarial_accuracy")[0].get_linestyle() == style
+        assert by_gid(figure.axes[0], "adversarial_accuracy")[0].get_linestyle() == line
 
 
 def test_an_experiment_without_a_sweep_axis_stands_beside_others_too():
