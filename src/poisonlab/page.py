@@ -116,7 +116,8 @@ def _spread(table: pd.DataFrame) -> list[str]:
     ]
     lines += [
         "the parts of it due to which points are flipped, to the victim's initialisation and data order, and to the interplay of both",
-        "(two-way random effects); the 5th percentile is what a defender who is unlucky once in twenty times gets.",
+        "(two-way random effects); the 5th percentile is what a defender who is unlucky once in twenty times gets",
+        "(a bound of 0: of so few victims it has none).",
         "",
         "| experiment | data | budget | n | mean | standard deviation | points | victim | interplay | 5th percentile |",
         "|---" * 10 + "|",

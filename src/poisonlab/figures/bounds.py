@@ -91,8 +91,8 @@ def vacuous_bound(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
                 rows["required"],
                 "o-",
                 color=colour,
-                markersize=max(6 - 1.2 * place, 2),
-                linewidth=max(2.8 - 0.7 * place, 0.7),
+                markersize=max(5 - 0.9 * place, 2),
+                linewidth=max(2.4 - 0.55 * place, 0.7),
                 label=f"{2 * radius:g}",
                 gid="bound",
             )
