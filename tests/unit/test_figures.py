@@ -870,6 +870,35 @@ def test_the_mechanism_shows_each_bucket_at_its_mean_accuracy_and_its_mean_share
         draw("mechanism", without)
 
 
+@pytest.mark.parametrize("names", [("one", "two"), ("one", "two", "three")])
+def test_the_path_lengths_of_eight_buckets_stand_beside_the_titles_and_not_on_them(names):
+    data = tables()
+    pair = {}
+    for name, frame in data.items():
+        bucket = frame[(frame["condition"] == "bucket") & (frame["axis_value"] == 0)]
+        parts = [frame[frame["condition"] != "bucket"]]
+        for value in range(8):
+            own = bucket.assign(axis_value=float(value))
+            steps = {"steps_low": 10 + 2 * value, "steps_high": 11 + 2 * value}
+            parts.append(own.assign(**steps) if name == "conditions" else own)
+        pair[name] = pd.concat(parts, ignore_index=True)
+    several = {
+        name: pd.concat([frame.assign(experiment=one) for one in names], ignore_index=True)
+        for name, frame in pair.items()
+    }
+    figure, _ = draw("mechanism", several)
+    figure.draw_without_rendering()
+    for panel in figure.axes[: len(names)]:
+        title, lengths = (
+            next(
+                text for text in panel.get_children() if text.__class__.__name__ == "Text" and start in text.get_text()
+            )
+            for start in ("→", "0: ")
+        )
+        assert not title.get_window_extent().overlaps(lengths.get_window_extent())
+        assert "7: 24–25" in lengths.get_text()
+
+
 def test_victims_without_a_fitted_poison_are_no_part_of_the_mechanism():
     data = tables()
     victims = data["victims"]

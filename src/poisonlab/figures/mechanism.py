@@ -71,7 +71,8 @@ def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
             panel.set_xlim(-0.03, 1.03)
         panels[0, column].set_title(experiment.direction, pad=4)
         key = [f"{number}: {label}" for number, label in enumerate(experiment.labels)]
-        lines = "\n".join("   ".join(key[first : first + 4]) for first in range(0, len(key), 4))
+        side = 4 if panels.shape[1] < 3 else 3  # entries that stand beside a panel's title
+        lines = "\n".join("   ".join(key[first : first + side]) for first in range(0, len(key), side))
         small: dict[str, Any] = {"loc": "right", "size": style.SMALL, "weight": "normal", "color": style.GREY, "pad": 3}
         panels[0, column].set_title(lines, linespacing=1.1, **small)
     for row, name in enumerate(SHARES.values()):
