@@ -43,6 +43,11 @@ def test_the_table_says_rate_ratio_and_what_was_asked(content: dict) -> None:
     assert report.table(content) in report.page(content, "figure.png")
 
 
+@pytest.mark.parametrize(("value", "written"), [(12.34, "12.3"), (4560, "4.56k"), (470e9, "470G"), (1.03e12, "1.03T")])
+def test_numbers_have_three_digits_and_a_unit(value: float, written: str) -> None:
+    assert report._number(value) == written
+
+
 def test_the_page_says_which_ratios_were_not_reached(content: dict) -> None:
     assert "Ratios reached: 1 of 1 asked for." in report.page(content, "figure.png")
     content["rows"][2]["at_least"] = 2.5

@@ -16,8 +16,8 @@ STEADY = 0.8  # a machine whose slowest round reaches this share of its fastest 
 
 
 def _number(value: float) -> str:
-    """Three significant digits, with a thin unit: 12.3, 4.56k, 7.89M, 1.2G."""
-    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    """Three significant digits and a unit: 12.3, 4.56k, 7.89M, 1.2G, 1.03T."""
+    for unit, name in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= unit:
             return f"{value / unit:.3g}{name}"
     return f"{value:.3g}"
@@ -86,8 +86,8 @@ def page(content: Mapping[str, Any], figure: str) -> str:
     return f"""# Benchmark
 
 Made by `make benchmark` on {machine["cores"]} cores ({machine["instructions"]}), torch {machine["torch"]}, on the processor alone; nothing
-was measured on a GPU. Each measurement is a process of its own; the contestants take turns, {content["rounds"]} rounds, and the table gives medians, ratios round by round. Peers run at torch's default
-number of threads, poisonlab as the pipeline runs it: one thread per worker, one worker per core where the row says so. "Of the peak"
+was measured on a GPU. Each measurement is a process of its own; the contestants take turns, {content["rounds"]} rounds, and the table gives medians, ratios
+round by round. Peers run at torch's default number of threads, poisonlab as the pipeline runs it: one thread per worker, one worker per core where the row says so. "Of the peak"
 is the arithmetic that training steps take as they are usually done, as a share of the most that large matrix products reached in the same run ({_number(peaks["float32"])} FLOP/s in float32,
 {_number(peaks["bfloat16"])} FLOP/s in bfloat16); in brackets, the share that the ratio asked for would take. Above 100 %: poisonlab leaves out arithmetic that is
 counted here. Images are scikit-learn's digits, resized.{rounded}{swung}
