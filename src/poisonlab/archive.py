@@ -73,13 +73,18 @@ def _provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def training_time(folder: Path) -> dict[str, float]:
-    """Jobs below `folder`, Snakemake's benchmarks of an experiment's training, and the hours that they took together: by the clock, and
-    of a core. A job that was stopped by hand for a while has more of the former."""
-    measured = [json.loads(file.read_text().splitlines()[-1]) for file in sorted(folder.glob("*/*.jsonl"))]
-    hours = {
-        name: sum(job[key] for job in measured) / 3600 for name, key in (("hours", "s"), ("core_hours", "cpu_time"))
-    }
-    return {"jobs": len(measured), **{name: round(total, 3) for name, total in hours.items()}}
+    """Hours that the training jobs below `folder` took together, by Snakemake's benchmarks of an experiment.
+
+    Of each job its last run: one that was killed and went on has lost what it took before. A job that was stopped for a while took longer
+    by the clock (`hours`) than of a core (`core_hours`). Nothing where there are no benchmarks; Snakemake times no core within a second.
+    """
+    measured = [json.loads(file.read_text()) for file in sorted(folder.glob("*/*.jsonl"))]
+    found: dict[str, float] = {"jobs": len(measured)} if measured else {}
+    for name, key in (("hours", "s"), ("core_hours", "cpu_time")):
+        if measured:
+            seconds = sum(job[key] for job in measured if isinstance(job[key], int | float))
+            found[name] = round(seconds / 3600, 3)
+    return found
 
 
 def _batches(folder: Path) -> list[dict[str, Any]]:
@@ -88,11 +93,12 @@ def _batches(folder: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text()) if path.is_file() else []
 
 
-def _add_provenance(folder: Path, settings: Mapping[str, Any], **more: Any) -> None:
-    """Append this batch's provenance; a batch that repeats the last one but for its date adds nothing."""
+def _add_provenance(folder: Path, settings: Mapping[str, Any], training: Mapping[str, float] | None = None) -> None:
+    """Append this batch's provenance; a batch that repeats the last one but for its date, or for what it took, adds nothing."""
     path, batches = folder / "provenance.json", _batches(folder)
-    entry = _provenance(settings) | more
-    if not batches or {**batches[-1], "date": None} != {**entry, "date": None}:
+    entry = _provenance(settings) | ({"training": training} if training else {})
+    free = {"date": None, "training": None}
+    if not batches or {**batches[-1], **free} != {**entry, **free}:
         batches.append(entry)
     with storage.atomic(path) as temporary:
         temporary.write_text(json.dumps(batches, indent=1, sort_keys=True) + "\n")
@@ -222,7 +228,7 @@ def archive_experiment(
     for name, frame in merged.items():
         _write_gzip(frame, folder / f"{name}.csv.gz")
     _copy(tables, folder, "maps")
-    _add_provenance(folder, settings, **({} if benchmarks is None else {"training": training_time(benchmarks)}))
+    _add_provenance(folder, settings, training_time(benchmarks) if benchmarks else None)
 
 
 def archive_survey(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:

@@ -60,13 +60,18 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Returns:
         Columns `COLUMNS`: difference in adversarial accuracy (negative: the victims are easier to attack than with random points), paired
         by repeat, with its 95 % interval, p (Holm over the experiment), its test and n as draws × repeats; share of the victims that fitted
-        90 % of their poisons, which alone count. p permutes the draws; where so few of them could not reach the level whatever the effect,
-        as with the single set of points of a deterministic strategy, it is that of the interval's Student's t. The verdict is "stronger" or
-        "weaker" where interval and p agree, else "open"; it is "not fitted" where no pair of victims counts.
+        90 % of their poisons, which alone count. p permutes the draws; where so few of them could not reach the level over the number of
+        comparisons, whatever the effect, as with the single set of points of a deterministic strategy, it is that of the interval's
+        Student's t. The verdict is "stronger" or "weaker" where interval and p agree, else "open"; it is "not fitted" where no pair of
+        victims counts, and "too few draws" where there is no p: with one draw of random points, or one repeat, nothing says how much others
+        would differ. Empty where no random point was attacked as the others were.
     """
     experiment = Experiment(name, tables, EPSILON, FITTED)
     conditions = tables["conditions"]
-    (random,) = experiment.grids("random")
+    try:
+        (random,) = experiment.grids("random")
+    except NotRun:
+        return pd.DataFrame(columns=COLUMNS)
     rows: list[tuple[pd.Series, Difference, float]] = []
     for condition in conditions.loc[~conditions["strategy"].isin(["none", "random"]), "condition"].unique():
         try:
@@ -76,10 +81,12 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for (_, row), own in zip(experiment.conditions(condition).iterrows(), grids, strict=True):
             fits, victims = experiment.used[f"{name}, {label_of(row)}"]
             rows.append((row, paired_difference(own, random), fits / victims))
-    tests = ["permutation" if len(rows) * found.smallest_p <= LEVEL else "t" for _, found, _ in rows]
-    p_values = [
-        found.p if test == "permutation" else found.t_p for (_, found, _), test in zip(rows, tests, strict=True)
-    ]
+    tests, p_values = [], []
+    for _, found, _ in rows:
+        permuted = len(rows) * found.smallest_p <= LEVEL
+        sampled = found.draws[1] > 1 and found.n_repeats > 1
+        tests.append("permutation" if permuted else "t" if sampled else "")
+        p_values.append(found.p if permuted else found.t_p if sampled else math.nan)
     return pd.DataFrame(
         [
             {
@@ -110,14 +117,20 @@ def spread(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         tables: as `compare` takes them.
 
     Returns:
-        One row, columns `SPREAD`: mean with its 95 % interval, standard deviation between victims, those of its components (draw: which
-        points; repeat: initialisation and data order; rest: their interplay), and the 5th percentile with its 95 % interval.
+        One row, columns `SPREAD`: mean with its 95 % interval; standard deviation of a new victim, and of its components (draw: which
+        points; repeat: initialisation and data order; rest: their interplay), NaN where there is one draw or one repeat; the 5th percentile
+        with its 95 % interval, whose lower bound is −inf where the victims are too few to have one. Empty where none counts.
     """
     experiment = Experiment(name, tables, EPSILON, FITTED)
-    (victims,) = experiment.grids("random")
+    try:
+        (victims,) = experiment.grids("random")
+    except NotRun:
+        return pd.DataFrame(columns=SPREAD)
+    if np.isnan(victims).all():
+        return pd.DataFrame(columns=SPREAD)
     conditions = tables["conditions"]
     row = conditions[conditions["strategy"] == "random"].iloc[0]
-    mean, tail = mean_interval(victims, bounds=(0, 1)), percentile_interval(victims, 0.05, bounds=(0, 1))
+    mean, tail = mean_interval(victims, bounds=(0, 1)), percentile_interval(victims, 0.05)
     parts = variance_components(victims)
     cells = {
         "experiment": name.rpartition("/")[2],
@@ -127,7 +140,7 @@ def spread(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         "mean": mean.value,
         "low": mean.low,
         "high": mean.high,
-        "sd": float(np.nanstd(victims, ddof=1)),
+        "sd": math.sqrt(parts.draw + parts.repeat + parts.rest),
         "draw": math.sqrt(parts.draw),
         "repeat": math.sqrt(parts.repeat),
         "rest": math.sqrt(parts.rest),
@@ -141,6 +154,8 @@ def spread(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def _verdict(found: Difference, p: float) -> str:
     if math.isnan(found.value):
         return "not fitted"
+    if math.isnan(p):
+        return "too few draws"
     if p <= LEVEL and (found.high < 0 or found.low > 0):
         return "stronger" if found.high < 0 else "weaker"
     return "open"

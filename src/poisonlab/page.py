@@ -1,5 +1,6 @@
 """A study's page: every published figure drawn again, beside what its source says and what the claims came to."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,11 +90,10 @@ def _strategies(table: pd.DataFrame) -> list[str]:
     words = "Difference in adversarial accuracy from random points at the same budget; negative: the victims are easier to attack."
     lines = [f"{words} Paired by repeat, 95 % intervals, p with Holm's correction within an experiment;"]
     lines += [
-        "victims that fitted at least 90 % of their poisons count, `fitted` is their share. p permutes the draws. With (t) it is that of"
-    ]
-    lines += [
-        "the interval's Student's t: draws so few, as the single set of points of a deterministic strategy, could not reach 0.05 permuted,",
-        "whatever the difference; it speaks of that very set. *Not fitted*: there are no victims to compare.",
+        "victims that fitted at least 90 % of their poisons count, `fitted` is their share. p permutes the draws. With (t) it is that of",
+        "the interval's Student's t: draws so few, as the single set of points of a deterministic strategy, could not reach 0.05 over the",
+        "number of rows, whatever the difference. Of a single set, it speaks of that very set. *Not fitted*: there are no victims to",
+        "compare. *Too few draws*: one draw of random points, or one repeat.",
         "",
     ]
     lines += [
@@ -112,12 +112,9 @@ def _strategies(table: pd.DataFrame) -> list[str]:
 
 def _spread(table: pd.DataFrame) -> list[str]:
     lines = [
-        "Adversarial accuracy of the victims of random points that the table above compares with: standard deviations between victims, and"
-    ]
-    lines += [
+        "Adversarial accuracy of all victims of random points that fitted at least 90 % of them: standard deviation of a new victim, and",
         "the parts of it due to which points are flipped, to the victim's initialisation and data order, and to the interplay of both",
-        "(two-way random effects); the 5th percentile is what a defender who is unlucky once in twenty times gets",
-        "(a bound of 0: of so few victims it has none).",
+        "(two-way random effects); and the 5th percentile, below which lies one victim in twenty. So few often give it no lower bound.",
         "",
         "| experiment | data | budget | n | mean | standard deviation | points | victim | interplay | 5th percentile |",
         "|---" * 10 + "|",
@@ -125,8 +122,9 @@ def _spread(table: pd.DataFrame) -> list[str]:
     for row in table.to_dict("records"):
         cells = [row["experiment"], row["dataset"], row["budget"], row["n"]]
         cells += [interval_text(row["mean"], row["low"], row["high"])]
-        cells += [f"{row[name]:.3f}" for name in ("sd", "draw", "repeat", "rest")]
-        cells += [interval_text(row["tail"], row["tail_low"], row["tail_high"])]
+        cells += ["—" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in ("sd", "draw", "repeat", "rest")]
+        tail = row["tail"], row["tail_low"], row["tail_high"]
+        cells.append(f"{tail[0]:.3f}, at most {tail[2]:.3f}" if tail[1] == -math.inf else interval_text(*tail))
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return lines
 

@@ -403,8 +403,10 @@ class _Contrast:
     @property
     def t_p(self) -> float:
         """Two-sided p: one minus the confidence of the interval that ends at 0."""
-        if math.isnan(self.variance) or self.variance == 0:
+        if math.isnan(self.variance):
             return math.nan
+        if self.variance == 0:
+            return float(self.value == 0)
         return float(2 * stats.t.sf(abs(self.value) / math.sqrt(self.variance), self.df))
 
     def estimate(self, confidence: float) -> tuple[float, float, float, int, int, int]:

@@ -351,13 +351,19 @@ def test_what_no_archived_victim_depends_on_may_differ(tmp_path: Path, place):
 
 
 def test_a_batch_says_how_long_its_victims_took_to_train(tmp_path):
-    jobs = tmp_path / "benchmarks"
-    for name, seconds in (("one/draws-0-0", 1800), ("two/draws-0-1", 3600)):
-        (jobs / name).parent.mkdir(parents=True)
-        # The last line is that of the last run; a job that ran twice took its victims over.
-        lines = [{"s": 1, "cpu_time": 1}, {"s": seconds, "cpu_time": seconds / 2}]
-        (jobs / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines) + "\n")
-    assert training_time(jobs) == {"jobs": 2, "hours": 1.5, "core_hours": 0.75}
-    archive_experiment(run(tmp_path / "tables", range(2), range(2)), tmp_path / "archive", SETTINGS, benchmarks=jobs)
-    (batch,) = json.loads((tmp_path / "archive" / "provenance.json").read_text())
-    assert batch["training"] == {"jobs": 2, "hours": 1.5, "core_hours": 0.75}
+    jobs, tables, archive = tmp_path / "benchmarks", tmp_path / "tables", tmp_path / "archive"
+    assert training_time(jobs) == {}
+    for name, seconds, core in (
+        ("one/draws-0-0", 1800, 900),
+        ("two/draws-0-1", 3600, 1800),
+        ("two/draws-0-2", 0.4, "NA"),
+    ):
+        (jobs / name).parent.mkdir(parents=True, exist_ok=True)
+        (jobs / f"{name}.jsonl").write_text(json.dumps({"s": seconds, "cpu_time": core}) + "\n")
+    assert training_time(jobs) == {"jobs": 3, "hours": 1.5, "core_hours": 0.75}
+    archive_experiment(run(tables, range(2), range(2)), archive, SETTINGS, benchmarks=jobs)
+    # The same batch again, one of its jobs quicker this time, is no further batch.
+    (jobs / "one/draws-0-0.jsonl").write_text(json.dumps({"s": 18, "cpu_time": 9}))
+    archive_experiment(tables, archive, SETTINGS, benchmarks=jobs)
+    (batch,) = json.loads((archive / "provenance.json").read_text())
+    assert batch["training"] == {"jobs": 3, "hours": 1.5, "core_hours": 0.75}

@@ -43,7 +43,9 @@ def test_the_table_says_rate_ratio_and_what_was_asked(content: dict) -> None:
     assert report.table(content) in report.page(content, "figure.png")
 
 
-@pytest.mark.parametrize(("value", "written"), [(12.34, "12.3"), (4560, "4.56k"), (470e9, "470G"), (1.03e12, "1.03T")])
+@pytest.mark.parametrize(
+    ("value", "written"), [(12.34, "12.3"), (999.6, "1k"), (4560, "4.56k"), (470e9, "470G"), (1.03e12, "1.03T")]
+)
 def test_numbers_have_three_digits_and_a_unit(value: float, written: str) -> None:
     assert report._number(value) == written
 
@@ -72,7 +74,7 @@ def test_the_page_says_where_the_speed_of_the_machine_swung(content: dict) -> No
 
 
 def test_the_page_says_how_many_points_are_fooled(content: dict) -> None:
-    assert "(of all points, 12.5% in 'walk')" in report.page(content, "figure.png")
+    assert "(fooled or misclassified anyway: 12.5% in 'walk')" in report.page(content, "figure.png")
 
 
 def test_attacks_fool_nearly_all_points_or_hardly_any_as_their_workloads_say() -> None:

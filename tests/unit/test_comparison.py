@@ -53,6 +53,23 @@ def test_where_a_permutation_cannot_decide_the_intervals_own_t_does():
     assert set(compare("label_noise/pair", tables(buckets=(0.5,) * 8))["test"]) == {"permutation", "t"}
 
 
+def test_one_draw_of_random_points_or_one_repeat_decides_nothing():
+    alone = compare("label_noise/pair", tables(random_draws=1))
+    once = {name: frame.query("repeat == 0") if "repeat" in frame else frame for name, frame in tables().items()}
+    for table in (alone, compare("label_noise/pair", once)):
+        assert table["verdict"][0] == "too few draws"
+        assert np.isnan(table["p"][0])
+        assert "stronger" not in set(table.loc[table["test"] != "permutation", "verdict"])
+
+
+def test_experiments_whose_random_points_were_attacked_otherwise_are_left_out():
+    data = tables()
+    data["robustness"]["epsilon"] = 0.2
+    for found, columns in ((compare("label_noise/pair", data), COLUMNS), (spread("label_noise/pair", data), SPREAD)):
+        assert len(found) == 0
+        assert list(found.columns) == columns
+
+
 def test_a_condition_whose_poisons_nobody_fitted_is_not_compared():
     data = tables()
     data["victims"].loc[data["victims"]["condition"] == "one", "fitted_share"] = 0.5
@@ -97,9 +114,21 @@ def test_the_spread_of_random_points_has_the_parts_that_were_put_in():
     assert row["n"] == "200 × 4"
     grid = data["robustness"].query("condition == 'random'")["adversarial_accuracy"].to_numpy().reshape(200, 4)
     assert row["mean"] == pytest.approx(grid.mean())
-    assert row["sd"] == pytest.approx(grid.std(ddof=1))
     assert row["tail"] == pytest.approx(np.quantile(grid, 0.05))
     # Put in: nothing between draws, 0.02 in the rest (800 victims: ± 5 %); the repeats' effect as its four numbers came out.
     assert row["draw"] < 0.005
     assert row["rest"] == pytest.approx(0.02, rel=0.1)
     assert row["repeat"] == pytest.approx(grid.mean(axis=0).std(ddof=1), rel=0.01)
+    # What a new victim, of a new repeat, differs by: more than those of the four repeats differ among themselves.
+    assert row["sd"] == pytest.approx(np.hypot(row["repeat"], row["rest"]), rel=0.02)
+    assert row["sd"] > grid.std(ddof=1)
+
+
+def test_the_spread_says_what_it_does_not_know():
+    one = spread("label_noise/pair", tables(random_draws=1)).iloc[0]
+    assert one["n"] == "1 × 4"
+    assert np.isnan([one["sd"], one["draw"], one["rest"]]).all()
+    assert one["tail_low"] == -np.inf
+    data = tables()
+    data["victims"]["fitted_share"] = 0.5
+    assert len(spread("label_noise/pair", data)) == 0

@@ -97,8 +97,9 @@ def test_strategies_stand_in_one_table_with_intervals_and_n():
 
 
 def test_how_much_victims_differ_stands_in_a_table_of_its_own():
-    facts = ["pair", "mnist", 10, "8 × 4", 0.5, 0.4, 0.6, 0.2, 0.1, 0.15, 0.05, 0.1, 0.0, 0.2]
-    table = pd.DataFrame([dict(zip(SPREAD, facts, strict=True))])
+    many = ["pair", "mnist", 10, "8 × 4", 0.5, 0.4, 0.6, 0.2, 0.1, 0.15, 0.05, 0.1, 0.05, 0.2]
+    one = ["own", "mnist", 10, "1 × 4", 0.5, 0.4, 0.6, np.nan, np.nan, 0.15, np.nan, 0.1, -np.inf, 0.2]
+    table = pd.DataFrame([dict(zip(SPREAD, facts, strict=True)) for facts in (many, one)])
     page = study_page("label_noise", PICTURES, CLAIMS, SCORECARD, pd.DataFrame(columns=STRATEGIES), table)
-    line = "| pair | mnist | 10 | 8 × 4 | 0.500 [0.400, 0.600] | 0.200 | 0.100 | 0.150 | 0.050 | 0.100 [0.000, 0.200] |"
-    assert line in page
+    assert "| 0.500 [0.400, 0.600] | 0.200 | 0.100 | 0.150 | 0.050 | 0.100 [0.050, 0.200] |" in page
+    assert "| own | mnist | 10 | 1 × 4 | 0.500 [0.400, 0.600] | — | — | 0.150 | — | 0.100, at most 0.200 |" in page

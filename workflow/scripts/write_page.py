@@ -19,12 +19,8 @@ with job(snakemake):
         name: {table: read_table(file) for table, file in tables.items()}
         for name, tables in snakemake.params.compared.items()
     }
-    strategies, victims = (
-        pd.concat([of(name, tables) for name, tables in experiments.items()], ignore_index=True)
-        if experiments
-        else pd.DataFrame(columns=columns)
-        for of, columns in ((compare, COLUMNS), (spread, SPREAD))
-    )
+    strategies = pd.concat([pd.DataFrame(columns=COLUMNS), *(compare(*one) for one in experiments.items())])
+    victims = pd.concat([pd.DataFrame(columns=SPREAD), *(spread(*one) for one in experiments.items())])
     page = study_page(study, pictures, load_claims(files.claims), read_table(files.scorecard), strategies, victims)
     with atomic(snakemake.output[0]) as temporary:
         temporary.write_text(page)

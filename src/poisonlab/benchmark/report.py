@@ -18,7 +18,7 @@ STEADY = 0.8  # a machine whose slowest round reaches this share of its fastest 
 def _number(value: float) -> str:
     """Three significant digits and a unit: 12.3, 4.56k, 7.89M, 1.2G, 1.03T."""
     for unit, name in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= unit:
+        if value >= 0.9995 * unit:  # or three digits would round to a thousand of the next lower one
             return f"{value / unit:.3g}{name}"
     return f"{value:.3g}"
 
@@ -63,7 +63,7 @@ def _missed(content: Mapping[str, Any]) -> str:
 def _fooled(content: Mapping[str, Any]) -> str:
     """How many of the points the attacks fool, in brackets."""
     shares = [f"{share:.1%} in '{workload.removeprefix('PGD, ')}'" for workload, share in content["fooled"].items()]
-    return f" (of all points, {', '.join(shares)})" if shares else ""
+    return f" (fooled or misclassified anyway: {', '.join(shares)})" if shares else ""
 
 
 def page(content: Mapping[str, Any], figure: str) -> str:

@@ -158,7 +158,7 @@ FIGURES: dict[str, FigureKind] = {
             caption="Share of the points on the way from a fitted poison to its new class that a victim gives the poison's label, "
             "against its adversarial accuracy ({budget} poisons, {directions}); {definition}. Top: on the clean proxy's adversarial "
             "path; bottom: on the straight line to the nearest training point of the new class, more of which lies beyond any network's "
-            "boundary the nearer the poison is to it; so it is with the path, of which few steps are left there. Numbered marks: means of "
+            "boundary the nearer the poison is to it; the same holds for the path, which has few steps there. Numbered marks: means of "
             "the buckets with 95 % intervals, from near the boundary (0, blue) to far (vermillion), their path lengths in steps above; "
             "dots: single victims. Attack: {attack}. n, draws × repeats: {n}. {provenance}",
             function="poisonlab.figures.mechanism:mechanism",
@@ -293,9 +293,9 @@ FIGURES: dict[str, FigureKind] = {
             title="Degrees of the class graphs",
             source="label-noise thesis, section 6.1",
             caption="Share of the points of a class of {dataset} that have at least so many neighbours within γ, one line for each of "
-            "{classes} classes; γ is the least distance within which lies a given share of the pairs of the class, which is the "
-            "mean degree as a share of the class's other points, and with ties more (under l∞, distances of images are few). γ, over the "
-            "classes, by growing share: {gammas}. In {isolated} of the {graphs} graphs more than half of the points have no neighbour.",
+            "{classes} classes; γ is the least distance within which lies a given share of the pairs of the class (the "
+            "mean degree is that share of the class's other points), and with ties more (under l∞, distances of images are few). γ, over "
+            "the classes, by growing share: {gammas}. In {isolated} of the {graphs} graphs more than half of the points have no neighbour.",
             function="poisonlab.figures.graphs:class_degrees",
             options={"dataset": _PROVENANCE_OPTIONS["dataset"]},
         ),
@@ -351,7 +351,7 @@ FIGURES: dict[str, FigureKind] = {
             title="The way of the data",
             source="",
             caption="The way of the data, with the rule that makes each of the main results. A victim is a pure function of the "
-            "dataset, a poison and a seed; the tables hold every victim.",
+            "dataset, a poison and a seed, on one kind of processor; the tables hold every victim.",
             function="poisonlab.figures.pipeline:pipeline",
         ),
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -137,11 +138,20 @@ def slices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     return figure, {
         "provenance": provenance(
             {
-                **{key: ", ".join(conditions[key].unique()) for key in ("dataset", "model", "recipe")},
+                **{key: ", ".join(conditions[key].unique()) for key in ("dataset", "model")},
+                "recipe": _recipes(conditions),
                 "scale": conditions["scale"].iloc[0],
             }
         )
     }
+
+
+def _recipes(conditions: pd.DataFrame) -> str:
+    """The recipes, each with its pairs of classes where there are several."""
+    pairs: dict[str, dict[str, None]] = {}
+    for row in conditions[conditions["steps_low"].notna()].to_dict("records"):
+        pairs.setdefault(row["recipe"], {})[f"{row['source_class']:g} → {row['target_class']:g}"] = None
+    return ", ".join(f"{recipe} ({', '.join(own)})" if len(pairs) > 1 else recipe for recipe, own in pairs.items())
 
 
 def _slice(panel: Axes, maps: Mapping[str, np.ndarray], row: int, source: int, target: int) -> None:
