@@ -264,7 +264,9 @@ def test_poisons_of_all_classes_are_judged_by_the_mean_over_the_targeted_attacks
 
 
 def test_the_registered_claims_are_those_of_the_path_study_with_one_row_for_each_part():
-    frame = judge(load_claims(REGISTERED), {})
+    claims = load_claims(REGISTERED)
+    assert [claim.id for claim in claims] == sorted(claim.id for claim in claims)  # in the file they stand as they came
+    frame = judge(claims, {})
     assert list(frame.columns) == COLUMNS
     assert frame.groupby("claim").size().to_dict() == {
         1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 2, 7: 4, 8: 3, 9: 3, 10: 1, 11: 2, 12: 10, 13: 2, 14: 1, 15: 7, 16: 4,
