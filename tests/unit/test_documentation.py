@@ -97,7 +97,11 @@ def options(command: list[str]) -> dict[str, list[str]]:
 
 @functools.cache
 def output_of(*command: str) -> str:
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    # Without what `make test` itself was given.
+    own = {
+        key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKEOVERRIDES", "ARGS", "CONFIGS")
+    }
+    return subprocess.run(command, cwd=REPOSITORY, env=own, capture_output=True, text=True, check=True).stdout
 
 
 PYTHON_FILES = [block for page in OWN for block in blocks(page, "python")]
