@@ -79,12 +79,13 @@ def training_time(folder: Path) -> dict[str, float]:
     by the clock (`hours`) than of a core (`core_hours`). Nothing where there are no benchmarks; Snakemake times no core within a second.
     """
     measured = [json.loads(file.read_text()) for file in sorted(folder.glob("*/*.jsonl"))]
-    found: dict[str, float] = {"jobs": len(measured)} if measured else {}
-    for name, key in (("hours", "s"), ("core_hours", "cpu_time")):
-        if measured:
-            seconds = sum(job[key] for job in measured if isinstance(job[key], int | float))
-            found[name] = round(seconds / 3600, 3)
-    return found
+    if not measured:
+        return {}
+
+    def hours(key: str) -> float:
+        return round(sum(job[key] for job in measured if isinstance(job[key], int | float)) / 3600, 3)
+
+    return {"jobs": len(measured), "hours": hours("s"), "core_hours": hours("cpu_time")}
 
 
 def _batches(folder: Path) -> list[dict[str, Any]]:

@@ -71,7 +71,9 @@ class Tested(Estimate):
 class Difference(Tested):
     """Mean of a minus mean of b, paired by repeat."""
 
-    t_p: float = math.nan  # two-sided p of the interval's own Student's t, NaN where there is no interval
+    t_p: float = (
+        math.nan
+    )  # two-sided p of the interval's own Student's t; NaN without an interval, and where draws are matched
 
 
 @dataclass(frozen=True, kw_only=True)

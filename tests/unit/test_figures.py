@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
 from poisonlab.class_graphs import degree_table
 from poisonlab.datasets.dataset import Dataset
@@ -890,9 +891,7 @@ def test_the_path_lengths_of_eight_buckets_stand_beside_the_titles_and_not_on_th
     figure.draw_without_rendering()
     for panel in figure.axes[: len(names)]:
         title, lengths = (
-            next(
-                text for text in panel.get_children() if text.__class__.__name__ == "Text" and start in text.get_text()
-            )
+            next(text for text in panel.get_children() if isinstance(text, Text) and start in text.get_text())
             for start in ("→", "0: ")
         )
         assert not title.get_window_extent().overlaps(lengths.get_window_extent())

@@ -126,7 +126,7 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         first = attacked(_at_first_value(victims), robustness, name)
         experiments.append(experiment)
         attacks.append(robustness.iloc[0])
-        labels.append(settings.get("label", name))
+        labels.append(str(settings.get("label", name)))
         if "published" in settings:
             published[position] = settings["published"]
         for column in constants:
