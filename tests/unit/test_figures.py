@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from poisonlab.class_graphs import degree_table
+from poisonlab.comparison import compare
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.figures import FIGURES, draw, save, style
@@ -744,6 +745,51 @@ def test_one_victim_per_condition_has_no_interval():
     figure, caption = draw("conditions", {"conditions": data["conditions"], **first})
     assert not [mark for mark in figure.axes[0].get_children() if mark.get_gid() == "all-interval"]
     assert "clean +0.500 no interval" in caption
+
+
+# ---- every strategy beside random points ------------------------------------------------
+
+
+def test_every_strategy_stands_at_its_difference_from_random_in_the_colour_of_its_verdict():
+    data = both(tables("one"), tables("two", 4, 5))
+    # Far from random points on both sides, and many draws: verdicts of every kind.
+    for name, shift in (("one", 0.5), ("two", -0.35)):
+        own = (data["robustness"]["experiment"] == name) & (data["robustness"]["condition"] == "bucket")
+        data["robustness"].loc[own & (data["robustness"]["axis_value"] == 0), "adversarial_accuracy"] = 0.42 + shift
+    figure, caption = draw("strategies", data)
+    looks = {"stronger": style.VERMILLION, "weaker": style.BLUE, "open": style.GREY}
+    panels = {panel.get_title(loc="left"): panel for panel in figure.axes}
+    assert list(panels) == ["1 → 2 (digits)", "4 → 5 (digits)"]
+    verdicts = []
+    for name, panel in zip(("one", "two"), panels.values(), strict=True):
+        table = compare(name, {key: frame[frame["experiment"] == name] for key, frame in data.items()})
+        drawn = table[table["difference"].notna()]
+        marks = {mark.get_ydata()[0]: mark for mark in by_gid(panel, "difference")}
+        lines = np.array([path.vertices[:, 0] for line in by_gid(panel, "interval") for path in line.get_paths()])
+        np.testing.assert_allclose([marks[n].get_xdata()[0] for n in drawn.index], drawn["difference"], **EXACT)
+        np.testing.assert_allclose(lines, drawn[["low", "high"]].clip(-1, 1), **EXACT)
+        for n, verdict in drawn["verdict"].items():
+            assert same_color(marks[n].get_color(), looks.get(verdict, style.GREY))
+        assert [label.get_text() for label in panel.get_yticklabels()] == ["bucket 0", "bucket 1", "bucket 2"]
+        verdicts += list(table["verdict"])
+    assert {"stronger", "weaker"} <= set(verdicts)
+    stronger, weaker = verdicts.count("stronger"), verdicts.count("weaker")
+    assert f"are {stronger} of 6, harder {weaker}:" in caption
+
+
+def test_panels_are_divided_among_columns_as_evenly_as_their_order_allows():
+    names = ["a", "b", "c", "d", "e"]
+    figure, _ = draw("strategies", both(*(tables(name) for name in names)), {"experiments": names[::-1]})
+    columns = figure.subfigs
+    assert sorted(len(column.axes) for column in columns) == [1, 2, 2]
+    with pytest.raises(InputError, match=r"25 experiments .* 1 to 24 do"):
+        draw("strategies", tables(), {"experiments": [str(n) for n in range(25)]})
+
+
+def test_an_experiment_without_random_points_has_no_place_among_the_strategies():
+    data = {name: frame[frame["condition"] != "random"] for name, frame in tables().items()}
+    with pytest.raises(InputError, match="'one' has nothing to compare with random points at ε = 0"):
+        draw("strategies", data)
 
 
 # ---- sweeps and toys -----------------------------------------------------------------

@@ -66,19 +66,19 @@ def bucket_experiments(inputs: Mapping[str, Any], options: Mapping[str, Any]) ->
 
 
 def chosen_experiments(
-    inputs: Mapping[str, Any], options: Mapping[str, Any]
+    inputs: Mapping[str, Any], options: Mapping[str, Any], most: int = 3
 ) -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
     """Return name, conditions and victims of each experiment that the option `experiments` names, in that order.
 
     Raises:
-        InputError: an experiment is missing, or over three are named.
+        InputError: an experiment is missing, or more than `most` are named.
     """
     conditions, victims = inputs["conditions"], inputs["victims"]
     present = list(conditions["experiment"].unique())
     names = list(options.get("experiments") or present)
-    if not 1 <= len(names) <= 3:
+    if not 1 <= len(names) <= most:
         raise InputError(
-            f"{len(names)} experiments {names} do not fit side by side, 1 to 3 do; choose by 'experiments'"
+            f"{len(names)} experiments {names} do not fit into this figure, 1 to {most} do; choose by 'experiments'"
         )
     if missing := [name for name in names if name not in present]:
         raise InputError(f"conditions lack the experiments {missing}, they hold {present}; collect their tables first")

@@ -1,0 +1,125 @@
+"""Which strategies help: every one beside random points at the same budget, over all experiments of a study."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from poisonlab.claims.evidence import FITTED
+from poisonlab.comparison import EPSILON, compare
+from poisonlab.errors import InputError
+from poisonlab.figures import style
+from poisonlab.figures.captions import definition, describe, percent, shared_facts
+from poisonlab.figures.experiments import FACTS, Experiment, attack_rows, chosen_experiments, direction
+
+COLUMNS = 3  # of panels, at most
+MOST = 24  # experiments; their division among columns is found by trying all
+_ROW = 0.135  # inches
+_HEAD = 4.0  # rows that a panel's title, its ticks and a gap take
+_FOOT = 0.6  # inches that the axis label and the legend take
+_INTERVAL: dict[str, Any] = {"linewidth": 1.0, "zorder": 2, "gid": "interval"}
+_LOOKS: dict[str, tuple[str, str, str]] = {  # verdict → colour, filling, label
+    "stronger": (style.VERMILLION, style.VERMILLION, "easier to attack"),
+    "weaker": (style.BLUE, style.BLUE, "harder to attack"),
+    "open": (style.GREY, "white", "not decided"),
+}
+
+
+def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw the difference in adversarial accuracy from random points of every strategy and value of its sweep axis, with its interval.
+
+    Numbers and verdicts are those of `comparison.compare`.
+
+    Args:
+        inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
+
+    Raises:
+        InputError: an experiment has no random points that were attacked as the others were, or nothing beside them.
+    """
+    experiments, attacks, tables = [], [], []
+    for name, rows, victims in chosen_experiments(inputs, options, MOST):
+        robustness = inputs["robustness"][inputs["robustness"]["experiment"] == name]
+        table = compare(name, {"conditions": rows, "victims": victims, "robustness": robustness})
+        if table.empty:
+            raise InputError(
+                f"experiment '{name}' has nothing to compare with random points at ε = {EPSILON:g}; give it a condition of strategy "
+                "'random' and another one, attacked alike, or leave it out by 'experiments'"
+            )
+        facts = {key: rows.loc[rows["strategy"] == "random", key].iloc[0] for key in FACTS}
+        experiment = Experiment(name, facts, direction(name, facts, None))
+        experiments.append(experiment)
+        attacks.append(attack_rows(robustness, experiment, {"epsilon": EPSILON}).iloc[0])
+        tables.append(table)
+    together = pd.concat(tables, ignore_index=True)
+    sizes = [len(table) + _HEAD for table in tables]
+    columns = _packed(sizes)
+    height = max(sum(sizes[n] for n in column) for column in columns)
+    figure = Figure(figsize=(style.PAGE, _ROW * height + _FOOT))
+    figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.03, hspace=0.02, wspace=0.03)
+    for part, column in zip(figure.subfigures(1, len(columns), squeeze=False).ravel(), columns, strict=True):
+        # What a column is shorter than the highest one stays empty at its foot.
+        ratios = [*(sizes[n] for n in column), max(height - sum(sizes[n] for n in column), 1e-3)]
+        grid = part.add_gridspec(len(ratios), 1, height_ratios=ratios)
+        for place, n in enumerate(column):
+            panel = part.add_subplot(grid[place])
+            _draw(panel, tables[n], _ends(together))
+            panel.set_title(_title(experiments[n]), pad=3)
+        panel.set_xlabel("difference from random")
+    keys = [
+        Line2D([], [], color=colour, marker="o", markersize=3.6, markerfacecolor=filling, linewidth=1.0, label=label)
+        for colour, filling, label in _LOOKS.values()
+    ]
+    figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
+    return figure, {
+        **shared_facts(experiments, options),
+        "definition": "; ".join(dict.fromkeys(definition([attack]) for attack in attacks)),
+        "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
+        "fitted": percent(FITTED),
+        "rows": len(together),
+        **{verdict: int((together["verdict"] == verdict).sum()) for verdict in _LOOKS},
+    }
+
+
+def _packed(sizes: Sequence[float]) -> list[list[int]]:
+    """Divide panels of these heights, in their order, among columns such that the highest column is as low as can be."""
+    count = min(COLUMNS, len(sizes))
+    cuts = ([0, *inner, len(sizes)] for inner in itertools.combinations(range(1, len(sizes)), count - 1))
+    best = min(cuts, key=lambda ends: max(sum(sizes[a:b]) for a, b in itertools.pairwise(ends)))
+    return [list(range(a, b)) for a, b in itertools.pairwise(best)]
+
+
+def _title(experiment: Experiment) -> str:
+    """Say what is relabelled, and in which data: one data set has its classes alone, another all of them."""
+    alone = experiment.direction == experiment.name
+    return experiment.name if alone else f"{experiment.direction} ({experiment.facts['dataset']})"
+
+
+def _ends(table: pd.DataFrame) -> tuple[float, float]:
+    """Limits of the axis: what the intervals reach, no difference in it, and a little more."""
+    values = table[["low", "high"]].to_numpy()
+    values = np.clip(values[np.isfinite(values)], -1, 1)
+    return min(-0.1, *values) - 0.03, max(0.1, *values) + 0.03
+
+
+def _draw(panel: Axes, table: pd.DataFrame, ends: tuple[float, float]) -> None:
+    panel.axvline(0, color=style.BLACK, linewidth=0.6, zorder=1)
+    labels = []
+    for place, row in enumerate(table.to_dict("records")):
+        colour, filling, _ = _LOOKS.get(row["verdict"], _LOOKS["open"])
+        labels.append(row["condition"] if pd.isna(row["value"]) else f"{row['condition']} {row['value']:g}")
+        if math.isnan(row["difference"]):
+            panel.text(0, place, row["verdict"], ha="center", va="center", fontsize=style.TINY, color=style.GREY)
+            continue
+        panel.hlines(place, max(row["low"], -1), min(row["high"], 1), color=colour, **_INTERVAL)
+        panel.plot(
+            row["difference"], place, "o", color=colour, markersize=3.6, markerfacecolor=filling, gid="difference"
+        )
+    panel.set(xlim=ends, ylim=(len(table) - 0.4, -0.6))
+    panel.set_yticks(range(len(table)), labels)
+    panel.tick_params(axis="y", length=0)
