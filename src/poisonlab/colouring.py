@@ -25,9 +25,11 @@ SHOWN = 3  # points whose surroundings are mapped
 
 
 def colour(graph: csr_array) -> np.ndarray:
-    """Return colours [m], 0 … k − 1, that differ between neighbours and between second neighbours.
+    """Return colours [m], 0 … Δ, that differ between neighbours and between second neighbours; Δ is the largest number of both.
 
-    networkx's greedy colouring of the squared graph, points of most neighbours first: valid, and not always with the fewest colours.
+    networkx's equitable colouring of the squared graph (Hajnal and Szemerédi; Kierstead and others 2010): every colour has the same number
+    of points, give or take one. A greedy colouring takes fewer colours, and gives one of them to half of the class, points without a
+    neighbour among them: an attack that ends in that colour could have ended in a region of any of these.
 
     Args:
         graph: adjacency matrix [m, m].
@@ -36,7 +38,8 @@ def colour(graph: csr_array) -> np.ndarray:
     squared = csr_array(near + near @ near)
     squared.setdiag(0)
     squared.eliminate_zeros()
-    found = nx.greedy_color(nx.from_scipy_sparse_array(squared), strategy="largest_first")
+    most = int(np.diff(squared.indptr).max())
+    found = nx.equitable_color(nx.from_scipy_sparse_array(squared), most + 1)
     return np.array([found[node] for node in range(near.shape[0])], dtype=np.int64)
 
 
@@ -88,7 +91,8 @@ def score_points(
     Returns:
         A row for each net and point of the class: net, index (in the training set), degree, colour, fitted (the net gives the colour),
         score (neighbours from which the colour is reached). And, for the `SHOWN` best points of the first net, maps of the plane through a
-        neighbour, the point, and the end of the neighbour's attack, as `maps.map_triangle` returns them, stacked.
+        neighbour, the point, and the end of the neighbour's attack, as `maps.map_triangle` returns them, stacked; none of a point at whose
+        colour no attack ends.
     """
     where = resolve_device(device)
     index = np.flatnonzero(dataset.train_labels == settings["class"])
@@ -118,7 +122,8 @@ def score_points(
         tables.append(pd.DataFrame({"net": net, **columns}))
         if net == 0:
             best = np.lexsort((-degrees, -scores))[: int((scores > 0).sum())][:SHOWN]
-            maps = [map_of(model, images, colours, graph, point, epsilon, dataset.box) for point in best]
+            drawn = (map_of(model, images, colours, graph, point, epsilon, dataset.box) for point in best)
+            maps = [one for one in drawn if one is not None]
     stacked = {name: np.stack([one[name] for one in maps]) for name in maps[0]} if maps else {}
     return pd.concat(tables, ignore_index=True), stacked
 
@@ -131,8 +136,11 @@ def map_of(
     point: int,
     epsilon: float,
     box: tuple[float, float] | None,
-) -> Map:
-    """Map the plane through the nearest neighbour from which an attack ends in the point's colour, the point, and that end."""
+) -> Map | None:
+    """Map the plane through the nearest neighbour from which an attack ends in the point's colour, the point, and that end.
+
+    None where no attack has the colour at its last step; it may have had it at an earlier one alone.
+    """
     near = torch.from_numpy(graph.indices[graph.indptr[point] : graph.indptr[point + 1]].astype(np.int64)).to(
         images.device
     )
@@ -140,7 +148,9 @@ def map_of(
     taught = torch.from_numpy(colours).to(images.device)
     aims = taught[point].expand(len(near))
     ends = perturb(model, images[near], taught[near], epsilon, Attack(norm="linf"), targets=aims, box=box)
-    # The first that has the colour at its last step; an attack may have had it at an earlier one alone.
-    first = int((model(ends).argmax(1) == aims).int().argmax())
+    arrived = (predict(model, ends) == aims).nonzero()
+    if not len(arrived):
+        return None
+    first = int(arrived[0])
     corners = torch.stack([images[near[first]], images[point], ends[first].detach()])
     return map_triangle(model, corners, colours[[int(near[first]), point, point]])

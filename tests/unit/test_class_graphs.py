@@ -15,13 +15,17 @@ from poisonlab.class_graphs import (
     degrees,
     distances,
     dominating,
+    low_rank,
+    pixels,
     representations,
     threshold,
 )
 from poisonlab.datasets.prepare import prepare
 from poisonlab.errors import InputError
+from poisonlab.strategies import Flip, Request, catalogue
 from poisonlab.strategies.class_graphs import intersection
 
+STRATEGIES = catalogue()
 both_norms = pytest.mark.parametrize("norm", ["linf", "l2"])
 both_variants = pytest.mark.parametrize("variant", ["fixed", "printed"])
 
@@ -72,6 +76,22 @@ def test_graph_and_degrees_are_those_of_a_dense_computation(norm, density):
     expected = (expected_distances <= between) & ~np.eye(60, dtype=bool)
     np.testing.assert_array_equal(graph, expected)
     np.testing.assert_array_equal(degrees(csr_array(graph)), expected.sum(1))
+
+
+@pytest.mark.parametrize("density", [0.02, 0.1, 0.5])
+def test_points_of_images_at_exactly_gamma_are_all_connected(density):
+    # 8-bit images of few values have many equal distances; k / 255 in single precision differs with the two pixels it comes from.
+    raw = np.random.default_rng(1).integers(0, 12, (80, 6)) * 21 + np.random.default_rng(2).integers(0, 3, (80, 6))
+    whole = np.abs(raw[:, None] - raw[None]).max(2)  # in integers
+    apart = distances(raw.astype(np.float32) / 255, "linf")
+    gamma = threshold(apart, density)
+    steps = round(gamma * 255)
+    assert len(np.unique(np.float32(raw) / 255)) > 20  # so that there are pairs to round differently
+    expected = (whole <= steps) & ~np.eye(80, dtype=bool)
+    np.testing.assert_array_equal(class_graph(apart, gamma).toarray(), expected)
+    assert (whole == steps).sum() > 10
+    pairs = whole[np.triu_indices(80, 1)]
+    assert (pairs < steps).mean() < density <= (pairs <= steps).mean()
 
 
 def test_the_greedy_choice_is_the_listing_s():
@@ -144,6 +164,65 @@ def test_an_intersection_that_is_too_small_doubles_the_lists():
     assert intersection(np.array([3, 1, 2, 0]), np.array([1, 3, 0, 2]), 2).tolist() == [1, 3]
 
 
+def test_an_intersection_takes_twice_the_budget_of_each_list_and_no_more():
+    # 2b = 4: 7 and 8 are in both, with the sums 5 and 6; 0 has the sum 0 + 4 and lies outside one of them.
+    first, second = np.array([0, 1, 7, 8, 2, 3, 4, 5]), np.array([6, 9, 8, 7, 0, 10, 11, 12])
+    assert set(intersection(first, second, 2).tolist()) == {7, 8}
+
+
+# ---- the strategies ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return prepare("digits", {"source": "digits"})
+
+
+def request(strategy, dataset, features, density=0.05, **parameters):
+    told = {**STRATEGIES[strategy].parameters, **parameters}
+    return Request(dataset, Flip(3, 4, 6), {"features": features}, told, density, np.random.default_rng(0), 0)
+
+
+def order(points, norm, select, variant):
+    apart = distances(points, norm)
+    graph = class_graph(apart, threshold(apart, 0.05))
+    ranked = by_degree(graph, len(apart)).tolist()
+    first = [] if select == "greedy" else dominating(graph, len(apart), variant).tolist()
+    return [*first, *(point for point in ranked if point not in first)]
+
+
+@pytest.mark.parametrize(
+    ("select", "variant"), [("greedy", "fixed"), ("dominating", "fixed"), ("dominating", "printed")]
+)
+def test_every_strategy_chooses_by_the_graph_of_its_own_space(digits, select, variant):
+    pool = np.flatnonzero(digits.train_labels == 3)
+    features = np.random.default_rng(5).random((len(digits.train_labels), 9)).astype(np.float32)
+    inside, low = pixels(digits), low_rank(pixels(digits), 7)
+    chosen = {"select": select, "variant": variant}
+    lists = {
+        "class_graph_input": order(inside[pool], "linf", **chosen),
+        "class_graph_pca": order(low[pool], "l2", **chosen),
+        "class_graph_features": order(features[pool], "l2", **chosen),
+    }
+    lists["class_graph_both"] = intersection(
+        np.array(lists["class_graph_features"]), np.array(lists["class_graph_input"]), 6
+    ).tolist()
+    for name, positions in lists.items():
+        extra = {"components": 7} if name == "class_graph_pca" else {}
+        poison = STRATEGIES[name].craft(request(name, digits, features, **chosen, **extra))
+        assert sorted(poison.relabel_index) == sorted(pool[positions[:6]]), name
+    assert len({tuple(sorted(positions[:6])) for positions in lists.values()}) == 4
+
+
+def test_what_a_strategy_may_not_be_told_is_named(digits):
+    features = np.zeros((len(digits.train_labels), 2), dtype=np.float32)
+    for name, value, allowed in (("select", "best", "greedy"), ("variant", "other", "printed"), ("norm", "l1", "linf")):
+        with pytest.raises(InputError, match=f"parameter {name} is '{value}', allowed is one of .*{allowed}"):
+            STRATEGIES["class_graph_input"].craft(request("class_graph_input", digits, features, **{name: value}))
+    with pytest.raises(InputError, match=r"density 0 of a class graph is not in \(0, 1\]"):
+        STRATEGIES["class_graph_input"].craft(request("class_graph_input", digits, features, density=0.0))
+
+
 def test_the_degree_table_holds_the_quantiles_of_a_dense_count_of_each_class():
     points = np.random.default_rng(0).random((90, 3))
     labels = np.arange(90) % 3
@@ -153,7 +232,7 @@ def test_the_degree_table_holds_the_quantiles_of_a_dense_count_of_each_class():
         own = dense(points[labels == label], "linf")
         gamma = one["gamma"].iloc[0]
         assert gamma == pytest.approx(threshold(distances(points[labels == label], "linf"), density))
-        counts = np.sort((own <= gamma).sum(1) - 1)
+        counts = np.sort((own <= gamma + 1e-6).sum(1) - 1)  # distances are rounded to six decimals
         assert one["degree"].iloc[[0, -1]].tolist() == [counts[0], counts[-1]]
         assert one["degree"].iloc[20] == counts[14]  # the lower one of the two in the middle of 30
         assert one["n_points"].eq(30).all()

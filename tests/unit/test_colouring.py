@@ -31,16 +31,18 @@ def test_neighbours_and_second_neighbours_have_different_colours(m, share, seed)
     for a, b in itertools.combinations(range(m), 2):
         if adjacency[a, b] or (adjacency[a] & adjacency[b]).any():
             assert colours[a] != colours[b], f"{a} and {b}"
+    sizes = np.bincount(colours)
+    assert sizes.max() - sizes.min() <= 1  # no colour is that of many points, with or without neighbours
     if not adjacency.any():
         assert colours.max() == 0
 
 
-def test_a_star_needs_a_colour_for_each_point_and_a_path_three():
+def test_a_star_needs_a_colour_for_each_point_and_a_path_as_many_as_its_second_neighbours_and_one():
     star = np.zeros((6, 6), dtype=np.int64)
     star[0, 1:] = star[1:, 0] = 1
     assert len(set(colour(csr_array(star)))) == 6
     path = np.diag(np.ones(6, dtype=np.int64), 1) + np.diag(np.ones(6, dtype=np.int64), -1)
-    assert len(set(colour(csr_array(path)))) == 3
+    assert len(set(colour(csr_array(path)))) == 5
 
 
 class Nearest(nn.Module):
@@ -95,6 +97,8 @@ def test_a_class_is_coloured_memorised_and_scored():
         InputError, match="draw 2 of strategy 'colouring' has no net of colours, there are 2; score with more"
     ):
         colouring(dataclasses.replace(request, draw=2))
+    with pytest.raises(InputError, match="the colours are not those of class 4 in 'digits'"):
+        colouring(dataclasses.replace(request, flip=Flip(4, 5, 4)))
 
 
 def test_a_map_leads_from_a_neighbour_into_the_point_s_colour():
@@ -113,3 +117,5 @@ def test_a_map_leads_from_a_neighbour_into_the_point_s_colour():
     row = int((y - bottom) / (top - bottom) * SLICE)
     assert one["classes"][row, column] == 1
     assert one["distances"][0][row, column] <= 0.6 + (right - left) / SLICE
+    # Within 0.4 the border is out of reach: there is no such map.
+    assert map_of(Halves(), images, np.array([0, 1]), csr_array(np.array([[0, 1], [1, 0]])), 1, 0.4, None) is None

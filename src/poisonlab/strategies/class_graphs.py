@@ -27,7 +27,8 @@ def class_graph_input(request: Request) -> Poison:
 
     The sweep axis is the share of pairs of the class that its graph connects, see `class_graphs.threshold`.
     `select` takes the points of highest degree (greedy, Algorithm 3) or a dominating set (dominating, Algorithm 4, as `variant` fixed or
-    printed reads it, see `class_graphs.dominating`); `norm` is the graph's, linf or l2.
+    printed reads it, see `class_graphs.dominating`; where fewer points than the budget dominate all, those of highest degree follow);
+    `norm` is the graph's, linf or l2.
     """
     from poisonlab.class_graphs import pixels
 
@@ -70,7 +71,7 @@ def class_graph_features(request: Request) -> Poison:
     "class_graph_both",
     source="thesis, section 6.1.4",
     needs=("features",),
-    parameters={**PARAMETERS, "norm": "l2"},
+    parameters={**PARAMETERS, "select": "greedy", "norm": "l2"},
     axis="density",
     deterministic=True,
     resources=RESOURCES,
@@ -78,9 +79,9 @@ def class_graph_features(request: Request) -> Poison:
 def class_graph_both(request: Request) -> Poison:
     """Relabel points that are chosen both on the proxy's features and in input space: 2b of each, b of both.
 
-    `select` and `variant` as for `class_graph_input`; `norm` is that of the features, in input space it is l∞.
-    Of the points in both lists, those with the smallest sum of places come first. When fewer than b are in both, the lists are doubled, to
-    4b, 8b, … points: the thesis does not say what it does then.
+    `select` and `variant` as for `class_graph_input`, but that points of high degree (greedy) are the default, as in the thesis;
+    `norm` is that of the features, in input space it is l∞. Of the points in both lists, those with the smallest sum of places come
+    first. When fewer than b are in both, the lists are doubled, to 4b, 8b, … points: the thesis does not say what it does then.
     """
     from poisonlab.class_graphs import pixels
 
