@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from poisonlab.claims.evidence import FITTED, LEVEL, Experiment, NotRun, label_of
+from poisonlab.claims.evidence import FITTED, FITTED_VICTIMS, LEVEL, Experiment, NotRun
 from poisonlab.statistics import (
     Difference,
     holm,
@@ -30,6 +30,7 @@ COLUMNS = [
     "test",
     "n",
     "fitted",
+    "everyone",
     "verdict",
 ]
 
@@ -60,29 +61,30 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Returns:
         Columns `COLUMNS`: difference in adversarial accuracy (negative: the victims are easier to attack than with random points), paired
         by repeat, with its 95 % interval, p (Holm over the experiment), its test and n as draws × repeats; share of the victims that fitted
-        90 % of their poisons, which alone count. p permutes the draws; where so few of them could not reach the level over the number of
-        comparisons, whatever the effect, as with the single set of points of a deterministic strategy, it is that of the interval's
-        Student's t. The verdict is "stronger" or "weaker" where interval and p agree, else "open"; it is "not fitted" where no pair of
-        victims counts, and "too few draws" where there is no p: with one draw of random points, or one repeat, nothing says how much others
-        would differ. Empty where no random point was attacked as the others were.
+        90 % of their poisons, which alone count, and the difference over all of them. p permutes the draws; where so few of them could not
+        reach the level over the number of comparisons, whatever the effect, as with the single set of points of a deterministic strategy,
+        it is that of the interval's Student's t. The verdict is "stronger" or "weaker" where interval and p agree, else "open"; it is "not
+        fitted" where no pair of victims counts, "too few fitted" where fewer than half of a side's victims do, and "too few draws" where
+        there is no p: with one draw of random points, or one repeat, nothing says how much others would differ. Conditions that no attack
+        within `EPSILON` met are left out; empty where random points are among them.
     """
-    experiment = Experiment(name, tables, EPSILON, FITTED)
     conditions = tables["conditions"]
     try:
-        (random,) = experiment.grids("random")
+        ((random, whole, random_share),) = _grids(name, tables, conditions["strategy"] == "random", "random")
     except NotRun:
         return pd.DataFrame(columns=COLUMNS)
-    rows: list[tuple[pd.Series, Difference, float]] = []
+    rows: list[tuple[pd.Series, Difference, float, float]] = []
     for condition in conditions.loc[~conditions["strategy"].isin(["none", "random"]), "condition"].unique():
+        alone = conditions["condition"] == condition
         try:
-            grids = experiment.grids(condition)
+            grids = _grids(name, tables, alone, condition)
         except NotRun:
             continue
-        for (_, row), own in zip(experiment.conditions(condition).iterrows(), grids, strict=True):
-            fits, victims = experiment.used[f"{name}, {label_of(row)}"]
-            rows.append((row, paired_difference(own, random), fits / victims))
+        places = conditions[alone].sort_values("axis_value")
+        for (_, row), (own, everyone, share) in zip(places.iterrows(), grids, strict=True):
+            rows.append((row, paired_difference(own, random), share, paired_difference(everyone, whole).value))
     tests, p_values = [], []
-    for _, found, _ in rows:
+    for _, found, _, _ in rows:
         permuted = len(rows) * found.smallest_p <= LEVEL
         sampled = found.draws[1] > 1 and found.n_repeats > 1
         tests.append("permutation" if permuted else "t" if sampled else "")
@@ -102,12 +104,27 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 "test": test,
                 "n": found.n,
                 "fitted": fitted,
-                "verdict": _verdict(found, p),
+                "everyone": everyone,
+                "verdict": _verdict(found, p, min(fitted, random_share)),
             }
-            for (row, found, fitted), p, test in zip(rows, holm(p_values), tests, strict=True)
+            for (row, found, fitted, everyone), p, test in zip(rows, holm(p_values), tests, strict=True)
         ],
         columns=COLUMNS,
     )
+
+
+def _grids(
+    name: str, tables: Mapping[str, pd.DataFrame], rows: pd.Series, condition: str
+) -> list[tuple[np.ndarray, np.ndarray, float]]:
+    """For each value of a condition's axis: victims that fitted their poisons, all of them, and the share of the former.
+
+    Args:
+        rows: mask of its rows in the table of conditions. Alone there, it may have the name of another one's strategy.
+    """
+    experiment = Experiment(name, {**tables, "conditions": tables["conditions"][rows]}, EPSILON, FITTED)
+    fitting, everyone = experiment.grids(condition), experiment.grids(condition, fitted=False)
+    shares = [fits / victims for fits, victims in experiment.used.values()]
+    return list(zip(fitting, everyone, shares, strict=True))
 
 
 def spread(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -151,9 +168,11 @@ def spread(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame([cells], columns=SPREAD)
 
 
-def _verdict(found: Difference, p: float) -> str:
+def _verdict(found: Difference, p: float, fitted: float) -> str:
     if math.isnan(found.value):
         return "not fitted"
+    if fitted < FITTED_VICTIMS:
+        return "too few fitted"
     if math.isnan(p):
         return "too few draws"
     if p <= LEVEL and (found.high < 0 or found.low > 0):

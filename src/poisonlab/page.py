@@ -10,6 +10,7 @@ import pandas as pd
 from poisonlab.claims import Claim
 from poisonlab.claims.evidence import interval_text
 from poisonlab.claims.scorecard import measured_text
+from poisonlab.comparison import EPSILON
 
 TITLES = {"label_noise": "Crafting Label Noise to Increase Adversarial Vulnerability in Deep Learning Models"}
 
@@ -87,25 +88,26 @@ def _places(claim: int, tables: Sequence[str], pictures: Sequence[Picture]) -> l
 
 
 def _strategies(table: pd.DataFrame) -> list[str]:
-    words = "Difference in adversarial accuracy from random points at the same budget; negative: the victims are easier to attack."
+    words = f"Difference in adversarial accuracy (l∞, ε = {EPSILON:g}) from random points at the same budget; negative: easier to attack."
     lines = [f"{words} Paired by repeat, 95 % intervals, p with Holm's correction within an experiment;"]
     lines += [
-        "victims that fitted at least 90 % of their poisons count, `fitted` is their share. p permutes the draws. With (t) it is that of",
-        "the interval's Student's t: draws so few, as the single set of points of a deterministic strategy, could not reach 0.05 over the",
-        "number of rows, whatever the difference. Of a single set, it speaks of that very set. *Not fitted*: there are no victims to",
-        "compare. *Too few draws*: one draw of random points, or one repeat.",
+        "victims that fitted at least 90 % of their poisons count, `fitted` is their share, `all` the difference over everyone. p permutes",
+        "the draws. With (t) it is that of the interval's Student's t: draws so few, as the single set of points of a deterministic",
+        "strategy, could not reach 0.05 over the number of rows, whatever the difference. Of a single set, it speaks of that very set.",
+        "*Not fitted*: there are no victims to compare; *too few fitted*: fewer than half of a side's victims; *too few draws*: one draw",
+        "of random points, or one repeat.",
         "",
     ]
     lines += [
-        "| experiment | data | budget | strategy | difference | p | n | fitted | against random |",
-        "|---" * 9 + "|",
+        "| experiment | data | budget | strategy | difference | p | n | fitted | all | against random |",
+        "|---" * 10 + "|",
     ]
     for row in table.to_dict("records"):
         name = row["condition"] if pd.isna(row["value"]) else f"{row['condition']} {row['value']:g}"
         p = "—" if pd.isna(row["p"]) else f"{row['p']:.2g}{' (t)' if row['test'] == 't' else ''}"
         cells = [row["experiment"], row["dataset"], row["budget"], name]
         cells += [interval_text(row["difference"], row["low"], row["high"]), p, row["n"]]
-        cells += [f"{100 * row['fitted']:.0f} %", f"**{row['verdict']}**"]
+        cells += [f"{100 * row['fitted']:.0f} %", f"{row['everyone']:.3f}", f"**{row['verdict']}**"]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return lines
 

@@ -176,15 +176,20 @@ def one(kind, tables, *, minimum=None, parts=1, dataset="mnist", **options):
     return judge([claim], {place.tables[0]: tables}).iloc[0]
 
 
-def graphs(means, *, random=0.5, random_draws=8, sets=3, repeats=8, pairs=2, seed=1, dataset="mnist", sd=SMALL):
-    """Tables of poisons of all classes: conditions with one poison set at each value of their axis, and random ones."""
+def graphs(
+    means, *, random=0.5, random_draws=8, sets=3, set_draws=1, repeats=8, pairs=2, seed=1, dataset="mnist", sd=SMALL
+):
+    """Tables of poisons of all classes, random ones and conditions with one poison set at each value of their axis.
+
+    A condition's mean is a number, or one for each value.
+    """
     generator = np.random.default_rng(seed)
     repeat_effect = generator.normal(0, 0.05, repeats)
     conditions, victims, robustness = [], [], []
     planned = [("random", "random", [np.nan], random, random_draws)]
-    planned += [(name, f"class_graph_{name}", np.arange(sets) / 10, mean, 1) for name, mean in means.items()]
-    for name, strategy, values, mean, draws in planned:
-        for value in values:
+    planned += [(name, f"class_graph_{name}", np.arange(sets) / 10, mean, set_draws) for name, mean in means.items()]
+    for name, strategy, values, level, draws in planned:
+        for value, mean in zip(values, np.broadcast_to(level, len(values)), strict=True):
             key = {"study": "label_noise", "experiment": "one", "condition": name, "axis_value": value}
             facts = {"strategy": strategy, "source_class": np.nan, "target_class": np.nan, "dataset": dataset}
             conditions.append({**key, **facts, "scale": "published", "n_points": np.nan})
@@ -199,8 +204,8 @@ def graphs(means, *, random=0.5, random_draws=8, sets=3, repeats=8, pairs=2, see
                         "attack_source": pair,
                         "attack_target": pair + 1,
                     }
-                    level = accuracy + 0.1 * (pair - (pairs - 1) / 2)
-                    robustness.append({**victim, **attack, "epsilon": 0.1, "adversarial_accuracy": level})
+                    own = accuracy + 0.1 * (pair - (pairs - 1) / 2)
+                    robustness.append({**victim, **attack, "epsilon": 0.1, "adversarial_accuracy": own})
     frames = (pd.DataFrame(rows) for rows in (conditions, victims, robustness))
     return dict(zip(("conditions", "victims", "robustness"), frames, strict=True))
 
@@ -248,6 +253,20 @@ def test_like_random_are_strategies_that_all_stay_within_the_margin():
     assert against("like_random", {"a": 0.5, "b": 0.5}, sets=1)["verdict"] == "inconclusive"
 
 
+def test_better_and_worse_is_a_strategy_with_values_on_both_sides_of_random():
+    def judged(*means, random_draws=8):
+        tables = graphs({"a": means}, sets=len(means), random_draws=random_draws)
+        return one("better_and_worse", tables, minimum={"random": (1, 8)}, conditions=["a"])
+
+    row = judged(0.6, 0.4, 0.5)
+    assert (row["verdict"], round(row["measured"], 1)) == ("reproduced", -0.1)
+    assert "at 0, -0.1" in row["test"]
+    assert judged(0.6, 0.7)["verdict"] == "refuted"
+    assert judged(0.4, 0.3)["verdict"] == "refuted"
+    assert judged(0.6, 0.5)["verdict"] == "inconclusive"
+    assert judged(0.6, 0.4, 0.5, random_draws=1)["verdict"] == "inconclusive"
+
+
 def test_poisons_of_all_classes_are_judged_by_the_mean_over_the_targeted_attacks():
     tables = graphs({"a": 0.7}, pairs=3, sd=0)
     lopsided = tables["robustness"]["attack_source"] == 0
@@ -270,7 +289,7 @@ def test_the_registered_claims_are_those_of_the_path_study_with_one_row_for_each
     assert list(frame.columns) == COLUMNS
     assert frame.groupby("claim").size().to_dict() == {
         1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 2, 7: 4, 8: 3, 9: 3, 10: 1, 11: 2, 12: 10, 13: 2, 14: 1, 15: 7, 16: 4,
-        17: 8, 18: 2, 19: 1, 20: 1, 21: 1, 22: 3, 23: 3, 41: 3, 42: 1, 45: 6, 46: 8, 47: 3, 101: 2, 102: 1,
+        17: 8, 18: 2, 19: 1, 20: 2, 21: 1, 22: 3, 23: 3, 41: 3, 42: 1, 45: 6, 46: 8, 47: 3, 101: 2, 102: 1,
         103: 2, 104: 5,
     }  # fmt: skip
     assert set(frame["verdict"]) == {"not run"}
@@ -314,10 +333,17 @@ def registered_tables(claim, key, dataset):
     if "/toy" in key or "/soft" in key:
         return registered_toy(key.partition("/")[2].removeprefix("toy"), size["at_distance"][0])
     if key.endswith("_graphs"):
-        means = {"input_greedy": 0.7, "input": 0.65, "pca": 0.5, "features": 0.52, "both": 0.49}
+        means = {
+            "input_greedy": 0.7,
+            "input": 0.65,
+            "input_printed": 0.66,
+            "pca": [0.55, 0.46, 0.5],
+            "features": 0.52,
+            "both": 0.49,
+        }
         return graphs(means, repeats=repeats, random_draws=random_draws)
     if key.endswith("_colours"):
-        return graphs({"colouring": 0.7}, pairs=1, repeats=repeats, random_draws=random_draws)
+        return graphs({"colouring": 0.7}, sets=1, set_draws=4, pairs=1, repeats=repeats, random_draws=random_draws)
     if key.endswith(("_next", "_new")):
         level = 0.36 if key.endswith("next") else 0.45
         return experiment(random=level, repeats=repeats, random_draws=random_draws, pair=(0, 1), seed=claim.id)

@@ -89,6 +89,32 @@ def test_victims_that_did_not_fit_their_poisons_do_not_count():
     row = compare("label_noise/pair", data).iloc[1]
     assert row["fitted"] == 0.75
     assert row["n"].endswith("× 3")
+    # All of them are compared beside, whatever they fitted.
+    assert row["everyone"] == compare("label_noise/pair", tables()).iloc[1]["difference"] != row["difference"]
+
+
+@pytest.mark.parametrize(("condition", "rows"), [("one", [0]), ("random", [0, 1, 2, 3])])
+def test_where_fewer_than_half_of_a_side_fitted_there_is_no_verdict(condition, rows):
+    data = tables()
+    poor = (data["victims"]["condition"] == condition) & (data["victims"]["repeat"] > 0)
+    data["victims"].loc[poor & (data["victims"]["draw"] % 4 == 0), "fitted_share"] = 0.5
+    enough = compare("label_noise/pair", data)["verdict"]
+    data["victims"].loc[poor, "fitted_share"] = 0.5
+    few = compare("label_noise/pair", data)["verdict"]
+    assert set(few[rows]) == {"too few fitted"}
+    assert "too few fitted" not in set(few.drop(rows))
+    assert ("too few fitted" in set(enough)) == (
+        condition == "one"
+    )  # three of four of the only draw, or of two of eight
+
+
+def test_a_condition_may_have_the_name_of_another_one_s_strategy():
+    data = tables()
+    for frame in data.values():
+        frame["condition"] = frame["condition"].replace({"bucket": "alfa"})
+    table = compare("label_noise/pair", data)
+    assert table["condition"].tolist() == ["one", "alfa", "alfa", "alfa"]
+    assert table["difference"].tolist() == compare("label_noise/pair", tables())["difference"].tolist()
 
 
 def test_a_victim_that_is_not_there_is_not_one_that_did_not_fit():

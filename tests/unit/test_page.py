@@ -87,12 +87,32 @@ def test_a_claim_stands_below_the_figure_that_shows_all_it_is_judged_by():
 
 
 def test_strategies_stand_in_one_table_with_intervals_and_n():
-    lucky = ["pair", "mnist", 10, "bucket", 3.0, -0.25, -0.4, -0.1, 0.004, "permutation", "4+8 × 4", 0.875, "stronger"]
-    single = ["pair", "mnist", 10, "alfa", np.nan, 0.05, 0.01, 0.09, 0.03, "t", "1+8 × 4", 1.0, "weaker"]
+    lucky = [
+        "pair",
+        "mnist",
+        10,
+        "bucket",
+        3.0,
+        -0.25,
+        -0.4,
+        -0.1,
+        0.004,
+        "permutation",
+        "4+8 × 4",
+        0.875,
+        -0.2,
+        "stronger",
+    ]
+    single = ["pair", "mnist", 10, "alfa", np.nan, 0.05, 0.01, 0.09, 0.03, "t", "1+8 × 4", 1.0, 0.05, "weaker"]
     table = pd.DataFrame([dict(zip(STRATEGIES, one, strict=True)) for one in (lucky, single)])
     page = study_page("label_noise", PICTURES, CLAIMS, SCORECARD, table, NONE)
-    assert "| pair | mnist | 10 | bucket 3 | -0.250 [-0.400, -0.100] | 0.004 | 4+8 × 4 | 88 % | **stronger** |" in page
-    assert "| pair | mnist | 10 | alfa | 0.050 [0.010, 0.090] | 0.03 (t) | 1+8 × 4 | 100 % | **weaker** |" in page
+    assert (
+        "| pair | mnist | 10 | bucket 3 | -0.250 [-0.400, -0.100] | 0.004 | 4+8 × 4 | 88 % | -0.200 | **stronger** |"
+        in page
+    )
+    assert (
+        "| pair | mnist | 10 | alfa | 0.050 [0.010, 0.090] | 0.03 (t) | 1+8 × 4 | 100 % | 0.050 | **weaker** |" in page
+    )
     assert "Every strategy" not in study_page("label_noise", PICTURES, CLAIMS, SCORECARD, table[:0], NONE)
 
 

@@ -204,6 +204,27 @@ def like_random(data: Data, options: Mapping[str, Any]) -> Evidence:
     )
 
 
+def better_and_worse(data: Data, options: Mapping[str, Any]) -> Evidence:
+    """At some value of its axis a condition is below random points, at another above: each value by its own t interval, Bonferroni's.
+
+    Against it speaks that all values lie on the same side. Where each value has one set of points, it is these sets that are judged.
+    """
+    (name,), random = options["conditions"], data.experiment.grids("random")[0]
+    grids, values = data.experiment.grids(name), data.experiment.conditions(name)["axis_value"]
+    found = [paired_difference(own, random, CONFIDENCE) for own in grids]
+    wide = [paired_difference(own, random, 1 - (1 - CONFIDENCE) / len(grids)) for own in grids]
+    sampled = all(one.draws[1] >= 2 and one.n_repeats >= 2 for one in found)
+    places = ", ".join(f"{one.value:+.3f} at {value:g}" for one, value in zip(found, values, strict=True))
+    shown = min(found, key=lambda one: math.inf if math.isnan(one.value) else one.value)
+    return Evidence.of(
+        shown,
+        f"{name} − random, the lowest of {len(grids)}: {places}; t intervals of each",
+        Side(sampled and any(one.high < 0 for one in wide) and any(one.low > 0 for one in wide)),
+        Side(sampled and (all(one.low > 0 for one in found) or all(one.high < 0 for one in found))),
+        "more draws of random points and repeats",
+    )
+
+
 def best_bucket_against_random(data: Data, options: Mapping[str, Any]) -> Evidence:
     """The best bucket is at most the margin above random points (non-inferiority)."""
     grids, random = data.experiment.grids("path_bucket"), data.experiment.grids("random")[0]
@@ -540,6 +561,7 @@ KINDS = {
         Kind(lower_than_clean, {}, {"random": list, "none": list}),
         Kind(weaker_than_random, {"conditions": list}, {"random": list}),
         Kind(like_random, {"conditions": list, "margin": _NUMBER}, {"random": list}),
+        Kind(better_and_worse, {"conditions": list}, {"random": list}),
         Kind(clean_accuracy, {"attack": str, "source": int, "target": int, "below": _NUMBER}, {"none": list}),
         Kind(near_published, {"value": _NUMBER, "margin": _NUMBER}, {"random": list}),
         Kind(higher_than, {"every_draw": int}, {"random": list}),

@@ -133,10 +133,11 @@ def _claim(entry: Any, places: Mapping[str, Part], where: str) -> Claim:
         raise InputError(f"{where} has the kind '{name}', allowed are {sorted(KINDS)}; correct it")
     kind = KINDS[name]
     _checked(entry["options"], kind.options, {}, f"{where}.options")
-    _checked(entry["minimum"], kind.minimum, {}, f"{where}.minimum")
+    named = dict.fromkeys(entry["options"].get("conditions", []), list)  # these may have a minimum of their own
+    _checked(entry["minimum"], kind.minimum, named, f"{where}.minimum")
     for key, least in entry["minimum"].items():
         numbers = least if isinstance(least, list) else [least]
-        if len(numbers) != (2 if kind.minimum[key] is list else 1) or not all(
+        if len(numbers) != (2 if {**named, **kind.minimum}[key] is list else 1) or not all(
             isinstance(number, int) and number > 0 for number in numbers
         ):
             raise InputError(
