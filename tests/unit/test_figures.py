@@ -1090,7 +1090,12 @@ def test_degrees_are_drawn_as_the_share_of_points_that_have_as_many():
     assert lines[0].get_ydata().tolist() == [1, *(1 - own["quantile"])]
     assert lines[0].get_drawstyle() == "steps-pre"  # degrees are whole numbers
     assert "one line for each of 3 classes" in caption
-    assert "In 12 of the 12 graphs" not in caption
+    lone = table.query("quantile == 0.5 and degree == 0")  # the lower one of the two in the middle of 20 points
+    assert 0 < len(lone) < 12
+    assert f"In {len(lone)} of the 12 graphs at least half of the points have no neighbour" in caption
+    many = pd.concat([table.assign(density=density) for density in (0.01, 0.02, 0.03, 0.04, 0.05)])
+    with pytest.raises(InputError, match=r"5 densities .* are too many for one figure, 4 can be told apart"):
+        draw("class_degrees", {"degrees": many})
 
 
 def test_a_colouring_is_drawn_with_its_points_balls_and_scores():
@@ -1103,7 +1108,7 @@ def test_a_colouring_is_drawn_with_its_points_balls_and_scores():
     heights = [patch.get_height() for patch in by_gid(histogram, "scores")] if by_gid(histogram, "scores") else []
     assert heights == [3, 1, 1]  # scores 0, 1 and 2
     for words in (
-        "5 training points of class b of dust, 8 colours",
+        "5 training points of class b of dust, 4 colours of 1–2 points each",
         "(80 % of the points)",
         "the first of 2.",
         "3 of 6 attacks do, at 2 points",
@@ -1116,7 +1121,8 @@ def test_memorisation_shows_the_share_that_fits_everything_and_the_epochs():
     data = one_condition("one")
     nearest = data["victims"][data["victims"]["axis_value"] == 0]
     figure, caption = draw("memorisation", {name: data[name] for name in ("conditions", "victims")}, {"limit": 99})
-    share, epochs = figure.axes
+    share, epochs, accuracy = figure.axes
+    assert by_gid(accuracy, "natural_accuracy")[0].get_xdata() == pytest.approx(nearest["natural_accuracy"].mean())
     assert by_gid(share, "memorised")[0].get_xdata() == pytest.approx(2 / 3)  # repeats 1 and 2 of 0, 1, 2
     assert by_gid(epochs, "epochs")[0].get_xdata() == pytest.approx(nearest["epochs"].mean())
     assert by_gid(epochs, "victims")[0].get_xdata().tolist() == nearest["epochs"].tolist()

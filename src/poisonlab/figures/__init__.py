@@ -296,9 +296,9 @@ FIGURES: dict[str, FigureKind] = {
             needs=("conditions", "victims"),
             title="What victims memorise, and how soon",
             source="label-noise thesis, Appendix A",
-            caption="Share of the victims that fit every training point, {budget} poisons included, and the epochs that they took: means "
-            "with 95 % intervals for new draws and repeats; faint dots: single victims. Victims that never fit all count with the limit of "
-            "{limit} epochs. n, draws × repeats: {n}. {provenance}",
+            caption="Share of the victims that fit every training point, {budget} poisons included, the epochs that they took, and their "
+            "natural accuracy: means with 95 % intervals for new draws and repeats (none where all victims are alike); faint dots: single "
+            "victims. Victims that never fit all count with the limit of {limit} epochs. n, draws × repeats: {n}. {provenance}",
             function="poisonlab.figures.sweeps:memorisation",
             options={"lines": "experiment → {label}, in their order", "limit": "for the caption: the epoch limit"},
         ),
@@ -310,7 +310,7 @@ FIGURES: dict[str, FigureKind] = {
             caption="Share of the points of a class of {dataset} that have at least so many neighbours within γ, one line for each of "
             "{classes} classes; γ is the least distance within which lies a given share of the pairs of the class (the "
             "mean degree is that share of the class's other points), and with ties more (under l∞, distances of images are few). γ, over "
-            "the classes, by growing share: {gammas}. In {isolated} of the {graphs} graphs more than half of the points have no neighbour.",
+            "the classes, by growing share: {gammas}. In {isolated} of the {graphs} graphs at least half of the points have no neighbour.",
             function="poisonlab.figures.graphs:class_degrees",
             options={"dataset": _PROVENANCE_OPTIONS["dataset"]},
         ),
@@ -319,13 +319,13 @@ FIGURES: dict[str, FigureKind] = {
             needs=("scores", "idea"),
             title="A net that memorised colours",
             source="label-noise thesis, section 6.2, Fig. 6.1",
-            caption="The {n} training points of class {label} of {dataset}, {colours} colours such that neighbours ({density} "
-            "of all pairs, the nearest in l∞) and second neighbours differ, and a net that memorised them ({fitted} of the points), the "
-            "first of {nets}. First {shown} panels: what it decides on planes through a point of the largest score (right), one of its "
-            "neighbours (left) and the image to which an attack that aims at the point's colour moves the neighbour; a tint for each "
-            "colour, and the l∞ balls of radius {epsilon} around the two points. Last: scores of all points, the number of neighbours "
-            "from which an attack within {epsilon} reaches the point's colour: {reached} attacks do, at {some} points. Correlation of "
-            "the score with the number of neighbours: {correlation}.",
+            caption="The {n} training points of class {label} of {dataset}, {colours} colours of {per_colour} points each, such that "
+            "neighbours ({density} of all pairs, the nearest in l∞) and second neighbours differ, and a net that memorised them ({fitted} "
+            "of the points), the first of {nets}. First {shown} panels: what it decides on planes through a point of the largest score "
+            "(right), one of its neighbours (left) and the image to which an attack that aims at the point's colour moves the neighbour; a "
+            "tint for each colour, and the l∞ balls of radius {epsilon} around the two points. Last: scores of all points, the number of "
+            "neighbours from which an attack within {epsilon} reaches the point's colour: {reached} attacks do, at {some} points. "
+            "Correlation of the score with the number of neighbours: {correlation}.",
             function="poisonlab.figures.graphs:colouring",
             options={
                 "dataset": _PROVENANCE_OPTIONS["dataset"],

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from poisonlab.errors import InputError
 from poisonlab.figures import style
-from poisonlab.figures.captions import percent
+from poisonlab.figures.captions import percent, span
 
 COLOURS = (style.BLUE, style.GREEN, style.VERMILLION, style.ORANGE)
 NORMS = {"linf": "l∞", "l2": "l2"}
@@ -24,9 +25,16 @@ def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
 
     Args:
         inputs: `degrees`, the table of `class_graphs.degree_table`.
+
+    Raises:
+        InputError: there are more densities than `COLOURS`.
     """
     table: pd.DataFrame = inputs["degrees"]
     spaces, densities = list(table["space"].unique()), sorted(table["density"].unique())
+    if len(densities) > len(COLOURS):
+        raise InputError(
+            f"{len(densities)} densities {densities} are too many for one figure, {len(COLOURS)} can be told apart; leave some out"
+        )
     figure = Figure(figsize=(style.PAGE, 2.6))
     figure.set_layout_engine("constrained")
     panels = figure.subplots(1, len(spaces), sharey=True, squeeze=False).ravel()
@@ -94,13 +102,15 @@ def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     ]
     figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
     names = options.get("class_names")
+    sizes = scores["colour"].value_counts()
     edges, pairs = int(scores["degree"].sum()), len(scores) * (len(scores) - 1)
     return figure, {
         "dataset": options.get("dataset", ""),
         "label": names[told["class"]] if names else told["class"],
         "n": len(scores),
         "density": percent(edges / pairs, 3),
-        "colours": int(scores["colour"].max()) + 1,
+        "colours": len(sizes),
+        "per_colour": span(sizes.min(), sizes.max()),
         "fitted": percent(scores["fitted"].mean()),
         "reached": f"{int(scores['score'].sum())} of {edges}",
         "correlation": f"{scores['score'].corr(scores['degree']):.3f}",

@@ -183,7 +183,7 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
 
 
 def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw the share of victims that memorise everything, and their epochs, one row for each experiment (thesis, Appendix A).
+    """Draw the share of victims that memorise everything, their epochs and natural accuracy, a row for each experiment (Appendix A).
 
     Args:
         inputs: the tables `conditions` and `victims` of all the experiments drawn.
@@ -194,7 +194,7 @@ def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     lines = _chosen(inputs, options)
     figure = Figure(figsize=(style.PAGE, 0.7 + 0.3 * len(lines)))
     figure.set_layout_engine("constrained")
-    share, epochs = figure.subplots(1, 2, sharey=True)
+    share, epochs, accuracy = figure.subplots(1, 3, sharey=True)
     experiments: list[Experiment] = []
     n: list[Estimate] = []
     for row, name in enumerate(lines):
@@ -202,17 +202,24 @@ def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
         experiments.append(experiment)
         own = _at_first_value(victims)
         own = own.assign(memorised=own["memorised"].astype(float))
-        for panel, column, bounds in ((share, "memorised", (0.0, 1.0)), (epochs, "epochs", None)):
+        columns = (
+            (share, "memorised", (0.0, 1.0)),
+            (epochs, "epochs", None),
+            (accuracy, "natural_accuracy", (0.0, 1.0)),
+        )
+        for panel, column, bounds in columns:
             found = mean_interval(grid(own, column), bounds=bounds)
             n.append(found)
             panel.hlines(row, found.low, found.high, color=style.BLUE, linewidth=1.2, gid="interval")
             panel.plot(found.value, row, "o", color=style.BLUE, markersize=4, gid=column)
         spread = row + 0.2 + np.linspace(-0.06, 0.06, len(own))
         look: dict[str, Any] = {"color": style.BLUE, "markersize": 3, "markeredgewidth": 0, "alpha": 0.35}
-        epochs.plot(own["epochs"], spread, ".", gid="victims", **look)
+        for panel, column in ((epochs, "epochs"), (accuracy, "natural_accuracy")):
+            panel.plot(own[column], spread, ".", gid="victims", **look)
     share.set_yticks(range(len(lines)), [settings.get("label", name) for name, settings in lines.items()])
     share.set(xlabel="share that fit everything", xlim=(-0.03, 1.03), ylim=(len(lines) - 0.5, -0.5))
     epochs.set(xlabel="epochs", xscale="log")
+    accuracy.set(xlabel="natural accuracy", xlim=(None, 1.01))
     limit = options.get("limit", int(inputs["victims"]["epochs"].max()))
     return figure, {**shared_facts(experiments, options), "n": shared_n(n), "limit": limit}
 
