@@ -19,7 +19,7 @@ do not even link all draws and repeats, the value is the plain mean and bounds a
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Literal
 
@@ -151,6 +151,21 @@ def mean_interval(matrix: np.ndarray, confidence: float = 0.95, bounds: tuple[fl
     return _cut(Estimate(contrast.value, low, high, sum(contrast.draws), contrast.repeats, contrast.missing), bounds)
 
 
+def share_interval(matrix: np.ndarray, confidence: float = 0.95) -> Estimate:
+    """Share of a grid [draws, repeats] of zeros and ones, with an interval for new draws and new repeats.
+
+    That of `mean_interval`, cut to [0, 1]; where all values are equal, which leaves no spread to estimate it from, Clopper and Pearson's
+    (1934) exact interval with each draw counting once (of one draw, each repeat): the victims of a draw may all share its luck.
+    """
+    found = mean_interval(matrix, confidence, (0.0, 1.0))
+    values = matrix[np.isfinite(matrix)]
+    if len(values) < 2 or values.min() < values.max():
+        return found
+    independent = found.n_draws if found.n_draws > 1 else found.n_repeats
+    least = ((1 - confidence) / 2) ** (1 / independent)
+    return replace(found, low=least, high=1.0) if found.value > 0.5 else replace(found, low=0.0, high=1 - least)
+
+
 def variance_components(matrix: np.ndarray) -> VarianceComponents:
     """Variance between draws, between repeats and of the rest (interaction and noise) of a grid [draws, repeats].
 
@@ -265,7 +280,8 @@ def matched_difference(
     draws, repeats = (min(sizes) for sizes in zip(a.shape, b.shape, strict=True))
     differences = a[:draws, :repeats] - b[:draws, :repeats]
     shown = mean_interval(differences, confidence)
-    means = _filled(_compact(differences))[0].mean(axis=1)[None]
+    filled, _ = _filled(_compact(differences))
+    means = filled.mean(axis=1)[None] if filled.size else np.empty((1, 0))
     flipped = paired_difference(means, np.zeros_like(means), confidence, alternative)
     return Difference(
         shown.value, shown.low, shown.high, shown.n_draws, shown.n_repeats, shown.n_missing,

@@ -17,6 +17,7 @@ from poisonlab.statistics import (
     needed_repeats,
     paired_difference,
     percentile_interval,
+    share_interval,
     trend,
     variance_components,
 )
@@ -128,6 +129,21 @@ def test_mean_interval_covers_when_a_fifth_of_the_victims_is_missing():
         hits.append(estimate.low <= 0 <= estimate.high)
     # nominal 0.95, measured 0.958 in 4000; 4 standard errors of 1000 grids are 0.028 below and above the nominal value
     assert np.mean(hits) == pytest.approx(0.95, abs=0.028)
+
+
+def test_a_share_of_victims_that_are_all_alike_has_the_exact_interval_of_as_many_draws():
+    everyone = share_interval(np.ones((8, 32)))
+    assert (everyone.value, everyone.high) == (1, 1)
+    # Clopper and Pearson: the lower end is where 8 of 8 have the chance of 2.5 %.
+    assert stats.binom.pmf(8, 8, everyone.low) == pytest.approx(0.025)
+    nobody = share_interval(np.zeros((8, 32)), 0.9)
+    assert nobody.low == 0
+    assert stats.binom.pmf(0, 8, nobody.high) == pytest.approx(0.05)
+    assert share_interval(np.ones((1, 5))).low == pytest.approx(0.025 ** (1 / 5))
+    mixed = np.ones((8, 32))
+    mixed[0, 0] = 0
+    assert share_interval(mixed) == mean_interval(mixed, bounds=(0, 1))
+    assert np.isnan(share_interval(np.ones((1, 1))).low)
 
 
 def test_variance_components_by_hand():

@@ -21,7 +21,15 @@ from poisonlab.claims.evidence import (
     plan_size,
 )
 from poisonlab.errors import InputError
-from poisonlab.statistics import Tested, matched_difference, mean_interval, needed_repeats, paired_difference, trend
+from poisonlab.statistics import (
+    Tested,
+    matched_difference,
+    mean_interval,
+    needed_repeats,
+    paired_difference,
+    share_interval,
+    trend,
+)
 
 PLACED = "at_distance"  # the strategy of these curves
 Grids = list[np.ndarray]
@@ -284,10 +292,12 @@ def memorised_between(data: Data, options: Mapping[str, Any]) -> Evidence:
     """With poisons at the means, the share of the victims that fit every training point is in a range."""
     low, high = options["low"], options["high"]
     matrix = data.experiment.grids(PLACED, "memorised", first=True, fitted=False)[0]
-    shown, wide = (mean_interval(matrix, confidence, (0, 1)) for confidence in (CONFIDENCE, data.wide))
+    shown, wide = (share_interval(matrix, confidence) for confidence in (CONFIDENCE, data.wide))
+    alike = np.nanmin(matrix) == np.nanmax(matrix)
     return Evidence.of(
         shown,
-        f"t interval over draws and repeats against {low:g} … {high:g}",
+        f"{'exact interval over draws, all victims being alike,' if alike else 't interval over draws and repeats'} "
+        f"against {low:g} … {high:g}",
         Side(low <= wide.low and wide.high <= high),
         Side(wide.high < low or wide.low > high),
         "more draws and repeats",

@@ -14,7 +14,7 @@ from poisonlab.errors import InputError
 from poisonlab.figures import style
 from poisonlab.figures.captions import definition, describe, shared_facts, shared_n
 from poisonlab.figures.experiments import FACTS, Experiment, attack_rows, attacked, direction
-from poisonlab.statistics import Estimate, grid, mean_interval
+from poisonlab.statistics import Estimate, grid, mean_interval, share_interval
 
 COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE)
 PANELS = {
@@ -202,13 +202,12 @@ def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
         experiments.append(experiment)
         own = _at_first_value(victims)
         own = own.assign(memorised=own["memorised"].astype(float))
-        columns = (
-            (share, "memorised", (0.0, 1.0)),
-            (epochs, "epochs", None),
-            (accuracy, "natural_accuracy", (0.0, 1.0)),
-        )
-        for panel, column, bounds in columns:
-            found = mean_interval(grid(own, column), bounds=bounds)
+        estimates = {
+            "memorised": (share, share_interval(grid(own, "memorised"))),
+            "epochs": (epochs, mean_interval(grid(own, "epochs"))),
+            "natural_accuracy": (accuracy, mean_interval(grid(own, "natural_accuracy"), bounds=(0.0, 1.0))),
+        }
+        for column, (panel, found) in estimates.items():
             n.append(found)
             panel.hlines(row, found.low, found.high, color=style.BLUE, linewidth=1.2, gid="interval")
             panel.plot(found.value, row, "o", color=style.BLUE, markersize=4, gid=column)
