@@ -322,11 +322,11 @@ FIGURES: dict[str, FigureKind] = {
             source="label-noise thesis, section 6.2, Fig. 6.1",
             caption="The {n} training points of class {label} of {dataset}, {colours} colours of {per_colour} points each, such that "
             "neighbours ({density} of all pairs, the nearest in l∞) and second neighbours differ, and a net that memorised them ({fitted} "
-            "of the points), the first of {nets}. First {shown} panels: what it decides on planes through a point of the largest score "
-            "(right), one of its neighbours (left) and the image to which an attack that aims at the point's colour moves the neighbour; a "
-            "tint for each colour, and the l∞ balls of radius {epsilon} around the two points. Last: scores of all points, the number of "
-            "neighbours from which an attack within {epsilon} reaches the point's colour: {reached} attacks do, at {some} points. "
-            "Correlation of the score with the number of neighbours: {correlation}.",
+            "of the points), the first of {nets}, of which the poorest memorised {least}. First {shown} panels: what it decides on planes "
+            "through a point of the largest score (right), one of its neighbours (left) and the image to which an attack that aims at the "
+            "point's colour moves the neighbour; a tint for each colour, and the l∞ balls of radius {epsilon} around the two points. Last: "
+            "scores of all points, the number of neighbours from which an attack within {epsilon} reaches the point's colour: {reached} "
+            "attacks do, at {some} points. Correlation of the score with the number of neighbours: {correlation}.",
             function="poisonlab.figures.graphs:colouring",
             options={
                 "dataset": _PROVENANCE_OPTIONS["dataset"],
