@@ -13,7 +13,7 @@ from poisonlab.errors import InputError
 
 METRICS = {"linf": "chebyshev", "l2": "euclidean"}  # as scikit-learn calls them
 VARIANTS = ("fixed", "printed")
-DECIMALS = 6  # of distances under linf
+DECIMALS = 4  # of distances under linf
 SAMPLED = 500  # points whose distances to all others give γ
 QUANTILES = np.linspace(0, 1, 41)  # of the degrees
 Space = tuple[np.ndarray, str]  # points [n, features] and the norm of their distances
@@ -42,7 +42,7 @@ def representations(dataset: Dataset, features: np.ndarray, components: int) -> 
 def distances(points: np.ndarray, norm: str) -> np.ndarray:
     """Distances [m, m] between the points [m, features] of a class, in the norm linf or l2. They take 8 m² bytes at most.
 
-    Those in linf are rounded to six decimals: between images of 8 bits they are multiples of 1 / 255, of each of which single precision
+    Those in linf are rounded to four decimals: between images of 8 bits they are multiples of 1 / 255, of each of which single precision
     makes several numbers, and a γ among these would cut ties at random.
     """
     apart = pairwise_distances(points, metric=METRICS[norm])
@@ -50,7 +50,7 @@ def distances(points: np.ndarray, norm: str) -> np.ndarray:
 
 
 def threshold(apart: np.ndarray, density: float) -> float:
-    """Return the γ at which a share `density` of all pairs is connected, or with ties more: mean degree ≥ density · (m − 1).
+    """Return the γ at which a share `density` of all pairs is connected, with ties more: mean degree ≈ density · (m − 1).
 
     The thesis gives no γ, and under l∞ on MNIST the degrees leap from none to hundreds between 0.99 and 1: the quantile of the distances is
     what can be set. Of large classes it is taken over the distances of every k-th point to all others.

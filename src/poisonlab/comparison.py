@@ -30,7 +30,7 @@ COLUMNS = [
     "test",
     "n",
     "fitted",
-    "everyone",
+    "all_victims",
     "verdict",
 ]
 
@@ -82,7 +82,9 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             continue
         places = conditions[alone].sort_values("axis_value")
         for (_, row), (own, everyone, share) in zip(places.iterrows(), grids, strict=True):
-            rows.append((row, paired_difference(own, random), share, paired_difference(everyone, whole).value))
+            fitted = paired_difference(own, random)
+            alike = share == random_share == 1
+            rows.append((row, fitted, share, fitted.value if alike else paired_difference(everyone, whole).value))
     tests, p_values = [], []
     for _, found, _, _ in rows:
         permuted = len(rows) * found.smallest_p <= LEVEL
@@ -104,7 +106,7 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 "test": test,
                 "n": found.n,
                 "fitted": fitted,
-                "everyone": everyone,
+                "all_victims": everyone,
                 "verdict": _verdict(found, p, min(fitted, random_share)),
             }
             for (row, found, fitted, everyone), p, test in zip(rows, holm(p_values), tests, strict=True)

@@ -91,15 +91,16 @@ def _strategies(table: pd.DataFrame) -> list[str]:
     words = f"Difference in adversarial accuracy (l∞, ε = {EPSILON:g}) from random points at the same budget; negative: easier to attack."
     lines = [f"{words} Paired by repeat, 95 % intervals, p with Holm's correction within an experiment;"]
     lines += [
-        "victims that fitted at least 90 % of their poisons count, `fitted` is their share, `all` the difference over everyone. p permutes",
-        "the draws. With (t) it is that of the interval's Student's t: draws so few, as the single set of points of a deterministic",
-        "strategy, could not reach 0.05 over the number of rows, whatever the difference. Of a single set, it speaks of that very set.",
+        "victims that fitted at least 90 % of their poisons count, `fitted` is their share, `all victims` the difference over all. p",
+        "permutes the draws. With (t) it is that of the interval's Student's t: draws so few, as the single set of points of a",
+        "deterministic strategy, could not reach 0.05 over the number of rows, whatever the difference. Of a single set, it speaks of that",
+        "very set.",
         "*Not fitted*: there are no victims to compare; *too few fitted*: fewer than half of a side's victims; *too few draws*: one draw",
         "of random points, or one repeat.",
         "",
     ]
     lines += [
-        "| experiment | data | budget | strategy | difference | p | n | fitted | all | against random |",
+        "| experiment | data | budget | strategy | difference | p | n | fitted | all victims | against random |",
         "|---" * 10 + "|",
     ]
     for row in table.to_dict("records"):
@@ -107,7 +108,7 @@ def _strategies(table: pd.DataFrame) -> list[str]:
         p = "—" if pd.isna(row["p"]) else f"{row['p']:.2g}{' (t)' if row['test'] == 't' else ''}"
         cells = [row["experiment"], row["dataset"], row["budget"], name]
         cells += [interval_text(row["difference"], row["low"], row["high"]), p, row["n"]]
-        cells += [f"{100 * row['fitted']:.0f} %", f"{row['everyone']:.3f}", f"**{row['verdict']}**"]
+        cells += [f"{100 * row['fitted']:.0f} %", f"{row['all_victims']:.3f}", f"**{row['verdict']}**"]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return lines
 

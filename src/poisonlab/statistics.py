@@ -154,16 +154,17 @@ def mean_interval(matrix: np.ndarray, confidence: float = 0.95, bounds: tuple[fl
 def share_interval(matrix: np.ndarray, confidence: float = 0.95) -> Estimate:
     """Share of a grid [draws, repeats] of zeros and ones, with an interval for new draws and new repeats.
 
-    That of `mean_interval`, cut to [0, 1]; where all values are equal, which leaves no spread to estimate it from, Clopper and Pearson's
-    (1934) exact interval with each draw counting once (of one draw, each repeat): the victims of a draw may all share its luck.
+    That of `mean_interval`, cut to [0, 1], but nowhere narrower than Clopper and Pearson's (1934) with each draw counting once (of one
+    draw, each repeat): where nearly all values are equal there is no spread to estimate, and the victims of a draw may share its luck.
     """
     found = mean_interval(matrix, confidence, (0.0, 1.0))
-    values = matrix[np.isfinite(matrix)]
-    if len(values) < 2 or values.min() < values.max():
+    if math.isnan(found.low):
         return found
-    independent = found.n_draws if found.n_draws > 1 else found.n_repeats
-    least = ((1 - confidence) / 2) ** (1 / independent)
-    return replace(found, low=least, high=1.0) if found.value > 0.5 else replace(found, low=0.0, high=1 - least)
+    n, tail = found.n_draws if found.n_draws > 1 else found.n_repeats, (1 - confidence) / 2
+    ones = found.value * n
+    low = float(stats.beta.ppf(tail, ones, n - ones + 1)) if ones > 0 else 0.0
+    high = float(stats.beta.isf(tail, ones + 1, n - ones)) if ones < n else 1.0
+    return replace(found, low=min(low, found.low), high=max(high, found.high))
 
 
 def variance_components(matrix: np.ndarray) -> VarianceComponents:

@@ -260,7 +260,7 @@ def test_better_and_worse_is_a_strategy_with_values_on_both_sides_of_random():
 
     row = judged(0.6, 0.4, 0.5)
     assert (row["verdict"], round(row["measured"], 1)) == ("reproduced", -0.1)
-    assert "at 0, -0.1" in row["test"]
+    assert "] at 0, -0.1" in row["test"]
     assert judged(0.6, 0.7)["verdict"] == "refuted"
     assert judged(0.4, 0.3)["verdict"] == "refuted"
     assert judged(0.6, 0.5)["verdict"] == "inconclusive"

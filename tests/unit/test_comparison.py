@@ -90,22 +90,19 @@ def test_victims_that_did_not_fit_their_poisons_do_not_count():
     assert row["fitted"] == 0.75
     assert row["n"].endswith("× 3")
     # All of them are compared beside, whatever they fitted.
-    assert row["everyone"] == compare("label_noise/pair", tables()).iloc[1]["difference"] != row["difference"]
+    assert row["all_victims"] == compare("label_noise/pair", tables()).iloc[1]["difference"] != row["difference"]
 
 
 @pytest.mark.parametrize(("condition", "rows"), [("one", [0]), ("random", [0, 1, 2, 3])])
 def test_where_fewer_than_half_of_a_side_fitted_there_is_no_verdict(condition, rows):
     data = tables()
-    poor = (data["victims"]["condition"] == condition) & (data["victims"]["repeat"] > 0)
-    data["victims"].loc[poor & (data["victims"]["draw"] % 4 == 0), "fitted_share"] = 0.5
-    enough = compare("label_noise/pair", data)["verdict"]
-    data["victims"].loc[poor, "fitted_share"] = 0.5
+    own = data["victims"]["condition"] == condition
+    data["victims"].loc[own & (data["victims"]["repeat"] >= 2), "fitted_share"] = 0.5
+    assert "too few fitted" not in set(compare("label_noise/pair", data)["verdict"])  # exactly half
+    data["victims"].loc[own & (data["victims"]["repeat"] >= 1), "fitted_share"] = 0.5
     few = compare("label_noise/pair", data)["verdict"]
     assert set(few[rows]) == {"too few fitted"}
     assert "too few fitted" not in set(few.drop(rows))
-    assert ("too few fitted" in set(enough)) == (
-        condition == "one"
-    )  # three of four of the only draw, or of two of eight
 
 
 def test_a_condition_may_have_the_name_of_another_one_s_strategy():

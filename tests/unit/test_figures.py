@@ -22,7 +22,7 @@ from poisonlab.errors import InputError
 from poisonlab.figures import FIGURES, draw, save, style
 from poisonlab.figures.captions import describe
 from poisonlab.poison import Poison
-from poisonlab.statistics import grid, mean_interval, paired_difference
+from poisonlab.statistics import grid, mean_interval, paired_difference, share_interval
 from poisonlab.theorems import Balls, cover, simulate
 
 # bucket → adversarial accuracy, fitted share and natural accuracy as [draws, repeats]
@@ -778,12 +778,25 @@ def test_every_strategy_stands_at_its_difference_from_random_in_the_colour_of_it
 
 
 def test_panels_are_divided_among_columns_as_evenly_as_their_order_allows():
-    names = ["a", "b", "c", "d", "e"]
-    figure, _ = draw("strategies", both(*(tables(name) for name in names)), {"experiments": names[::-1]})
-    columns = figure.subfigs
-    assert sorted(len(column.axes) for column in columns) == [1, 2, 2]
+    names = ["tall", "b", "c", "d"]
+    parts = [tables(name) for name in names]
+    for copy in range(4):
+        for name, frame in list(parts[0].items()):
+            again = frame[frame["condition"] == "bucket"].assign(condition=f"copy {copy}")
+            parts[0][name] = pd.concat([frame, again], ignore_index=True)
+    figure, _ = draw("strategies", both(*parts), {"experiments": names})
+    rows = [[len(panel.get_yticks()) for panel in column.axes] for column in figure.subfigs]
+    assert rows in ([[15], [3, 3], [3]], [[15], [3], [3, 3]])
     with pytest.raises(InputError, match=r"25 experiments .* 1 to 24 do"):
         draw("strategies", tables(), {"experiments": [str(n) for n in range(25)]})
+
+
+def test_a_verdict_that_is_none_stands_beside_its_row():
+    data = tables()
+    poor = (data["victims"]["condition"] == "random") & (data["victims"]["repeat"] > 0)
+    data["victims"].loc[poor, "fitted_share"] = 0.5
+    figure, _ = draw("strategies", data)
+    assert {text.get_text() for text in figure.axes[0].texts} == {"too few fitted", "not fitted"}
 
 
 def test_an_experiment_without_random_points_has_no_place_among_the_strategies():
@@ -1127,3 +1140,7 @@ def test_memorisation_shows_the_share_that_fits_everything_and_the_epochs():
     assert by_gid(epochs, "epochs")[0].get_xdata() == pytest.approx(nearest["epochs"].mean())
     assert by_gid(epochs, "victims")[0].get_xdata().tolist() == nearest["epochs"].tolist()
     assert "the limit of 99 epochs" in caption
+    assert "n, draws × repeats: one 2 × 3." in caption
+    found = share_interval(grid(nearest.assign(memorised=nearest["memorised"].astype(float)), "memorised"))
+    (line,) = by_gid(share, "interval")
+    np.testing.assert_allclose(line.get_paths()[0].vertices[:, 0], [found.low, found.high], **EXACT)

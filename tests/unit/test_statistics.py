@@ -131,7 +131,7 @@ def test_mean_interval_covers_when_a_fifth_of_the_victims_is_missing():
     assert np.mean(hits) == pytest.approx(0.95, abs=0.028)
 
 
-def test_a_share_of_victims_that_are_all_alike_has_the_exact_interval_of_as_many_draws():
+def test_the_interval_of_a_share_is_exact_over_draws_where_victims_are_all_alike():
     everyone = share_interval(np.ones((8, 32)))
     assert (everyone.value, everyone.high) == (1, 1)
     # Clopper and Pearson: the lower end is where 8 of 8 have the chance of 2.5 %.
@@ -140,10 +140,24 @@ def test_a_share_of_victims_that_are_all_alike_has_the_exact_interval_of_as_many
     assert nobody.low == 0
     assert stats.binom.pmf(0, 8, nobody.high) == pytest.approx(0.05)
     assert share_interval(np.ones((1, 5))).low == pytest.approx(0.025 ** (1 / 5))
-    mixed = np.ones((8, 32))
-    mixed[0, 0] = 0
-    assert share_interval(mixed) == mean_interval(mixed, bounds=(0, 1))
     assert np.isnan(share_interval(np.ones((1, 1))).low)
+
+
+def test_the_interval_of_a_share_falls_with_every_victim_and_is_at_least_that_of_the_spread():
+    matrix = np.ones((8, 4))
+    lows = [share_interval(matrix).low]
+    for draw, repeat in np.ndindex(8, 4):
+        matrix[draw, repeat] = 0
+        found, spread = share_interval(matrix), mean_interval(matrix, bounds=(0, 1))
+        assert found.low <= spread.low
+        assert found.high >= spread.high
+        lows.append(found.low)
+    assert lows == sorted(lows, reverse=True)
+
+
+def test_matched_difference_of_nothing_is_nothing():
+    found = matched_difference(np.full((2, 3), np.nan), np.ones((2, 3)))
+    assert np.isnan([found.value, found.p]).all()
 
 
 def test_variance_components_by_hand():

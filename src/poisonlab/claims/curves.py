@@ -293,11 +293,9 @@ def memorised_between(data: Data, options: Mapping[str, Any]) -> Evidence:
     low, high = options["low"], options["high"]
     matrix = data.experiment.grids(PLACED, "memorised", first=True, fitted=False)[0]
     shown, wide = (share_interval(matrix, confidence) for confidence in (CONFIDENCE, data.wide))
-    alike = np.nanmin(matrix) == np.nanmax(matrix)
     return Evidence.of(
         shown,
-        f"{'exact interval over draws, all victims being alike,' if alike else 't interval over draws and repeats'} "
-        f"against {low:g} … {high:g}",
+        f"the wider of t interval over draws and repeats and exact interval over draws, against {low:g} … {high:g}",
         Side(low <= wide.low and wide.high <= high),
         Side(wide.high < low or wide.low > high),
         "more draws and repeats",

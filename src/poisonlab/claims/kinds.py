@@ -22,6 +22,7 @@ from poisonlab.claims.evidence import (
     describe_design,
     enough,
     filled_mean,
+    interval_text,
     plan_size,
 )
 from poisonlab.errors import InputError
@@ -205,20 +206,28 @@ def like_random(data: Data, options: Mapping[str, Any]) -> Evidence:
 
 
 def better_and_worse(data: Data, options: Mapping[str, Any]) -> Evidence:
-    """At some value of its axis a condition is below random points, at another above: each value by its own t interval, Bonferroni's.
+    """At some value of its axis a condition is below random points, at another above: t intervals, Bonferroni's over values and parts.
 
-    Against it speaks that all values lie on the same side. Where each value has one set of points, it is these sets that are judged.
+    Against it speaks that all values lie on the same side, each at the full level (intersection–union). Where each value has one set of
+    points, it is these sets that are judged.
+
+    Raises:
+        InputError: other than one condition is named.
     """
-    (name,), random = options["conditions"], data.experiment.grids("random")[0]
-    grids, values = data.experiment.grids(name), data.experiment.conditions(name)["axis_value"]
-    found = [paired_difference(own, random, CONFIDENCE) for own in grids]
-    wide = [paired_difference(own, random, 1 - (1 - CONFIDENCE) / len(grids)) for own in grids]
+    if len(names := options["conditions"]) != 1:
+        raise InputError(f"this kind of claim is about 1 condition, not about {names}; split the claim")
+    random, values = data.experiment.grids("random")[0], data.experiment.conditions(names[0])["axis_value"]
+    grids = data.experiment.grids(names[0])
+    strict = 1 - (1 - CONFIDENCE) / len(grids) / data.parts
+    found, wide = ([paired_difference(own, random, level) for own in grids] for level in (CONFIDENCE, strict))
     sampled = all(one.draws[1] >= 2 and one.n_repeats >= 2 for one in found)
-    places = ", ".join(f"{one.value:+.3f} at {value:g}" for one, value in zip(found, values, strict=True))
+    places = ", ".join(
+        f"{interval_text(one.value, one.low, one.high)} at {value:g}" for one, value in zip(wide, values, strict=True)
+    )
     shown = min(found, key=lambda one: math.inf if math.isnan(one.value) else one.value)
     return Evidence.of(
         shown,
-        f"{name} − random, the lowest of {len(grids)}: {places}; t intervals of each",
+        f"{names[0]} − random, the lowest of {len(grids)} values; {100 * strict:.3g} % t intervals: {places}",
         Side(sampled and any(one.high < 0 for one in wide) and any(one.low > 0 for one in wide)),
         Side(sampled and (all(one.low > 0 for one in found) or all(one.high < 0 for one in found))),
         "more draws of random points and repeats",

@@ -193,10 +193,11 @@ FIGURES: dict[str, FigureKind] = {
             title="Which strategies help",
             source="",
             caption="Difference in adversarial accuracy from random points at the same budget ({budget} poisons of each source class), of "
-            "victims that fitted at least {fitted} of their poisons, paired by repeat, with 95 % intervals; left of 0 the victims are "
-            "easier to attack. Shown to be easier to attack than victims of random points are {stronger} of {rows}, harder {weaker}: "
-            "interval and p, with Holm's correction within an experiment, agree; p and n stand in the table of strategies. Adversarial "
-            "accuracy: {definition}. Attack: {attack}. {provenance}",
+            "victims that fitted at least {fitted} of their poisons, paired by repeat, with 95 % intervals for new victims and, where a "
+            "strategy draws its points at random, new points; left of 0 the victims are easier to attack. Shown to be easier to attack "
+            "than victims of random points are {stronger} of {rows}, harder {weaker}: interval and p, with Holm's correction within an "
+            "experiment, agree; p and n stand in the table of strategies on the study's page. Adversarial accuracy: {definition}. Attack: "
+            "{attack}. {provenance}",
             function="poisonlab.figures.strategies:strategies",
             options={
                 "experiments": "experiments with random points and others, in their order; default: as they come in the tables"

@@ -60,7 +60,7 @@ def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         gammas.append(f"{space} " + ", ".join(f"{low:.3g}–{high:.3g}" for low, high in ranges.to_numpy()))
     panels[0].set_ylabel("share with at least as many")
     keys = [
-        Line2D([], [], color=c, label=f"at least {percent(d)} of the pairs")
+        Line2D([], [], color=c, label=f"{percent(d)} of the pairs, with ties more")
         for d, c in zip(densities, COLOURS, strict=False)
     ]
     figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))

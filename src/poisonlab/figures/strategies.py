@@ -19,11 +19,12 @@ from poisonlab.figures.captions import definition, describe, percent, shared_fac
 from poisonlab.figures.experiments import FACTS, Experiment, attack_rows, chosen_experiments, direction
 
 COLUMNS = 3  # of panels, at most
-MOST = 24  # experiments; their division among columns is found by trying all
+MOST = 24  # experiments, more than a page holds
 _ROW = 0.135  # inches
 _HEAD = 4.0  # rows that a panel's title, its ticks and a gap take
 _FOOT = 0.6  # inches that the axis label and the legend take
 _INTERVAL: dict[str, Any] = {"linewidth": 1.0, "zorder": 2, "gid": "interval"}
+_WORDS: dict[str, Any] = {"fontsize": style.TINY, "color": style.GREY}
 _LOOKS: dict[str, tuple[str, str, str]] = {  # verdict → colour, filling, label
     "stronger": (style.VERMILLION, style.VERMILLION, "easier to attack"),
     "weaker": (style.BLUE, style.BLUE, "harder to attack"),
@@ -114,9 +115,13 @@ def _draw(panel: Axes, table: pd.DataFrame, ends: tuple[float, float]) -> None:
         colour, filling, _ = _LOOKS.get(row["verdict"], _LOOKS["open"])
         labels.append(row["condition"] if pd.isna(row["value"]) else f"{row['condition']} {row['value']:g}")
         if math.isnan(row["difference"]):
-            panel.text(0, place, row["verdict"], ha="center", va="center", fontsize=style.TINY, color=style.GREY)
+            panel.text(0, place, row["verdict"], ha="center", va="center", **_WORDS)
             continue
         panel.hlines(place, max(row["low"], -1), min(row["high"], 1), color=colour, **_INTERVAL)
+        if row["verdict"] not in _LOOKS:  # too few fitted, too few draws
+            panel.annotate(
+                row["verdict"], (row["difference"], place), (0, 3), textcoords="offset points", ha="center", **_WORDS
+            )
         panel.plot(
             row["difference"], place, "o", color=colour, markersize=3.6, markerfacecolor=filling, gid="difference"
         )

@@ -196,7 +196,7 @@ def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     figure.set_layout_engine("constrained")
     share, epochs, accuracy = figure.subplots(1, 3, sharey=True)
     experiments: list[Experiment] = []
-    n: list[Estimate] = []
+    n: list[str] = []
     for row, name in enumerate(lines):
         experiment, victims = _condition(inputs, options, name, swept=False)
         experiments.append(experiment)
@@ -208,9 +208,9 @@ def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
             "natural_accuracy": (accuracy, mean_interval(grid(own, "natural_accuracy"), bounds=(0.0, 1.0))),
         }
         for column, (panel, found) in estimates.items():
-            n.append(found)
             panel.hlines(row, found.low, found.high, color=style.BLUE, linewidth=1.2, gid="interval")
             panel.plot(found.value, row, "o", color=style.BLUE, markersize=4, gid=column)
+        n.append(f"{lines[name].get('label', name)} {shared_n(found for _, found in estimates.values())}")
         spread = row + 0.2 + np.linspace(-0.06, 0.06, len(own))
         look: dict[str, Any] = {"color": style.BLUE, "markersize": 3, "markeredgewidth": 0, "alpha": 0.35}
         for panel, column in ((epochs, "epochs"), (accuracy, "natural_accuracy")):
@@ -220,7 +220,7 @@ def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     epochs.set(xlabel="epochs", xscale="log")
     accuracy.set(xlabel="natural accuracy", xlim=(None, 1.01))
     limit = options.get("limit", int(inputs["victims"]["epochs"].max()))
-    return figure, {**shared_facts(experiments, options), "n": shared_n(n), "limit": limit}
+    return figure, {**shared_facts(experiments, options), "n": "; ".join(n), "limit": limit}
 
 
 def _chosen(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:

@@ -52,9 +52,9 @@ def loss_threshold(request: Request) -> Poison:
 def alfa(request: Request) -> Poison:
     """Relabel the points that cost a linear SVM most: ALFA, restricted to what the attacker may flip.
 
-    The published attack lets the points choose between both labels, such that the labels chosen have the largest hinge loss on the clean
-    SVM over that on the SVM that is trained on them: what surprises the one most and convinces the other. It alternates between a linear
-    programme for the labels and training. With equal costs, and
+    The published attack lets the points choose between both labels, such that the sum of the chosen labels' hinge losses on the clean SVM
+    minus those on the SVM that is trained on them is largest: what surprises the one and convinces the other. It alternates between a
+    linear programme for the labels and training. With equal costs, and
     flips of one class alone, the programme's solution is the `budget` points of the source class with the largest gain. `C` is the SVM's,
     `rounds` the most alternations; it ends earlier when the choice repeats. The SVM tells source from target class; the other classes are
     left out. FALFA (Chang, Dobbie and Wicker 2023), whose linear programme makes the same search cheaper, is not here: where the
