@@ -192,7 +192,7 @@ FIGURES: dict[str, FigureKind] = {
             needs=("conditions", "victims", "robustness"),
             title="Which strategies help",
             source="",
-            caption="Difference in adversarial accuracy from random points at the same budget ({budget} poisons of each source class), of "
+            caption="Difference in adversarial accuracy from random points at the same budget ({budget} poisons), of "
             "victims that fitted at least {fitted} of their poisons, paired by repeat, with 95 % intervals for new victims and, where a "
             "strategy draws its points at random, new points; left of 0 the victims are easier to attack. Shown to be easier to attack "
             "than victims of random points are {stronger} of {rows}, harder {weaker}: interval and p, with Holm's correction within an "

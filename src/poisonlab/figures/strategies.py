@@ -23,6 +23,7 @@ MOST = 24  # experiments, more than a page holds
 _ROW = 0.135  # inches
 _HEAD = 4.0  # rows that a panel's title, its ticks and a gap take
 _FOOT = 0.6  # inches that the axis label and the legend take
+_LETTER = 0.06  # inches that a letter of a label takes
 _INTERVAL: dict[str, Any] = {"linewidth": 1.0, "zorder": 2, "gid": "interval"}
 _WORDS: dict[str, Any] = {"fontsize": style.TINY, "color": style.GREY}
 _LOOKS: dict[str, tuple[str, str, str]] = {  # verdict → colour, filling, label
@@ -63,7 +64,11 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     height = max(sum(sizes[n] for n in column) for column in columns)
     figure = Figure(figsize=(style.PAGE, _ROW * height + _FOOT))
     figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.03, hspace=0.02, wspace=0.03)
-    for part, column in zip(figure.subfigures(1, len(columns), squeeze=False).ravel(), columns, strict=True):
+    # The panels are equally wide, whatever their labels take.
+    texts = [_LETTER * max(len(label) for n in column for label in _labels(tables[n])) for column in columns]
+    widths = [(style.PAGE - sum(texts)) / len(columns) + text for text in texts]
+    parts = figure.subfigures(1, len(columns), squeeze=False, width_ratios=widths).ravel()
+    for part, column in zip(parts, columns, strict=True):
         # What a column is shorter than the highest one stays empty at its foot.
         ratios = [*(sizes[n] for n in column), max(height - sum(sizes[n] for n in column), 1e-3)]
         grid = part.add_gridspec(len(ratios), 1, height_ratios=ratios)
@@ -108,12 +113,17 @@ def _ends(table: pd.DataFrame) -> tuple[float, float]:
     return min(-0.1, *values) - 0.03, max(0.1, *values) + 0.03
 
 
+def _labels(table: pd.DataFrame) -> list[str]:
+    return [
+        condition if pd.isna(value) else f"{condition} {value:g}"
+        for condition, value in zip(table["condition"], table["value"], strict=True)
+    ]
+
+
 def _draw(panel: Axes, table: pd.DataFrame, ends: tuple[float, float]) -> None:
     panel.axvline(0, color=style.BLACK, linewidth=0.6, zorder=1)
-    labels = []
     for place, row in enumerate(table.to_dict("records")):
         colour, filling, _ = _LOOKS.get(row["verdict"], _LOOKS["open"])
-        labels.append(row["condition"] if pd.isna(row["value"]) else f"{row['condition']} {row['value']:g}")
         if math.isnan(row["difference"]):
             panel.text(0, place, row["verdict"], ha="center", va="center", **_WORDS)
             continue
@@ -126,5 +136,5 @@ def _draw(panel: Axes, table: pd.DataFrame, ends: tuple[float, float]) -> None:
             row["difference"], place, "o", color=colour, markersize=3.6, markerfacecolor=filling, gid="difference"
         )
     panel.set(xlim=ends, ylim=(len(table) - 0.4, -0.6))
-    panel.set_yticks(range(len(table)), labels)
+    panel.set_yticks(range(len(table)), _labels(table))
     panel.tick_params(axis="y", length=0)
