@@ -1123,7 +1123,7 @@ def test_a_colouring_is_drawn_with_its_points_balls_and_scores():
     for words in (
         "5 training points of class b of dust, 4 colours of 1–2 points each",
         "(80 % of the points)",
-        "the first of 2, of which the poorest memorised 80 %.",
+        "the first of 2, of which the poorest memorised 80.0 %.",
         "3 of 6 attacks do, at 2 points",
         "number of neighbours: 0.468",
     ):

@@ -298,8 +298,8 @@ FIGURES: dict[str, FigureKind] = {
             title="What victims memorise, and how soon",
             source="label-noise thesis, Appendix A",
             caption="Share of the victims that fit every training point, {budget} poisons included, the epochs that they took, and "
-            "their natural accuracy: means with 95 % intervals for new draws and repeats (shares of victims that are all alike: exact "
-            "ones for new draws); faint dots: single victims. Victims that never fit all count with the limit of {limit} epochs. "
+            "their natural accuracy: means with 95 % intervals for new draws and repeats (those of shares nowhere narrower than the exact "
+            "ones over draws); faint dots: single victims. Victims that never fit all count with the limit of {limit} epochs. "
             "n, draws × repeats: {n}. {provenance}",
             function="poisonlab.figures.sweeps:memorisation",
             options={"lines": "experiment → {label}, in their order", "limit": "for the caption: the epoch limit"},

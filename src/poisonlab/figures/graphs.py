@@ -112,7 +112,7 @@ def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
         "colours": len(sizes),
         "per_colour": span(sizes.min(), sizes.max()),
         "fitted": percent(scores["fitted"].mean()),
-        "least": percent(everything.groupby("net")["fitted"].mean().min()),
+        "least": percent(everything.groupby("net")["fitted"].mean().min(), 1),
         "reached": f"{int(scores['score'].sum())} of {edges}",
         "correlation": f"{scores['score'].corr(scores['degree']):.3f}",
         "nets": everything["net"].nunique(),
