@@ -21,9 +21,12 @@ from poisonlab.figures.experiments import FACTS, Experiment, attack_rows, chosen
 COLUMNS = 3  # of panels, at most
 MOST = 24  # experiments, more than a page holds
 _ROW = 0.135  # inches
-_HEAD = 4.0  # rows that a panel's title, its ticks and a gap take
-_FOOT = 0.6  # inches that the axis label and the legend take
-_LETTER = 0.06  # inches that a letter of a label takes
+_HEAD = 3.6  # rows that a panel's title, its ticks and a gap take
+_TICKS = 0.2  # inches; so are the following
+_LEGEND = 0.25
+_FOOT = 0.2  # label of the lowest axis
+_LETTER = 0.06  # of a label
+_GAP = 0.1  # between a panel and what stands beside it
 _INTERVAL: dict[str, Any] = {"linewidth": 1.0, "zorder": 2, "gid": "interval"}
 _WORDS: dict[str, Any] = {"fontsize": style.TINY, "color": style.GREY}
 _LOOKS: dict[str, tuple[str, str, str]] = {  # verdict → colour, filling, label
@@ -61,27 +64,28 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     together = pd.concat(tables, ignore_index=True)
     sizes = [len(table) + _HEAD for table in tables]
     columns = _packed(sizes)
-    height = max(sum(sizes[n] for n in column) for column in columns)
-    figure = Figure(figsize=(style.PAGE, _ROW * height + _FOOT))
-    figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.03, hspace=0.02, wspace=0.03)
-    # The panels are equally wide, whatever their labels take.
-    texts = [_LETTER * max(len(label) for n in column for label in _labels(tables[n])) for column in columns]
-    widths = [(style.PAGE - sum(texts)) / len(columns) + text for text in texts]
-    parts = figure.subfigures(1, len(columns), squeeze=False, width_ratios=widths).ravel()
-    for part, column in zip(parts, columns, strict=True):
-        # What a column is shorter than the highest one stays empty at its foot.
-        ratios = [*(sizes[n] for n in column), max(height - sum(sizes[n] for n in column), 1e-3)]
-        grid = part.add_gridspec(len(ratios), 1, height_ratios=ratios)
-        for place, n in enumerate(column):
-            panel = part.add_subplot(grid[place])
+    height = _ROW * max(sum(sizes[n] for n in column) for column in columns) + _LEGEND + _FOOT
+    # Placed by hand, for a layout engine moves the panels of several columns by the last bit from one drawing to the next.
+    figure = Figure(figsize=(style.PAGE, height))
+    texts = [_LETTER * max(len(label) for n in column for label in _labels(tables[n])) + _GAP for column in columns]
+    width = (style.PAGE - sum(texts)) / len(columns) - _GAP
+    left = 0.0
+    for text, column in zip(texts, columns, strict=True):
+        left += text
+        bottom = height - _LEGEND
+        for n in column:
+            bottom -= _ROW * sizes[n]
+            low, high = bottom + _TICKS, _ROW * len(tables[n])
+            panel = figure.add_axes((left / style.PAGE, low / height, width / style.PAGE, high / height))
             _draw(panel, tables[n], _ends(together))
             panel.set_title(_title(experiments[n]), pad=3)
         panel.set_xlabel("difference from random")
+        left += width + _GAP
     keys = [
         Line2D([], [], color=colour, marker="o", markersize=3.6, markerfacecolor=filling, linewidth=1.0, label=label)
         for colour, filling, label in _LOOKS.values()
     ]
-    figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
+    figure.legend(handles=keys, loc="upper center", ncols=len(keys), borderaxespad=0.2)
     return figure, {
         **shared_facts(experiments, options),
         "definition": "; ".join(dict.fromkeys(definition([attack]) for attack in attacks)),
