@@ -28,7 +28,8 @@ _FOOT = 0.2  # label of the lowest axis
 _LETTER = 0.06  # of a label
 _GAP = 0.1  # between a panel and what stands beside it
 _INTERVAL: dict[str, Any] = {"linewidth": 1.0, "zorder": 2, "gid": "interval"}
-_WORDS: dict[str, Any] = {"fontsize": style.TINY, "color": style.GREY}
+_WORDS: dict[str, Any] = {"fontsize": style.TINY, "color": style.GREY, "ha": "right", "va": "center", "zorder": 3}
+_WORDS |= {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.6}}
 _LOOKS: dict[str, tuple[str, str, str]] = {  # verdict → colour, filling, label
     "stronger": (style.VERMILLION, style.VERMILLION, "easier to attack"),
     "weaker": (style.BLUE, style.BLUE, "harder to attack"),
@@ -128,14 +129,11 @@ def _draw(panel: Axes, table: pd.DataFrame, ends: tuple[float, float]) -> None:
     panel.axvline(0, color=style.BLACK, linewidth=0.6, zorder=1)
     for place, row in enumerate(table.to_dict("records")):
         colour, filling, _ = _LOOKS.get(row["verdict"], _LOOKS["open"])
+        if row["verdict"] not in _LOOKS:  # not fitted, too few fitted, too few draws
+            panel.text(1, place, row["verdict"], transform=panel.get_yaxis_transform(), **_WORDS)
         if math.isnan(row["difference"]):
-            panel.text(0, place, row["verdict"], ha="center", va="center", **_WORDS)
             continue
         panel.hlines(place, max(row["low"], -1), min(row["high"], 1), color=colour, **_INTERVAL)
-        if row["verdict"] not in _LOOKS:  # too few fitted, too few draws
-            panel.annotate(
-                row["verdict"], (row["difference"], place), (0, 3), textcoords="offset points", ha="center", **_WORDS
-            )
         panel.plot(
             row["difference"], place, "o", color=colour, markersize=3.6, markerfacecolor=filling, gid="difference"
         )
