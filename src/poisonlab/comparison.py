@@ -129,6 +129,14 @@ def _grids(
     return list(zip(fitting, everyone, shares, strict=True))
 
 
+def labels(table: pd.DataFrame) -> list[str]:
+    """Condition, and value of its sweep axis where it has one, of each row of `compare`."""
+    return [
+        condition if pd.isna(value) else f"{condition} {value:g}"
+        for condition, value in zip(table["condition"], table["value"], strict=True)
+    ]
+
+
 def spread(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """How much the adversarial accuracy differs between victims of random points at one budget.
 

@@ -10,7 +10,7 @@ import pandas as pd
 from poisonlab.claims import Claim
 from poisonlab.claims.evidence import interval_text
 from poisonlab.claims.scorecard import measured_text
-from poisonlab.comparison import EPSILON
+from poisonlab.comparison import EPSILON, labels
 
 TITLES = {"label_noise": "Crafting Label Noise to Increase Adversarial Vulnerability in Deep Learning Models"}
 
@@ -103,8 +103,7 @@ def _strategies(table: pd.DataFrame) -> list[str]:
         "| experiment | data | budget | strategy | difference | p | n | fitted | all victims | against random |",
         "|---" * 10 + "|",
     ]
-    for row in table.to_dict("records"):
-        name = row["condition"] if pd.isna(row["value"]) else f"{row['condition']} {row['value']:g}"
+    for row, name in zip(table.to_dict("records"), labels(table), strict=True):
         p = "—" if pd.isna(row["p"]) else f"{row['p']:.2g}{' (t)' if row['test'] == 't' else ''}"
         cells = [row["experiment"], row["dataset"], row["budget"], name]
         cells += [interval_text(row["difference"], row["low"], row["high"]), p, row["n"]]

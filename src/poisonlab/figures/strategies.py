@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from poisonlab.claims.evidence import FITTED
-from poisonlab.comparison import EPSILON, compare
+from poisonlab.comparison import EPSILON, compare, labels
 from poisonlab.errors import InputError
 from poisonlab.figures import style
 from poisonlab.figures.captions import definition, describe, percent, shared_facts
@@ -28,8 +28,10 @@ _FOOT = 0.2  # label of the lowest axis
 _LETTER = 0.06  # of a label
 _GAP = 0.1  # between a panel and what stands beside it
 _INTERVAL: dict[str, Any] = {"linewidth": 1.0, "zorder": 2, "gid": "interval"}
-_WORDS: dict[str, Any] = {"fontsize": style.TINY, "color": style.GREY, "ha": "right", "va": "center", "zorder": 3}
-_WORDS |= {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.6}}
+_WORDS: dict[str, Any] = {
+    "fontsize": style.TINY, "color": style.GREY, "ha": "right", "va": "center", "zorder": 3,
+    "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+}  # fmt: skip
 _LOOKS: dict[str, tuple[str, str, str]] = {  # verdict → colour, filling, label
     "stronger": (style.VERMILLION, style.VERMILLION, "easier to attack"),
     "weaker": (style.BLUE, style.BLUE, "harder to attack"),
@@ -68,7 +70,7 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     height = _ROW * max(sum(sizes[n] for n in column) for column in columns) + _LEGEND + _FOOT
     # Placed by hand, for a layout engine moves the panels of several columns by the last bit from one drawing to the next.
     figure = Figure(figsize=(style.PAGE, height))
-    texts = [_LETTER * max(len(label) for n in column for label in _labels(tables[n])) + _GAP for column in columns]
+    texts = [_LETTER * max(len(label) for n in column for label in labels(tables[n])) + _GAP for column in columns]
     width = (style.PAGE - sum(texts)) / len(columns) - _GAP
     left = 0.0
     for text, column in zip(texts, columns, strict=True):
@@ -118,13 +120,6 @@ def _ends(table: pd.DataFrame) -> tuple[float, float]:
     return min(-0.1, *values) - 0.03, max(0.1, *values) + 0.03
 
 
-def _labels(table: pd.DataFrame) -> list[str]:
-    return [
-        condition if pd.isna(value) else f"{condition} {value:g}"
-        for condition, value in zip(table["condition"], table["value"], strict=True)
-    ]
-
-
 def _draw(panel: Axes, table: pd.DataFrame, ends: tuple[float, float]) -> None:
     panel.axvline(0, color=style.BLACK, linewidth=0.6, zorder=1)
     for place, row in enumerate(table.to_dict("records")):
@@ -138,5 +133,5 @@ def _draw(panel: Axes, table: pd.DataFrame, ends: tuple[float, float]) -> None:
             row["difference"], place, "o", color=colour, markersize=3.6, markerfacecolor=filling, gid="difference"
         )
     panel.set(xlim=ends, ylim=(len(table) - 0.4, -0.6))
-    panel.set_yticks(range(len(table)), _labels(table))
+    panel.set_yticks(range(len(table)), labels(table))
     panel.tick_params(axis="y", length=0)

@@ -212,7 +212,13 @@ def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
             panel.plot(found.value, row, "o", color=style.BLUE, markersize=4, gid=column)
         n.append(f"{lines[name].get('label', name)} {shared_n(found for _, found in estimates.values())}")
         spread = row + 0.2 + np.linspace(-0.06, 0.06, len(own))
-        look: dict[str, Any] = {"color": style.BLUE, "markersize": 3, "markeredgewidth": 0, "alpha": 0.35}
+        look: dict[str, Any] = {
+            "color": style.BLUE,
+            "markersize": 3,
+            "markeredgewidth": 0,
+            "alpha": 0.35,
+            "rasterized": True,
+        }
         for panel, column in ((epochs, "epochs"), (accuracy, "natural_accuracy")):
             panel.plot(own[column], spread, ".", gid="victims", **look)
     share.set_yticks(range(len(lines)), [settings.get("label", name) for name, settings in lines.items()])
