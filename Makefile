@@ -10,7 +10,7 @@ ARGS ?=
 CONFIGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-RUN = $(BIN)/python -m poisonlab.run --cores $(CORES)
+RUN = $(BIN)/python -m poisonlab.pipeline.run --cores $(CORES)
 # Behind ARGS: Snakemake takes every word that follows it for a file, and of an option that is given twice the last alone.
 PUBLISHED = $(call without,--configfile --configfiles,CONFIGS=<files>)--configfile config/published.yaml $(CONFIGS)
 without = $(if $(filter $(1),$(ARGS)),$(error ARGS holds $(filter $(1),$(ARGS)), which would take the place of this target's own; use $(2)))

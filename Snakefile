@@ -14,8 +14,8 @@ sys.path.insert(0, str(ROOT / "src"))
 sys.path.append(str(Path.cwd()))
 
 from poisonlab.errors import InputError
-from poisonlab.jobs import jobs_die_with_this_process
-from poisonlab.plan import Plan, published_number
+from poisonlab.pipeline.jobs import jobs_die_with_this_process
+from poisonlab.pipeline.plan import Plan, published_number
 
 jobs_die_with_this_process()
 

@@ -11,7 +11,7 @@ from poisonlab import models
 from poisonlab.errors import InputError
 from poisonlab.models.catalogue import MODELS
 from poisonlab.models.inference import rebuild
-from poisonlab.poison import TrainingSet
+from poisonlab.poisons.poison import TrainingSet
 from poisonlab.victims.engines import train
 from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import VictimJob

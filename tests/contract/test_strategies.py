@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from poisonlab import strategies
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
-from poisonlab.poison import Poison, apply
+from poisonlab.poisons import strategies
+from poisonlab.poisons.poison import Poison, apply
+from poisonlab.poisons.strategies import Flip, Request, Strategy, craft
 from poisonlab.seeds import seed
-from poisonlab.strategies import Flip, Request, Strategy, craft
 
 SOURCE, TARGET, BUDGET, BUCKETS = 1, 2, 6, 3
 CATALOGUE = strategies.catalogue()
@@ -294,7 +294,7 @@ def test_the_seal_of_the_test_set_holds(dataset):
 
 def test_the_catalogue_is_readable_without_torch():
     script = (
-        "import sys; from poisonlab import strategies; names = list(strategies.catalogue())\n"
+        "import sys; from poisonlab.poisons import strategies; names = list(strategies.catalogue())\n"
         "assert 'random' in names\n"
         "heavy = {'torch', 'torchvision', 'sklearn', 'matplotlib'} & sys.modules.keys()\n"
         "sys.exit(f'the catalogue imports {heavy}' if heavy else 0)"
@@ -312,7 +312,7 @@ def test_a_strategy_says_where_it_comes_from_and_what_it_and_its_parameters_do(n
     for parameter in strategy.parameters:
         assert parameter in strategy.craft.__doc__, f"parameter '{parameter}' of '{name}' is not documented"
     assert strategy.resources.keys() <= {"gpu", "mem_mb", "runtime"}
-    assert strategy.module.startswith("poisonlab.strategies.")
+    assert strategy.module.startswith("poisonlab.poisons.strategies.")
 
 
 @every_strategy
@@ -335,7 +335,7 @@ def test_a_strategy_of_your_own_is_found_by_its_import_path_and_stays_out_of_the
     tmp_path, monkeypatch, dataset
 ):
     (tmp_path / "my_strategies.py").write_text(
-        "import numpy as np\nfrom poisonlab.poison import Poison\nfrom poisonlab.strategies import strategy\n\n"
+        "import numpy as np\nfrom poisonlab.poisons.poison import Poison\nfrom poisonlab.poisons.strategies import strategy\n\n"
         "@strategy('first', source='a test', parameters={'skip': 0}, deterministic=True)\n"
         "def first(request):\n"
         "    index = request.flip.pool(request.dataset)[request.parameters['skip']:][:request.flip.budget]\n"

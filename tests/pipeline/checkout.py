@@ -59,10 +59,10 @@ class Checkout:
         return {**kept, "PYTHONPATH": str(self.folder / "src"), **changes}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `python -m poisonlab.run` on two cores in a process group of its own; its output goes to `run.log`."""
+        """Start `python -m poisonlab.pipeline.run` on two cores in a process group of its own; its output goes to `run.log`."""
         with open(self.folder / "run.log", "a") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "poisonlab.run", *arguments, "--cores", "2"],
+                [sys.executable, "-m", "poisonlab.pipeline.run", *arguments, "--cores", "2"],
                 cwd=self.folder,
                 env=self.environment(),
                 stdout=log,
@@ -72,8 +72,8 @@ class Checkout:
             )
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run `python -m poisonlab.run` on two cores and wait for it; stdout holds stderr, too."""
-        return self._run("poisonlab.run", *arguments, "--cores", "2", **environment)
+        """Run `python -m poisonlab.pipeline.run` on two cores and wait for it; stdout holds stderr, too."""
+        return self._run("poisonlab.pipeline.run", *arguments, "--cores", "2", **environment)
 
     def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run plain Snakemake and wait for it; stdout holds stderr, too."""

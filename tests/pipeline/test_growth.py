@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from checkout import EXPERIMENT, SMOKE, Checkout
 
-from poisonlab.storage import read_table, read_tensors
+from poisonlab.results.storage import read_table, read_tensors
 
 CONDITIONS = ("alfa", "bucket", "clean", "hard", "random")
 TOGETHER = "+".join(CONDITIONS)  # they have draw 0, in one job

@@ -67,7 +67,7 @@ def test_an_edit_of_the_trainer_trains_again(finished: Checkout):
 
 
 def test_an_edit_of_pgd_evaluates_again_and_trains_nothing(finished: Checkout):
-    with finished.edited("src/poisonlab/attacks.py", "2.5 / self.steps", "2.0 / self.steps"):
+    with finished.edited("src/poisonlab/attacks/pgd.py", "2.5 / self.steps", "2.0 / self.steps"):
         stale = finished.stale()
     assert set(stale) == {"attack_proxies", *COLOURED, *EVALUATED}
     # The figures are those that show adversarial accuracy or victims, which share their tables' job
@@ -76,26 +76,26 @@ def test_an_edit_of_pgd_evaluates_again_and_trains_nothing(finished: Checkout):
 
 
 def test_an_edit_of_the_evaluation_evaluates_again_and_trains_nothing(finished: Checkout):
-    with finished.edited("src/poisonlab/robustness.py", '"n_points": int(', '"n_points": 0 + int('):
+    with finished.edited("src/poisonlab/evaluation/robustness.py", '"n_points": int(', '"n_points": 0 + int('):
         assert set(finished.stale()) == EVALUATED
 
 
 def test_an_edit_of_the_engine_under_attacks_and_paths_traces_again_as_well(finished: Checkout):
     # Paths decide which points are poisoned. Their victims share a job with clean and random ones, which it takes from its last run.
-    with finished.edited("src/poisonlab/active_set.py", "stays = ~hit &", "stays = ~~~hit &"):
+    with finished.edited("src/poisonlab/attacks/active_set.py", "stays = ~hit &", "stays = ~~~hit &"):
         stale = finished.stale()
     assert set(stale) == TRACED | COLOURED
     assert {Path(file).parts[4] for file in stale["train_victims"]} == {TOGETHER}
 
 
 def test_an_edit_of_the_statistics_draws_and_judges_again_and_nothing_else(finished: Checkout):
-    with finished.edited("src/poisonlab/statistics.py", "EXACT_LIMIT = 20_000", "EXACT_LIMIT = 10_000"):
+    with finished.edited("src/poisonlab/statistics/__init__.py", "EXACT_LIMIT = 20_000", "EXACT_LIMIT = 10_000"):
         assert set(finished.stale()) == DRAWN
 
 
 def test_an_edit_of_a_strategy_crafts_its_poisons_again(finished: Checkout):
     old, new = "request.relabel(index)", "request.relabel(index + 0)"
-    with finished.edited("src/poisonlab/strategies/path_bucket.py", old, new):
+    with finished.edited("src/poisonlab/poisons/strategies/path_bucket.py", old, new):
         stale = finished.stale()
     assert stale["craft_poison"] == {f"results/poisons/{EXPERIMENT}/bucket/draws-0-0.safetensors"}
 
@@ -105,7 +105,7 @@ def test_a_changed_poison_trains_its_own_victims_again_and_no_others(finished: C
     name = f"{EXPERIMENT}/{TOGETHER}/draws-0-0_repeats-0-1"
     log = changed.folder / "results" / "logs" / "train_victims" / f"{name}.log"
     with changed.edited(
-        "src/poisonlab/strategies/path_bucket.py",
+        "src/poisonlab/poisons/strategies/path_bucket.py",
         "index = choose(",
         "index = choose(pool, 1, request.generator, '')\n    index = choose(",
     ):
@@ -119,7 +119,7 @@ def test_a_changed_poison_trains_its_own_victims_again_and_no_others(finished: C
 def test_paths_that_come_out_the_same_make_nothing_stale(finished: Checkout, tmp_path: Path):
     traced_again = finished.copy(tmp_path.resolve() / "traced")
     before = traced_again.content("paths", ".parquet")
-    with traced_again.edited("src/poisonlab/active_set.py", "stays = ~hit &", "stays = ~~~hit &"):
+    with traced_again.edited("src/poisonlab/attacks/active_set.py", "stays = ~hit &", "stays = ~~~hit &"):
         done = traced_again.run("results/paths/digits01/proxy-0.parquet", "--configfile", "tests/config/smoke.yaml")
         assert done.returncode == 0, done.stdout
         assert traced_again.content("paths", ".parquet") == before

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from poisonlab.archive import archive_experiment, archive_survey, merge, training_time
 from poisonlab.errors import InputError
-from poisonlab.storage import read_table, read_tensors, write_table, write_tensors
-from poisonlab.tables import KEYS
+from poisonlab.results.archive import archive_experiment, archive_survey, merge, training_time
+from poisonlab.results.storage import read_table, read_tensors, write_table, write_tensors
+from poisonlab.results.tables import KEYS
 
 SETTINGS = {"device": "cpu", "draws": 2, "recipes": {"short": {"epochs": 5}}}
 EPSILONS = (0.1, 0.3)
@@ -259,7 +259,7 @@ def test_provenance_says_whether_the_code_is_that_of_its_commit(tmp_path: Path, 
     def batch(status: str) -> tuple[str | None, bool | None]:
         answers = {"rev-parse": "abc", "status": status}
         monkeypatch.setattr(
-            "poisonlab.archive._git", lambda command, *_: answers[command] if status != "no git" else None
+            "poisonlab.results.archive._git", lambda command, *_: answers[command] if status != "no git" else None
         )
         folder = tmp_path / f"archive {status}"
         archive_experiment(tables, folder, SETTINGS)

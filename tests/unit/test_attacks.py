@@ -8,11 +8,11 @@ import torchattacks
 from scipy import stats
 from torch import Tensor, nn
 
-from poisonlab.attacks import Attack, _random_offsets, attack, perturb
+from poisonlab.attacks.paths import path_lengths
+from poisonlab.attacks.pgd import Attack, _random_offsets, attack, perturb
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.models.inference import rebuild
-from poisonlab.paths import path_lengths
 
 # In double precision the two sides differ by rounding alone (1e-16 per operation, some hundreds of operations). In single precision a
 # pixel whose gradient is nearly 0 could get the other sign by rounding, and a verdict could turn; in double that is out of reach.

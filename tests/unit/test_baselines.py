@@ -8,8 +8,8 @@ from sklearn.svm import SVC
 
 from poisonlab.datasets.dataset import Dataset, make_dataset
 from poisonlab.errors import InputError
-from poisonlab.strategies import Flip, Request
-from poisonlab.strategies.baselines import alfa, loss_threshold
+from poisonlab.poisons.strategies import Flip, Request
+from poisonlab.poisons.strategies.baselines import alfa, loss_threshold
 
 
 def blobs(n: int, apart: float, seed: int = 0) -> Dataset:

@@ -12,7 +12,7 @@ from scipy import stats
 from poisonlab.claims import COLUMNS, VERDICTS, Claim, Part, Place, judge, kinds, load_claims, write_scorecard
 from poisonlab.claims.evidence import Data
 from poisonlab.errors import InputError
-from poisonlab.storage import read_table
+from poisonlab.results.storage import read_table
 
 REGISTERED = Path(__file__).resolve().parents[2] / "config" / "claims.yaml"
 FALLING = [0.9, 0.75, 0.6, 0.45, 0.3, 0.15]

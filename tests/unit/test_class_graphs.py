@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from poisonlab.class_graphs import (
+from poisonlab.analyses.class_graphs import (
     QUANTILES,
     by_degree,
     class_graph,
@@ -22,8 +22,8 @@ from poisonlab.class_graphs import (
 )
 from poisonlab.datasets.prepare import prepare
 from poisonlab.errors import InputError
-from poisonlab.strategies import Flip, Request, catalogue
-from poisonlab.strategies.class_graphs import intersection
+from poisonlab.poisons.strategies import Flip, Request, catalogue
+from poisonlab.poisons.strategies.class_graphs import intersection
 
 STRATEGIES = catalogue()
 both_norms = pytest.mark.parametrize("norm", ["linf", "l2"])

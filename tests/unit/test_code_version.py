@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from poisonlab import code_version as module
-from poisonlab.code_version import code_version
+from poisonlab.pipeline import code_version as module
+from poisonlab.pipeline.code_version import code_version
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ADAPTERS = ("train_proxy", "train_victims", "trace_paths", "evaluate_robustness", "craft_poison", "draw_figure")
@@ -18,7 +18,7 @@ BY_NAME = {
     "train_victims": ["poisonlab.models.networks:Pooled"],
     "trace_paths": ["poisonlab.models.networks:Pooled"],
     "evaluate_robustness": ["poisonlab.models.networks:Pooled"],
-    "craft_poison": ["poisonlab.strategies.path_bucket"],
+    "craft_poison": ["poisonlab.poisons.strategies.path_bucket"],
     "draw_figure": ["poisonlab.figures.buckets"],
 }
 TRAINERS = {"train_proxy", "train_victims"}
@@ -72,15 +72,15 @@ def test_another_class_of_the_same_module_is_another_model():
 
 
 def test_an_edit_of_the_attacks_evaluates_again_and_retrains_nothing(edit: Edit):
-    assert edit("poisonlab/attacks.py", "2.5 / self.steps", "2.0 / self.steps") == {"evaluate_robustness"}
+    assert edit("poisonlab/attacks/pgd.py", "2.5 / self.steps", "2.0 / self.steps") == {"evaluate_robustness"}
 
 
 def test_an_edit_of_the_engine_under_attacks_and_paths_makes_both_stale(edit: Edit):
-    assert edit("poisonlab/active_set.py", "stays = ~hit &", "stays = ~hit & ~hit &") == USERS
+    assert edit("poisonlab/attacks/active_set.py", "stays = ~hit &", "stays = ~hit & ~hit &") == USERS
 
 
 def test_an_edit_of_the_buckets_traces_no_path_again(edit: Edit):
-    assert edit("poisonlab/buckets.py", "low + 1", "low + 2") == set()
+    assert edit("poisonlab/analyses/surveys.py", "low + 1", "low + 2") == set()
 
 
 def test_an_edit_of_the_data_order_retrains_although_no_adapter_imports_it(edit: Edit):
@@ -104,12 +104,12 @@ def test_an_edit_of_a_figure_redraws_and_nothing_else(edit: Edit):
 
 def test_an_edit_of_a_strategy_crafts_again_and_nothing_else(edit: Edit):
     # A poison that comes out the same retrains nothing: the victims depend on its file.
-    stale = edit("poisonlab/strategies/path_bucket.py", "request.axis_value not in", "not request.axis_value in")
+    stale = edit("poisonlab/poisons/strategies/path_bucket.py", "request.axis_value not in", "not request.axis_value in")
     assert stale == {"craft_poison"}
 
 
 def test_an_edit_of_the_statistics_makes_no_computed_artefact_stale(edit: Edit):
-    stale = edit("poisonlab/statistics.py", "", "spare = 1")
+    stale = edit("poisonlab/statistics/__init__.py", "", "spare = 1")
     assert stale <= {"draw_figure"}
 
 

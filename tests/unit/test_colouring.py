@@ -9,12 +9,12 @@ import torch
 from scipy.sparse import csr_array
 from torch import nn
 
-from poisonlab.colouring import SHOWN, colour, map_of, reached, score_points
+from poisonlab.analyses.colouring import SHOWN, colour, map_of, reached, score_points
 from poisonlab.datasets.prepare import prepare
 from poisonlab.errors import InputError
-from poisonlab.maps import SLICE
-from poisonlab.strategies import Flip, Request
-from poisonlab.strategies.colouring import colouring
+from poisonlab.evaluation.maps import SLICE
+from poisonlab.poisons.strategies import Flip, Request
+from poisonlab.poisons.strategies.colouring import colouring
 
 
 def random_graph(m: int, share: float, seed: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from poisonlab.comparison import COLUMNS, SPREAD, compare, spread
+from poisonlab.documents.comparison import COLUMNS, SPREAD, compare, spread
 
 
 def tables(

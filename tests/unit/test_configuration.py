@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from poisonlab.claims import load_claims
-from poisonlab.configuration import check
 from poisonlab.errors import InputError
-from poisonlab.plan import Chunk, Plan
+from poisonlab.pipeline.configuration import check
+from poisonlab.pipeline.plan import Chunk, Plan
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"

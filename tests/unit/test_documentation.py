@@ -25,14 +25,14 @@ import torch
 import yaml
 from PIL import Image
 
-from poisonlab import storage
-from poisonlab.configuration import check
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.datasets.prepare import prepare
 from poisonlab.errors import InputError
 from poisonlab.models.inference import predict, rebuild, resolve_device
-from poisonlab.poison import Poison, apply
-from poisonlab.strategies import craft
+from poisonlab.pipeline.configuration import check
+from poisonlab.poisons.poison import Poison, apply
+from poisonlab.poisons.strategies import craft
+from poisonlab.results import storage
 from poisonlab.victims.engines import train
 from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import VictimJob
@@ -140,7 +140,7 @@ def test_every_command_exists(page):
         if Path(command[0]).name == "make":
             # Prints what it would do; an unknown target is an error. Snakemake is handed the user's words there.
             for line in output_of(command[0], "-n", *command[1:]).splitlines():
-                if "poisonlab.run" in line or "/snakemake " in line:
+                if "poisonlab.pipeline.run" in line or "/snakemake " in line:
                     expect_command(shlex.split(line), shown=f"{shlex.join(command)}: {line}")
         else:
             expect_command(command, shown=f"{page.name}: {shlex.join(command)}")
@@ -173,7 +173,7 @@ def expect_command(command: list[str], shown: str) -> None:
     made = {block.file for block in [*PYTHON_FILES, *YAML_FILES]}
     if program == "python" and "-m" in given:
         assert importlib.util.find_spec(given["-m"][0]), shown
-        program = "snakemake" if given["-m"][0] == "poisonlab.run" else program
+        program = "snakemake" if given["-m"][0] == "poisonlab.pipeline.run" else program
         given[""] += given.pop("-m")[1:]
     if program == "snakemake":
         known = set(re.findall(r"--[a-z-]+", output_of(SNAKEMAKE, "--help")))

@@ -15,15 +15,15 @@ from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from poisonlab.class_graphs import degree_table
-from poisonlab.comparison import compare
+from poisonlab.analyses.class_graphs import degree_table
+from poisonlab.analyses.theorems import Balls, cover, simulate
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.documents.comparison import compare
 from poisonlab.errors import InputError
 from poisonlab.figures import FIGURES, draw, save, style
 from poisonlab.figures.captions import describe
-from poisonlab.poison import Poison
+from poisonlab.poisons.poison import Poison
 from poisonlab.statistics import grid, mean_interval, paired_difference, share_interval
-from poisonlab.theorems import Balls, cover, simulate
 
 # bucket → adversarial accuracy, fitted share and natural accuracy as [draws, repeats]
 ACCURACY = {

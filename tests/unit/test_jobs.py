@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from poisonlab.jobs import numbers
-from poisonlab.plan import span
+from poisonlab.pipeline.jobs import numbers
+from poisonlab.pipeline.plan import span
 
 FAULTS = """
 import resource
 import torch
-from poisonlab.jobs import keep_freed_memory
+from poisonlab.pipeline.jobs import keep_freed_memory
 
 def rounds(count):  # of ten blocks of 4 MiB, which come and go as activation maps do
     for _ in range(count):

@@ -5,7 +5,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from poisonlab.logistic import descend, hypergradient, validation_slope
+from poisonlab.models.logistic import descend, hypergradient, validation_slope
 
 STEPS, RATE = 25, 0.7
 

@@ -7,8 +7,8 @@ from torch import nn
 
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
-from poisonlab.maps import KINDS, SLICE, map_plane, map_slice, map_victims
-from poisonlab.poison import Poison
+from poisonlab.evaluation.maps import KINDS, SLICE, map_plane, map_slice, map_victims
+from poisonlab.poisons.poison import Poison
 
 CPU = torch.device("cpu")
 PATHS = {"step_size": 0.05, "max_steps": 200, "clip": False}

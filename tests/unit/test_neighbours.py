@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from poisonlab import models
 from poisonlab.models.inference import rebuild
 from poisonlab.models.neighbours import NEAREST
-from poisonlab.poison import TrainingSet
+from poisonlab.poisons.poison import TrainingSet
 from poisonlab.victims.engines import choose, stored, train
 from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import VictimJob

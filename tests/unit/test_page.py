@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from poisonlab.claims import COLUMNS, Claim, Part, Place
-from poisonlab.comparison import COLUMNS as STRATEGIES
-from poisonlab.comparison import SPREAD
-from poisonlab.page import Picture, study_page
+from poisonlab.documents.comparison import COLUMNS as STRATEGIES
+from poisonlab.documents.comparison import SPREAD
+from poisonlab.documents.page import Picture, study_page
 
 
 def claim(number: int, statement: str, source: str, **places: str) -> Claim:

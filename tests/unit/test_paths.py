@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from poisonlab.buckets import PATH_COLUMNS
+from poisonlab.analyses.surveys import PATH_COLUMNS
+from poisonlab.attacks.paths import path_lengths, path_targets, trace
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.models.inference import rebuild
-from poisonlab.paths import path_lengths, path_targets, trace
 
 BOX = (0.0, 1.0)
 

@@ -8,7 +8,7 @@ import pytest
 
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
-from poisonlab.poison import Poison, apply, load, save
+from poisonlab.poisons.poison import Poison, apply, load, save
 
 
 def integers(*values: int) -> np.ndarray:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from poisonlab.models import gradient_kernels, winograd_kernels
-from poisonlab.models.pooling import (
+from poisonlab.models.kernels import winograd
+from poisonlab.models.kernels.functions import (
     LEAST,
     Rounded,
     pooled_convolution,
@@ -182,13 +182,13 @@ def test_gradients_do_not_depend_on_how_many_registers_a_processor_has(shape, si
     inputs = drawn(shape)
     parameters = (inputs, *convolution(inputs, 48, side))
 
-    def gradients(capabilities: dict[str, bool]) -> tuple[tuple[int, int], tuple[torch.Tensor, ...]]:
+    def both(capabilities: dict[str, bool]) -> tuple[tuple[int, int], tuple[torch.Tensor, ...]]:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-        for compiled in (gradient_kernels.gradients, winograd_kernels.convolve):
+        for compiled in (gradients.gradients, winograd.convolve):
             compiled.cache_clear()
         loss = pooled_convolution(*parameters, padding, 2).square().sum()
-        return gradient_kernels.block(side, side * shape[1]), torch.autograd.grad(loss, parameters)
+        return gradients.block(side, side * shape[1]), torch.autograd.grad(loss, parameters)
 
-    (few, found), (many, expected) = gradients({}), gradients({"avx512_f": True})
+    (few, found), (many, expected) = both({}), both({"avx512_f": True})
     assert few != many
     assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))

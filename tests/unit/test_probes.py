@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from poisonlab import models
+from poisonlab.attacks.paths import path_lengths, path_points
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.evaluation.probes import LINE_POINTS, Surroundings, lipschitz, probe, probe_chunk, share_of
 from poisonlab.models.inference import features
-from poisonlab.paths import path_lengths, path_points
-from poisonlab.poison import Poison
-from poisonlab.probes import LINE_POINTS, Surroundings, lipschitz, probe, probe_chunk, share_of
-from poisonlab.tables import KEY, with_probes
+from poisonlab.poisons.poison import Poison
+from poisonlab.results.tables import KEY, with_probes
 
 CPU = torch.device("cpu")
 PATHS = {"step_size": 0.1, "max_steps": 100, "clip": False}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from poisonlab.attacks import Attack, perturb
+from poisonlab.attacks.pgd import Attack, perturb
+from poisonlab.evaluation.robustness import COLUMNS, evaluate, evaluate_chunk
 from poisonlab.models.inference import predict, rebuild
-from poisonlab.robustness import COLUMNS, evaluate, evaluate_chunk
 
 CPU = torch.device("cpu")
 PGD = {"norm": "linf", "epsilon": [0.0, 0.05, 0.1], "steps": 5, "step_size": None, "random_start": False, "restarts": 1}

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from poisonlab.errors import InputError
-from poisonlab.storage import atomic, read_table, read_table_metadata, read_tensors, write_table, write_tensors
+from poisonlab.results.storage import atomic, read_table, read_table_metadata, read_tensors, write_table, write_tensors
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_block_that_succeeds_replaces_the_file_and_makes_its_folder(tmp_path: 
 
 def test_a_killed_process_leaves_nothing_that_looks_like_a_result(tmp_path: Path):
     script = (
-        "import sys, time\nfrom poisonlab.storage import atomic\n"
+        "import sys, time\nfrom poisonlab.results.storage import atomic\n"
         f"with atomic({str(tmp_path / 'draw-0.safetensors')!r}) as temporary:\n"
         "    temporary.write_text('half')\n    print('written', flush=True)\n    time.sleep(60)\n"
     )

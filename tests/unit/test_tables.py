@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from poisonlab.tables import conditions_table, without_copies
+from poisonlab.results.tables import conditions_table, without_copies
 
 
 @pytest.mark.parametrize(("source", "poisons"), [("all", 21), (2, 3)])

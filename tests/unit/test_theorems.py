@@ -7,8 +7,16 @@ import pytest
 from scipy.special import comb
 from scipy.stats import binomtest
 
+from poisonlab.analyses.theorems import (
+    Balls,
+    Memoriser,
+    cover,
+    distances,
+    guaranteed_radius,
+    required_samples,
+    simulate,
+)
 from poisonlab.errors import InputError
-from poisonlab.theorems import Balls, Memoriser, cover, distances, guaranteed_radius, required_samples, simulate
 
 # Small enough that every third run fails, so that a wrong count of samples would show.
 BALLS = Balls(balls=4, dimensions=8, radius=0.5, mass=0.8, noise=0.2, delta=0.3, margin=0.4)

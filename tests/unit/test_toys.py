@@ -6,13 +6,13 @@ import torch
 from scipy.stats import binomtest, kstest, norm
 from torch import nn
 
-from poisonlab.attacks import Attack, attack
+from poisonlab.attacks.paths import path_lengths
+from poisonlab.attacks.pgd import Attack, attack
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.datasets.prepare import prepare
 from poisonlab.models.inference import predict
-from poisonlab.paths import path_lengths
-from poisonlab.strategies import Flip, Request
-from poisonlab.strategies.at_distance import at_distance
+from poisonlab.poisons.strategies import Flip, Request
+from poisonlab.poisons.strategies.at_distance import at_distance
 
 DIMENSIONS, MEAN, VARIANCE, COUNT = 16, 0.3, 4.0, 20_000
 ROOT = np.sqrt(DIMENSIONS / VARIANCE)  # x · 1 / (σ√d) has mean ± μ √d / σ and variance 1

@@ -24,7 +24,7 @@ from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.models.inference import rebuild, resolve_device
 from poisonlab.models.networks import MLP
-from poisonlab.poison import Poison, TrainingSet, apply, save
+from poisonlab.poisons.poison import Poison, TrainingSet, apply, save
 from poisonlab.seeds import seed
 from poisonlab.victims import chunk as chunks
 from poisonlab.victims import engines, precision
@@ -340,7 +340,7 @@ def test_rows_on_a_cpu_are_as_many_as_the_budget_holds_and_at_least_one(monkeypa
 BUDGETED = """
 import resource
 import numpy as np, torch
-from poisonlab.poison import TrainingSet
+from poisonlab.poisons.poison import TrainingSet
 from poisonlab.victims.engines import stacked
 from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import VictimJob

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from poisonlab import models
+from poisonlab.analyses.clean_nets import withstand
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
-from poisonlab.withstand import withstand
 
 SETTINGS = {"source": 1, "sure": 0.0, "epsilon": 0.1, "far": 0.3}
 
@@ -63,7 +63,7 @@ def test_the_example_is_within_the_radius_and_in_the_box_and_has_the_stated_conf
 
 
 def trained() -> dict[str, np.ndarray]:
-    from poisonlab.poison import Poison, apply
+    from poisonlab.poisons.poison import Poison, apply
     from poisonlab.victims.engines import train
     from poisonlab.victims.recipe import Recipe
     from poisonlab.victims.victim import VictimJob

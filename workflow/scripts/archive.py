@@ -1,10 +1,10 @@
 from pathlib import Path
 
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake):
-    from poisonlab.archive import archive_experiment, archive_survey
-    from poisonlab.storage import read_table
+    from poisonlab.results.archive import archive_experiment, archive_survey
+    from poisonlab.results.storage import read_table
 
     params, root = snakemake.params, Path(snakemake.params.archive)
     for table in {Path(file).parent: Path(file) for file in snakemake.input}.values():

@@ -1,9 +1,9 @@
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake) as progress:
+    from poisonlab.analyses.clean_nets import withstand
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.storage import read_tensors, write_table, write_tensors
-    from poisonlab.withstand import withstand
+    from poisonlab.results.storage import read_tensors, write_table, write_tensors
 
     params, output = snakemake.params, snakemake.output
     proxies = [read_tensors(file)[0] for file in snakemake.input.proxies]

@@ -1,9 +1,9 @@
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake) as progress:
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.storage import read_table, write_table
-    from poisonlab.tables import concatenate, conditions_table, with_probes, without_copies
+    from poisonlab.results.storage import read_table, write_table
+    from poisonlab.results.tables import concatenate, conditions_table, with_probes, without_copies
 
     wildcards, settings, output = snakemake.wildcards, snakemake.params.settings, snakemake.output
     victims = concatenate([read_table(file) for file in snakemake.input.victims], "victims")

@@ -1,9 +1,9 @@
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake) as progress:
-    from poisonlab.class_graphs import degree_table, representations
+    from poisonlab.analyses.class_graphs import degree_table, representations
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.storage import read_tensors, write_table
+    from poisonlab.results.storage import read_tensors, write_table
 
     settings, dataset = snakemake.params.settings, Dataset.load(snakemake.input.data)
     features = read_tensors(snakemake.input.features)[0]["features"]

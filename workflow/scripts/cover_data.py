@@ -1,14 +1,14 @@
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake):
     import pandas as pd
     import torch
 
+    from poisonlab.analyses.theorems import cover
     from poisonlab.datasets.dataset import Dataset
     from poisonlab.models.inference import to_float
+    from poisonlab.results.storage import write_table
     from poisonlab.seeds import seed
-    from poisonlab.storage import write_table
-    from poisonlab.theorems import cover
 
     settings, dataset = snakemake.params.settings, Dataset.load(snakemake.input.data)
     images = to_float(torch.from_numpy(dataset.train_images)).numpy()

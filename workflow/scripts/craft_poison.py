@@ -1,12 +1,12 @@
 import itertools
 
-from poisonlab.jobs import job, numbers
+from poisonlab.pipeline.jobs import job, numbers
 
 with job(snakemake):
-    from poisonlab import poison, strategies
     from poisonlab.datasets.dataset import Dataset
     from poisonlab.datasets.toys import redrawn
-    from poisonlab.storage import read_table, read_tensors
+    from poisonlab.poisons import poison, strategies
+    from poisonlab.results.storage import read_table, read_tensors
 
     readers = {
         "buckets": read_table,

@@ -1,8 +1,8 @@
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake):
-    from poisonlab.buckets import PATH_COLUMNS, cut_buckets
-    from poisonlab.storage import read_table, write_table
+    from poisonlab.analyses.surveys import PATH_COLUMNS, cut_buckets
+    from poisonlab.results.storage import read_table, write_table
 
     source = read_table(snakemake.input[0])
     if "bucket" not in source:  # paths, not buckets of an archived run

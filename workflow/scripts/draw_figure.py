@@ -1,11 +1,12 @@
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake):
     import pandas as pd
 
-    from poisonlab import figures, poison
+    from poisonlab import figures
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.storage import atomic, read_table, read_tensors
+    from poisonlab.poisons import poison
+    from poisonlab.results.storage import atomic, read_table, read_tensors
 
     settings, output = snakemake.params.figure, snakemake.output
     # Whatever is none of these is a table.

@@ -1,9 +1,9 @@
-from poisonlab.jobs import job, numbers
+from poisonlab.pipeline.jobs import job, numbers
 
 with job(snakemake) as progress:
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.robustness import evaluate_chunk
-    from poisonlab.storage import write_table
+    from poisonlab.evaluation.robustness import evaluate_chunk
+    from poisonlab.results.storage import write_table
     from poisonlab.victims.chunk import load_chunk
 
     wildcards, settings = snakemake.wildcards, snakemake.params.settings

@@ -1,4 +1,4 @@
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake):
     import torch
@@ -6,7 +6,7 @@ with job(snakemake):
     from poisonlab.datasets.dataset import Dataset
     from poisonlab.errors import InputError
     from poisonlab.models.inference import features, logits, rebuild, resolve_device, to_float
-    from poisonlab.storage import read_tensors, write_tensors
+    from poisonlab.results.storage import read_tensors, write_tensors
 
     model, device = snakemake.params.model, resolve_device(snakemake.params.device)
     dataset = Dataset.load(snakemake.input.data)

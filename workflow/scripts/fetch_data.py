@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake):
     from poisonlab.datasets.fetch import fetch

@@ -1,9 +1,9 @@
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake) as progress:
+    from poisonlab.analyses.label_issues import find_label_issues
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.label_issues import find_label_issues
-    from poisonlab.storage import write_table
+    from poisonlab.results.storage import write_table
 
     params = snakemake.params
     dataset = Dataset.load(snakemake.input.data)

@@ -1,8 +1,8 @@
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake):
     from poisonlab.claims import judge, load_claims, write_scorecard
-    from poisonlab.storage import read_table
+    from poisonlab.results.storage import read_table
 
     tables = {
         key: {name: read_table(file) for name, file in files.items()} for key, files in snakemake.params.inputs.items()

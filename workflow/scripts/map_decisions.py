@@ -1,11 +1,11 @@
-from poisonlab.jobs import job, numbers
+from poisonlab.pipeline.jobs import job, numbers
 
 with job(snakemake):
-    from poisonlab import poison
     from poisonlab.datasets.dataset import Dataset
     from poisonlab.datasets.toys import redrawn
-    from poisonlab.maps import map_victims
-    from poisonlab.storage import read_tensors, write_tensors
+    from poisonlab.evaluation.maps import map_victims
+    from poisonlab.poisons import poison
+    from poisonlab.results.storage import read_tensors, write_tensors
     from poisonlab.victims.chunk import load_chunk
 
     files, params = snakemake.input, snakemake.params

@@ -1,10 +1,10 @@
-from poisonlab.jobs import job, numbers
+from poisonlab.pipeline.jobs import job, numbers
 
 with job(snakemake) as progress:
     from poisonlab.datasets.dataset import Dataset
     from poisonlab.datasets.toys import redrawn
-    from poisonlab.probes import probe_chunk
-    from poisonlab.storage import read_tensors, write_table
+    from poisonlab.evaluation.probes import probe_chunk
+    from poisonlab.results.storage import read_tensors, write_table
     from poisonlab.victims.chunk import crafted, load_chunk
 
     wildcards, files, settings = snakemake.wildcards, snakemake.input, snakemake.params.settings

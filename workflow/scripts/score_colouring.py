@@ -1,11 +1,11 @@
 import json
 
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake) as progress:
-    from poisonlab.colouring import score_points
+    from poisonlab.analyses.colouring import score_points
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.storage import write_table, write_tensors
+    from poisonlab.results.storage import write_table, write_tensors
 
     params, output = snakemake.params, snakemake.output
     dataset = Dataset.load(snakemake.input.data)

@@ -1,9 +1,9 @@
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake):
+    from poisonlab.analyses.theorems import Balls, simulate
+    from poisonlab.results.storage import write_table
     from poisonlab.seeds import seed
-    from poisonlab.storage import write_table
-    from poisonlab.theorems import Balls, simulate
 
     settings = dict(snakemake.params.settings)
     runs, shares, radii = (settings.pop(name) for name in ("runs", "shares", "radii"))

@@ -1,9 +1,9 @@
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake):
-    from poisonlab.buckets import PATH_COLUMNS, extremes, issues_by_distance, lengths
+    from poisonlab.analyses.surveys import PATH_COLUMNS, extremes, issues_by_distance, lengths
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.storage import read_table, write_table, write_tensors
+    from poisonlab.results.storage import read_table, write_table, write_tensors
 
     name, settings, output = snakemake.wildcards.paths, snakemake.params.settings, snakemake.output
     traced = {seed: read_table(file, PATH_COLUMNS) for seed, file in enumerate(snakemake.input.paths)}

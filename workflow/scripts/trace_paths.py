@@ -1,9 +1,9 @@
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake) as progress:
+    from poisonlab.attacks.paths import trace
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.paths import trace
-    from poisonlab.storage import read_tensors, write_table
+    from poisonlab.results.storage import read_tensors, write_table
 
     settings = dict(snakemake.params.settings)
     parameters, _ = read_tensors(snakemake.input.proxy)

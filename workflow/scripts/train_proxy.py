@@ -1,8 +1,8 @@
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake) as progress:
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.storage import write_tensors
+    from poisonlab.results.storage import write_tensors
     from poisonlab.victims.proxy import train_proxy
 
     wildcards, params = snakemake.wildcards, snakemake.params

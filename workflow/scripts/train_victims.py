@@ -1,8 +1,8 @@
-from poisonlab.jobs import job, numbers
+from poisonlab.pipeline.jobs import job, numbers
 
 with job(snakemake) as progress:
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.storage import write_table
+    from poisonlab.results.storage import write_table
     from poisonlab.victims.chunk import train_chunk
 
     wildcards, params = snakemake.wildcards, snakemake.params

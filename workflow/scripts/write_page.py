@@ -1,14 +1,14 @@
 from pathlib import Path
 
-from poisonlab.jobs import job
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake):
     import pandas as pd
 
     from poisonlab.claims import load_claims
-    from poisonlab.comparison import COLUMNS, SPREAD, compare, spread
-    from poisonlab.page import Picture, study_page
-    from poisonlab.storage import atomic, read_table
+    from poisonlab.documents.comparison import COLUMNS, SPREAD, compare, spread
+    from poisonlab.documents.page import Picture, study_page
+    from poisonlab.results.storage import atomic, read_table
 
     files, study = snakemake.input, snakemake.wildcards.study
     pictures = [

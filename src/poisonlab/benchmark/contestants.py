@@ -13,12 +13,12 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional as F
 
 from poisonlab import models
-from poisonlab.attacks import Attack, attack
-from poisonlab.jobs import keep_freed_memory
-from poisonlab.logistic import descend, hypergradient, validation_slope
+from poisonlab.attacks.paths import path_lengths
+from poisonlab.attacks.pgd import Attack, attack
 from poisonlab.models.inference import predict, to_float
-from poisonlab.paths import path_lengths
-from poisonlab.poison import TrainingSet
+from poisonlab.models.logistic import descend, hypergradient, validation_slope
+from poisonlab.pipeline.jobs import keep_freed_memory
+from poisonlab.poisons.poison import TrainingSet
 from poisonlab.victims.engines import train
 from poisonlab.victims.engines.loop import onednn_matmul
 from poisonlab.victims.recipe import Recipe

@@ -8,8 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from poisonlab import storage
 from poisonlab.figures import save, style
+from poisonlab.results import storage
 
 Row = Mapping[str, Any]
 STEADY = 0.8  # a machine whose slowest round reaches this share of its fastest (a choice)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from poisonlab import storage
 from poisonlab.claims.evidence import interval_text
 from poisonlab.claims.verdicts import COLUMNS
+from poisonlab.results import storage
 
 VERDICTS = {
     "reproduced": "the claim holds, on its own data set at the registered size",

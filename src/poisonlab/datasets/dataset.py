@@ -81,7 +81,7 @@ class Dataset:
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file; the same data set gives the same bytes."""
-        from poisonlab import storage
+        from poisonlab.results import storage
 
         facts = json.dumps({"box": self.box, "class_names": self.class_names, "name": self.name}, sort_keys=True)
         storage.write_tensors(self._arrays(), path, {"dataset": facts})
@@ -93,7 +93,7 @@ class Dataset:
         Raises:
             InputError: the file is missing, damaged, or no data set.
         """
-        from poisonlab import storage
+        from poisonlab.results import storage
 
         arrays, metadata = storage.read_tensors(path, ARRAYS)
         if "dataset" not in metadata:

@@ -415,7 +415,7 @@ def save(figure: "Figure", svg_path: str | Path, png_path: str | Path) -> None:
     Dates and program versions are left out of the files, and text is written as outlines.
     """
     from poisonlab.figures.style import DPI, paper
-    from poisonlab.storage import atomic
+    from poisonlab.results.storage import atomic
 
     with paper():
         # An SVG's own unit is 1/72 inch; without the dpi its images would be resampled to that.

@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
+from poisonlab.analyses.theorems import Memoriser, distances
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
+from poisonlab.evaluation.maps import KINDS
 from poisonlab.figures import style
 from poisonlab.figures.captions import provenance, span
 from poisonlab.figures.toys import CLASS_COLOURS
-from poisonlab.maps import KINDS
-from poisonlab.poison import Place, Poison, apply
-from poisonlab.theorems import Memoriser, distances
+from poisonlab.poisons.poison import Place, Poison, apply
 
 PALE = 0.35  # how much of its colour an area has
 GRID = 301  # points on a side of a map that is computed for its figure

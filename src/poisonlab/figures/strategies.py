@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from poisonlab.claims.evidence import FITTED
-from poisonlab.comparison import EPSILON, compare, labels
+from poisonlab.documents.comparison import EPSILON, compare, labels
 from poisonlab.errors import InputError
 from poisonlab.figures import style
 from poisonlab.figures.captions import definition, describe, percent, shared_facts

@@ -10,7 +10,7 @@ from matplotlib.patches import Circle
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.figures import style
-from poisonlab.poison import Place, Poison
+from poisonlab.poisons.poison import Place, Poison
 
 CLASS_COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILLION)
 

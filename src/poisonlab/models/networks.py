@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from poisonlab.models.pooling import pooled_convolution
+from poisonlab.models.kernels.functions import pooled_convolution
 
 
 class MLP(nn.Module):

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from poisonlab import poison as poisons
-from poisonlab import storage
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.datasets.toys import redrawn
 from poisonlab.errors import InputError
 from poisonlab.models.inference import predict, rebuild, resolve_device
-from poisonlab.poison import Place, Poison, TrainingSet
+from poisonlab.poisons import poison as poisons
+from poisonlab.poisons.poison import Place, Poison, TrainingSet
+from poisonlab.results import storage
 from poisonlab.seeds import seed
 from poisonlab.victims.engines import train
 from poisonlab.victims.recipe import Recipe

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from poisonlab.models.pooling import GradientRounded, Rounded, pooled_convolution
+from poisonlab.models.kernels.functions import GradientRounded, Rounded, pooled_convolution
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.models.inference import INFERENCE_BATCH, rebuild, resolve_device, to_float
-from poisonlab.poison import Poison, TrainingSet, apply
+from poisonlab.poisons.poison import Poison, TrainingSet, apply
 from poisonlab.seeds import seed
 from poisonlab.victims.engines import train
 from poisonlab.victims.recipe import Recipe

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from poisonlab.poison import TrainingSet
+from poisonlab.poisons.poison import TrainingSet
 
 # The exact check for "every point is fitted" costs a third of an epoch, so it waits until the epoch's running count of wrong answers,
 # which comes for free, is at most this share of the training set.

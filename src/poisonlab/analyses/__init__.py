@@ -1,0 +1,1 @@
+"""Analyses: of a data set or a proxy, without victims."""

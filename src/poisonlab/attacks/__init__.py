@@ -1,0 +1,1 @@
+"""Attacks, and adversarial paths, on one engine."""

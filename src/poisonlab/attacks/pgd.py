@@ -1,0 +1,206 @@
+"""FGSM and PGD on the active-set engine."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from poisonlab.attacks import active_set
+from poisonlab.attacks.active_set import ACTIVE_POINTS, Box
+from poisonlab.errors import InputError
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An l_p-bounded attack: FGSM is PGD with one step of length ε.
+
+    Attributes:
+        norm: "linf" or "l2".
+        steps: number of gradient steps; 1 for FGSM.
+        step_size: length of a step as a fraction of ε; None gives the `robustness` library's 2.5 / steps, and 1 for a single step.
+        random_start: start at a random point of the ball; restarts: number of starts, a point is fooled if one of them fools it.
+    """
+
+    norm: str = "linf"
+    steps: int = 20
+    step_size: float | None = None
+    random_start: bool = False
+    restarts: int = 1
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("linf", "l2"):
+            raise InputError(f"attack norm '{self.norm}' does not exist; choose linf or l2")
+        if self.steps < 1 or self.restarts < 1:
+            raise InputError(f"attack has {self.steps} steps and {self.restarts} restarts; both must be at least 1")
+        if self.restarts > 1 and not self.random_start:
+            raise InputError(
+                f"attack has {self.restarts} restarts from the same point; set random_start: true or restarts: 1"
+            )
+
+    @property
+    def relative_step(self) -> float:
+        """Step length / ε."""
+        if self.step_size is not None:
+            return self.step_size
+        return 1.0 if self.steps == 1 else 2.5 / self.steps
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What an attack did to n points at each of E radii.
+
+    Attributes:
+        fooled: [E, n] bool; untargeted, an iterate was classified wrongly; targeted, one was classified as the target.
+        correct: [E, n] bool; the last iterate (the fooling one, for fooled points) is classified as the true label.
+    """
+
+    fooled: Tensor
+    correct: Tensor
+
+
+def _ascend(points: Tensor, gradient: Tensor, length: Tensor, norm: str) -> Tensor:
+    """One step of the given length [n]: along the sign (linf) or the direction (l2) of the gradient."""
+    if norm == "linf":
+        direction = gradient.sign()
+    else:
+        norms = gradient.flatten(1).norm(dim=1).clamp_min(1e-12)
+        direction = gradient / _expand(norms, gradient)
+    return points + _expand(length, points) * direction
+
+
+def _project(points: Tensor, centres: Tensor, epsilon: Tensor, norm: str, box: Box) -> Tensor:
+    """Nearest point of the ε-ball (ε: [n]) around the centres, then of the pixel box."""
+    radius = _expand(epsilon, points)
+    if norm == "linf":
+        points = torch.maximum(torch.minimum(points, centres + radius), centres - radius)
+    else:
+        offset = points - centres
+        norms = offset.flatten(1).norm(dim=1).clamp_min(1e-12)
+        points = centres + offset * _expand((epsilon / norms).clamp_max(1), points)
+    return points if box is None else points.clamp(*box)
+
+
+def _expand(per_point: Tensor, like: Tensor) -> Tensor:
+    return per_point.view(-1, *[1] * (like.dim() - 1))
+
+
+def _random_offsets(shape: torch.Size, norm: str, generator: torch.Generator) -> Tensor:
+    """Uniform offsets in the unit ball of the norm, [n, …], drawn on the CPU so that every device gets the same."""
+    if norm == "linf":
+        return torch.rand(shape, generator=generator) * 2 - 1
+    directions = torch.randn(shape, generator=generator)
+    radii = torch.rand(shape[0], generator=generator) ** (1 / math.prod(shape[1:]))
+    return directions * _expand(radii / directions.flatten(1).norm(dim=1), directions)
+
+
+def _check_radii(epsilons: list[float]) -> None:
+    if any(epsilon < 0 for epsilon in epsilons):
+        raise InputError(f"epsilon {min(epsilons)} is negative; give radii ≥ 0 in the unit of the images")
+
+
+def attack(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    epsilons: list[float],
+    settings: Attack,
+    *,
+    targets: Tensor | None = None,
+    box: Box = (0.0, 1.0),
+    seed: int = 0,
+    places: int = ACTIVE_POINTS,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Verdicts:
+    """Attack every image at every radius in one pass (thesis, Algorithm 1; the best iterate counts, as in the `robustness` library).
+
+    Args:
+        images: [n, …] float; labels: [n] true labels; targets: [n] or None for an untargeted attack.
+        epsilons: E radii ≥ 0, in the unit of the images.
+        box: pixel range that adversarial images stay in, None for unbounded features.
+        seed: of the random starts.
+        places: points that are worked on at a time.
+        progress: gets a line per round.
+
+    Raises:
+        InputError: a radius is negative.
+    """
+    _check_radii(epsilons)
+    n = len(images)
+    position = torch.arange(n, device=images.device).repeat(len(epsilons))
+    radius = torch.tensor(epsilons, device=images.device, dtype=images.dtype).repeat_interleave(n)
+    all_labels = labels[position]
+    aims = all_labels if targets is None else targets[position]
+
+    def advance(points: Tensor, gradient: Tensor, where: Tensor) -> Tensor:
+        epsilon = radius[where]
+        moved = _ascend(points, gradient, epsilon * settings.relative_step, settings.norm)
+        return _project(moved, images[position[where]], epsilon, settings.norm, box)
+
+    fooled = torch.zeros_like(aims, dtype=torch.bool)
+    correct = torch.ones_like(fooled)
+    for restart in range(settings.restarts):
+        left = (~fooled).nonzero()[:, 0]
+        offsets = None
+        if settings.random_start:
+            generator = torch.Generator().manual_seed(seed + restart)
+            offsets = _random_offsets(images.shape, settings.norm, generator).to(images)
+
+        def starts(where: Tensor, left: Tensor = left, offsets: Tensor | None = offsets) -> Tensor:
+            centres = images[position[left[where]]]
+            if offsets is None:
+                return centres.clone()
+            epsilon = radius[left[where]]
+            moved = centres + offsets[position[left[where]]] * _expand(epsilon, centres)
+            return _project(moved, centres, epsilon, settings.norm, box)
+
+        def advance_left(points: Tensor, gradient: Tensor, where: Tensor, left: Tensor = left) -> Tensor:
+            return advance(points, gradient, left[where])
+
+        _, hit, right = active_set.run(
+            model,
+            starts,
+            aims[left],
+            all_labels[left],
+            targets is not None,
+            advance_left,
+            settings.steps,
+            places,
+            progress,
+        )
+        fooled[left] = hit
+        correct[left] = right
+    return Verdicts(fooled.view(len(epsilons), n), correct.view(len(epsilons), n))
+
+
+def perturb(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    settings: Attack,
+    *,
+    targets: Tensor | None = None,
+    box: Box = (0.0, 1.0),
+    seed: int = 0,
+) -> Tensor:
+    """Return the last iterate of FGSM or PGD for every image [n, …]; thesis, Algorithm 1 as printed.
+
+    Raises:
+        InputError: the radius is negative.
+    """
+    _check_radii([epsilon])
+    radius = torch.full((len(images),), epsilon, dtype=images.dtype, device=images.device)
+    aims = labels if targets is None else targets
+    points = images.clone()
+    if settings.random_start:
+        offsets = _random_offsets(images.shape, settings.norm, torch.Generator().manual_seed(seed)).to(images)
+        points = _project(points + offsets * epsilon, images, radius, settings.norm, box)
+    with active_set.frozen(model):
+        for _ in range(settings.steps):
+            points.requires_grad_(True)
+            gradient = active_set.loss_gradient(model(points), points, aims, targets is not None)
+            moved = _ascend(points.detach(), gradient, radius * settings.relative_step, settings.norm)
+            points = _project(moved, images, radius, settings.norm, box)
+    return points

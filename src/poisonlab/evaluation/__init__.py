@@ -1,0 +1,1 @@
+"""What victims decide: under attack, around their poisons, on a plane."""

@@ -1,0 +1,1 @@
+"""What a configuration makes Snakemake do."""

@@ -1,0 +1,1 @@
+"""A poison is edits to a training set; strategies choose them."""

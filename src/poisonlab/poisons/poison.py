@@ -1,0 +1,179 @@
+"""A poison: edits to a training set, never a copy of it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.errors import InputError
+from poisonlab.results import storage
+
+
+def _no_indices() -> np.ndarray:
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Poison:
+    """Edits to a training set of n points.
+
+    Attributes:
+        num_classes: number of classes afterwards; a poison may introduce a new one.
+        relabel_index: [m] int64, positions in the training set, unique.
+        relabel_label: [m] int64, their new labels, 0 … num_classes − 1.
+        replace_index: [k] int64, positions that get another image and label, unique and disjoint from `relabel_index`.
+        replace_images: [k, …] as the training images; replace_labels: [k] int64.
+        append_images: [a, …] as the training images; append_labels: [a] int64.
+    """
+
+    num_classes: int
+    relabel_index: np.ndarray = field(default_factory=_no_indices)
+    relabel_label: np.ndarray = field(default_factory=_no_indices)
+    replace_index: np.ndarray = field(default_factory=_no_indices)
+    replace_images: np.ndarray | None = None
+    replace_labels: np.ndarray = field(default_factory=_no_indices)
+    append_images: np.ndarray | None = None
+    append_labels: np.ndarray = field(default_factory=_no_indices)
+
+    @property
+    def budget(self) -> int:
+        """Number of edits."""
+        return len(self.relabel_index) + len(self.replace_index) + len(self.append_labels)
+
+    def validate(self, dataset: Dataset) -> None:
+        """Check the poison against its training set.
+
+        Raises:
+            InputError: an index or a label is no whole number, an index is out of range or repeated, a label is illegal or equals the
+                truth, an image leaves the box, or there are fewer classes than before.
+        """
+        for name in ("relabel_index", "relabel_label", "replace_index", "replace_labels", "append_labels"):
+            if (found := getattr(self, name).dtype).kind not in "iu":
+                raise InputError(
+                    f"poison's {name} is {found}, allowed are whole numbers; convert with .astype(np.int64)"
+                )
+        if self.num_classes < dataset.num_classes:
+            raise InputError(
+                f"poison leaves {self.num_classes} classes, '{dataset.name}' has {dataset.num_classes}; a poison may only add classes"
+            )
+        n = len(dataset.train_labels)
+        edited = np.concatenate([self.relabel_index, self.replace_index])
+        outside = edited[(edited < 0) | (edited >= n)]
+        if len(outside):
+            raise InputError(
+                f"poison edits position {outside[0]} of '{dataset.name}', allowed are 0 … {n - 1}; choose one of these"
+            )
+        if len(np.unique(edited)) != len(edited):
+            raise InputError(f"poison of '{dataset.name}' edits a position twice; every index may occur once")
+        for name, index, labels, images in (
+            ("relabel", self.relabel_index, self.relabel_label, None),
+            ("replace", self.replace_index, self.replace_labels, self.replace_images),
+            ("append", self.append_labels, self.append_labels, self.append_images),
+        ):
+            if len(index) != len(labels):
+                raise InputError(
+                    f"poison has {len(index)} {name} positions and {len(labels)} labels; give one label each"
+                )
+            illegal = labels[(labels < 0) | (labels >= self.num_classes)]
+            if len(illegal):
+                raise InputError(
+                    f"poison label {illegal[0]} is not in 0 … {self.num_classes - 1}; choose one of these or raise num_classes"
+                )
+            if images is not None:
+                self._validate_images(name, images, len(labels), dataset)
+            elif name != "relabel" and len(labels):
+                raise InputError(f"poison has {len(labels)} {name} labels and no images; give one image each")
+        if np.any(dataset.train_labels[self.relabel_index] == self.relabel_label):
+            raise InputError(f"poison of '{dataset.name}' relabels a point to its own label; choose another class")
+
+    @staticmethod
+    def _validate_images(name: str, images: np.ndarray, count: int, dataset: Dataset) -> None:
+        expected = (count, *dataset.train_images.shape[1:])
+        if images.shape != expected or images.dtype != dataset.train_images.dtype:
+            raise InputError(
+                f"poison {name} images are {images.shape} {images.dtype}, '{dataset.name}' needs {expected} {dataset.train_images.dtype}"
+            )
+        if images.dtype != np.uint8:
+            if not np.isfinite(images).all():
+                raise InputError(f"poison {name} images hold NaN or infinity; allowed are finite values")
+            if dataset.box and len(images) and (images.min() < dataset.box[0] or images.max() > dataset.box[1]):
+                raise InputError(
+                    f"poison {name} images span {images.min():g} … {images.max():g}, allowed is {dataset.box}; clip them to the box"
+                )
+
+
+def merge(poisons: Sequence[Poison]) -> Poison:
+    """Return the poison with the edits of all of them, in their order."""
+
+    def joined(name: str) -> np.ndarray | None:
+        arrays = [array for poison in poisons if (array := getattr(poison, name)) is not None]
+        return np.concatenate(arrays) if arrays else None
+
+    edits = {field.name: joined(field.name) for field in fields(Poison) if field.name != "num_classes"}
+    return Poison(max(poison.num_classes for poison in poisons), **edits)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a victim is trained on.
+
+    Attributes:
+        images: [n, …] uint8 (value / 255) or float32; labels: [n] int64; num_classes: labels are 0 … num_classes − 1.
+        poisoned: [m] positions of the poisons; their labels here are the poison's.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    num_classes: int
+    poisoned: np.ndarray
+
+
+def apply(poison: Poison, dataset: Dataset) -> TrainingSet:
+    """Return the training set of `dataset` with the edits of `poison`; images are shared unless the poison changes some."""
+    poison.validate(dataset)
+    images, labels = dataset.train_images, dataset.train_labels.copy()
+    labels[poison.relabel_index] = poison.relabel_label
+    if len(poison.replace_index):
+        images = images.copy()
+        images[poison.replace_index] = poison.replace_images
+        labels[poison.replace_index] = poison.replace_labels
+    appended = np.arange(len(labels), len(labels) + len(poison.append_labels))
+    if poison.append_images is not None:
+        images = np.concatenate([images, poison.append_images])
+        labels = np.concatenate([labels, poison.append_labels])
+    poisoned = np.concatenate([poison.relabel_index, poison.replace_index, appended]).astype(np.int64)
+    return TrainingSet(images, labels, poison.num_classes, poisoned)
+
+
+Place = tuple[
+    int, float | None
+]  # of a poison in its condition: the draw, and the value of the sweep axis (None without one)
+
+
+def save(poisons: Sequence[Poison], places: Sequence[Place], path: str | Path) -> None:
+    """Write poisons of one condition, each with its place."""
+    tensors = {}
+    for position, poison in enumerate(poisons):
+        for name, array in vars(poison).items():
+            if name != "num_classes" and array is not None:
+                tensors[f"{position}.{name}"] = array
+    metadata = {
+        "places": json.dumps(list(places)),
+        "num_classes": json.dumps([p.num_classes for p in poisons]),
+    }
+    storage.write_tensors(tensors, path, metadata)
+
+
+def load(path: str | Path) -> tuple[list[Poison], list[Place]]:
+    """Read what `save` wrote: the poisons and their places."""
+    tensors, metadata = storage.read_tensors(path)
+    places = [(draw, axis_value) for draw, axis_value in json.loads(metadata["places"])]
+    poisons = []
+    for position, num_classes in enumerate(json.loads(metadata["num_classes"])):
+        prefix = f"{position}."
+        arrays = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+        poisons.append(Poison(num_classes=num_classes, **arrays))
+    return poisons, places

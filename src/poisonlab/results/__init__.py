@@ -1,0 +1,1 @@
+"""Tables of victims, files and the archive."""
