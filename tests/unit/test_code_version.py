@@ -104,7 +104,9 @@ def test_an_edit_of_a_figure_redraws_and_nothing_else(edit: Edit):
 
 def test_an_edit_of_a_strategy_crafts_again_and_nothing_else(edit: Edit):
     # A poison that comes out the same retrains nothing: the victims depend on its file.
-    stale = edit("poisonlab/poisons/strategies/path_bucket.py", "request.axis_value not in", "not request.axis_value in")
+    stale = edit(
+        "poisonlab/poisons/strategies/path_bucket.py", "request.axis_value not in", "not request.axis_value in"
+    )
     assert stale == {"craft_poison"}
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from poisonlab.models.kernels import winograd
+from poisonlab.models.kernels import gradients, winograd
 from poisonlab.models.kernels.functions import (
     LEAST,
     Rounded,
