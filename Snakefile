@@ -1,6 +1,5 @@
 """The way of the data, from a data set to figures, scorecard and report. Start with `make reproduce`; README.md says more."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -15,18 +14,12 @@ sys.path.append(str(Path.cwd()))
 
 from poisonlab.errors import InputError
 from poisonlab.pipeline.jobs import jobs_die_with_this_process
-from poisonlab.pipeline.plan import Plan, published_number
+from poisonlab.pipeline.plan import Plan
 
 jobs_die_with_this_process()
 
 
 configfile: str(ROOT / "config.yaml")
-
-
-# What is archived are runs of the published configuration.
-if config.get("source") == "archive":
-
-    configfile: str(ROOT / "config" / "published.yaml")
 
 
 report: "workflow/report/workflow.rst"
@@ -47,32 +40,35 @@ onstart:
 
 
 wildcard_constraints:
-    study="[a-z_0-9]+",
-    dataset="[A-Za-z][A-Za-z0-9_]*",
-    paths="[A-Za-z][A-Za-z0-9_]*",
-    experiment="[A-Za-z][A-Za-z0-9_]*",
-    condition="[A-Za-z][A-Za-z0-9_]*",
-    conditions="[A-Za-z][A-Za-z0-9_+]*",
-    figure="[A-Za-z][A-Za-z0-9_]*",
-    bound="[A-Za-z][A-Za-z0-9_]*",
-    graphs="[A-Za-z][A-Za-z0-9_]*",
-    model=r"[A-Za-z0-9_.:]+",
-    recipe="[A-Za-z][A-Za-z0-9_]*",
-    proxy_seed=r"\d+",
-    draws=r"\d+-\d+",
-    repeats=r"\d+-\d+",
+    study="[a-z][a-z_0-9]*",
+    draw=r"\d+",
+    chunk=r"draws-\d+-\d+_repeats-\d+-\d+",
+    variant="[A-Za-z][A-Za-z0-9_-]*",
+    **dict.fromkeys(
+        (
+            "dataset",
+            "proxy",
+            "paths",
+            "buckets",
+            "analysis",
+            "poison",
+            "experiment",
+            "figure",
+        ),
+        "[A-Za-z][A-Za-z0-9_]*",
+    ),
 
 
 include: "workflow/rules/data.smk"
 include: "workflow/rules/proxy.smk"
 include: "workflow/rules/paths.smk"
+include: "workflow/rules/analyses.smk"
 include: "workflow/rules/poison.smk"
 include: "workflow/rules/victims.smk"
 include: "workflow/rules/robustness.smk"
-include: "workflow/rules/probes.smk"
-include: "workflow/rules/bounds.smk"
-include: "workflow/rules/graphs.smk"
+include: "workflow/rules/maps.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/claims.smk"
 include: "workflow/rules/figures.smk"
 
 
@@ -83,3 +79,10 @@ rule all:
         rules.figures.input,
         rules.scorecard.input,
         rules.pages.input,
+
+
+# The thesis by itself: its figures and its page.
+rule thesis_figures:
+    input:
+        [file for file in rules.figures.input if "/label_noise/" in file],
+        f"{plan.documents}/label_noise.md",

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from poisonlab.analyses.surveys import cut_buckets, extremes, issues_by_distance, lengths
+from poisonlab.analyses.path_surveys import cut_buckets, extremes, issues_by_distance, lengths
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from poisonlab.analyses.surveys import PATH_COLUMNS
+from poisonlab.analyses.path_surveys import PATH_COLUMNS
 from poisonlab.attacks.paths import path_lengths, path_targets, trace
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.models.inference import rebuild

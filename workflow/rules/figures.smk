@@ -1,76 +1,51 @@
+# The figures of a study, some in each job; the job itself leaves those alone that are up to date.
+for study, number in plan.figure_batches:
+
+    rule:
+        name:
+            f"draw_figures_{study}_{number}"
+        input:
+            plan.batch_inputs(study, number),
+        output:
+            touch(f"{plan.documents}/figures/{study}/.drawn-{number}"),
+            *[
+                update(report(file, **plan.figure_report(study, file)))
+                for file in plan.batch_files(study, number, "svg")
+            ],
+            *[update(file) for file in plan.batch_files(study, number, "png", "txt")],
+        log:
+            f"results/logs/draw_figures/{study}-{number}-{plan.config['source']}.log",
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        params:
+            figures=plan.batch_figures(study, number),
+        script:
+            "../scripts/draw_figures.py"
+
+
+# One figure by itself, and what only it shows.
 rule draw_figure:
     input:
         lambda w: plan.figure_inputs(w.study, w.figure),
     output:
-        svg=report(
-            f"{plan.documents}/figures/{{study}}/{{figure}}.svg",
-            category="{study}",
-            subcategory=lambda w: published_number(w.figure) or "support",
-            labels=lambda w: plan.figure_labels(w.study, w.figure),
-            caption="../report/figure.rst",
-        ),
-        png=f"{plan.documents}/figures/{{study}}/{{figure}}.png",
-        caption=f"{plan.documents}/figures/{{study}}/{{figure}}.txt",
+        svg=update(f"{plan.documents}/figures/{{study}}/{{figure}}.svg"),
+        png=update(f"{plan.documents}/figures/{{study}}/{{figure}}.png"),
+        caption=update(f"{plan.documents}/figures/{{study}}/{{figure}}.txt"),
     log:
         f"results/logs/draw_figure/{{study}}-{{figure}}-{plan.config['source']}.log",
     resources:
         mem_mb=2000,
         runtime=10,
     params:
-        figure=lambda w: plan.figure_settings(w.study, w.figure),
-        version=lambda w: plan.version(
-            "draw_figure",
-            plan.figure_kind(w.study, w.figure).function.partition(":")[0],
-        ),
+        figures=lambda w: [plan.figure_settings(w.study, w.figure)],
     script:
-        "../scripts/draw_figure.py"
+        "../scripts/draw_figures.py"
 
 
 rule figures:
     input:
-        [f"{plan.documents}/figures/{study}/{name}.svg" for study, name in plan.drawn],
-
-
-rule write_page:
-    input:
-        captions=lambda w: [
-            f"{plan.documents}/figures/{study}/{name}.txt"
-            for study, name in plan.drawn
-            if study == w.study
-        ],
-        scorecard=f"{plan.documents}/scorecard.csv",
-        claims=os.path.relpath(ROOT / "config" / "claims.yaml"),
-        compared=lambda w: [
-            file
-            for tables in plan.compared(w.study).values()
-            for file in tables.values()
-        ],
-    output:
-        f"{plan.documents}/{{study}}.md",
-    log:
-        f"results/logs/write_page/{{study}}-{plan.config['source']}.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        figures=lambda w: plan.page_figures(w.study),
-        compared=lambda w: plan.compared(w.study),
-        version=plan.version("write_page"),
-    script:
-        "../scripts/write_page.py"
-
-
-rule pages:
-    input:
-        [f"{plan.documents}/{study}.md" for study in plan.config["studies"]],
-
-
-# The thesis by itself: its figures and its page.
-rule thesis_figures:
-    input:
         [
-            f"{plan.documents}/figures/{study}/{name}.svg"
-            for study, name in plan.drawn
-            if study == "label_noise"
+            f"{plan.documents}/figures/{study}/.drawn-{number}"
+            for study, number in plan.figure_batches
         ],
-        f"{plan.documents}/label_noise.md",

@@ -1,47 +1,44 @@
 rule train_proxy:
     input:
-        data="results/data/{dataset}.safetensors",
+        data=lambda w: plan.data_file(plan.config["proxies"][w.proxy]["dataset"]),
     output:
-        "results/proxy/{dataset}/{model}-{recipe}-{proxy_seed}.safetensors",
+        "results/proxies/{proxy}.safetensors",
     log:
-        "results/logs/train_proxy/{dataset}/{model}-{recipe}-{proxy_seed}.log",
+        "results/logs/train_proxy/{proxy}.log",
     benchmark:
-        "results/benchmarks/train_proxy/{dataset}/{model}-{recipe}-{proxy_seed}.jsonl"
+        "results/benchmarks/train_proxy/{proxy}.jsonl"
     threads: 1
     resources:
         gpu=plan.gpu,
         mem_mb=4000,
-        runtime=120,
+        runtime=240,
     params:
-        recipe=lambda w: plan.recipe(w.recipe),
-        precision=lambda w: plan.precision(w.recipe),
-        device=plan.config["device"],
-        version=lambda w: plan.version("train_proxy", *plan.model_modules(w.model)),
+        settings=lambda w: plan.proxy_settings(w.proxy),
+        version=lambda w: plan.version("train_proxy", *plan.proxy_modules(w.proxy)),
     script:
         "../scripts/train_proxy.py"
 
 
-rule extract_features:
+rule extract_answers:
     input:
-        data=lambda w: plan.data_file(plan.config["paths"][w.paths]["dataset"]),
-        proxy=lambda w: plan.proxy_file(w.paths),
+        data=lambda w: plan.data_file(plan.config["proxies"][w.proxy]["dataset"]),
+        proxy="results/proxies/{proxy}.safetensors",
     output:
-        "results/features/{paths}.safetensors",
+        "results/answers/{proxy}.safetensors",
     log:
-        "results/logs/extract_features/{paths}.log",
+        "results/logs/extract_answers/{proxy}.log",
     benchmark:
-        "results/benchmarks/extract_features/{paths}.jsonl"
+        "results/benchmarks/extract_answers/{proxy}.jsonl"
     threads: 1
     resources:
         gpu=plan.gpu,
         mem_mb=4000,
         runtime=30,
     params:
-        model=lambda w: plan.config["paths"][w.paths]["model"],
         device=plan.config["device"],
         version=lambda w: plan.version(
-            "extract_features",
-            *plan.model_modules(plan.config["paths"][w.paths]["model"]),
+            "extract_answers",
+            *plan.model_modules(plan.config["proxies"][w.proxy]["model"]),
         ),
     script:
-        "../scripts/extract_features.py"
+        "../scripts/extract_answers.py"

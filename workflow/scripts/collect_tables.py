@@ -16,8 +16,8 @@ with job(snakemake) as progress:
             f"same poisons as earlier draws, left out: {copies}; give the condition fewer draws, or a toy redraw: true"
         )
     buckets = read_table(snakemake.input.buckets[0]) if snakemake.input.buckets else None
-    classes = Dataset.load(snakemake.input.data).num_classes
-    conditions = conditions_table(wildcards.study, wildcards.experiment, settings, victims, buckets, classes)
+    dataset = Dataset.load(snakemake.input.data[0])
+    conditions = conditions_table(wildcards.study, wildcards.experiment, settings, victims, buckets, dataset)
     write_table(conditions, output.conditions, csv=True)
     write_table(victims, output.victims, csv=True)
     write_table(robustness, output.robustness, csv=True)

@@ -1,4 +1,4 @@
-from poisonlab.pipeline.jobs import job, numbers
+from poisonlab.pipeline.jobs import grouped, job
 
 with job(snakemake) as progress:
     from poisonlab.datasets.dataset import Dataset
@@ -7,9 +7,8 @@ with job(snakemake) as progress:
     from poisonlab.victims.chunk import load_chunk
 
     wildcards, settings = snakemake.wildcards, snakemake.params.settings
-    columns = {"study": wildcards.study, "experiment": wildcards.experiment}
-    columns |= settings["columns"]
-    poisons = dict(zip(wildcards.conditions.split("+"), snakemake.input.poisons, strict=True))
-    victims = load_chunk(snakemake.input.victims, poisons, columns, numbers(wildcards.repeats))
-    rows = evaluate_chunk(victims, Dataset.load(snakemake.input.data), settings, snakemake.params.device, progress)
+    columns = {"study": wildcards.study, "experiment": wildcards.experiment, **settings["columns"]}
+    poisons = grouped(settings["conditions"], snakemake.input.poisons)
+    victims = load_chunk(snakemake.input.victims, poisons, columns, settings["repeats"], settings["value"])
+    rows = evaluate_chunk(victims, Dataset.load(snakemake.input.data), settings, settings["device"], progress)
     write_table(rows, snakemake.output[0])

@@ -1,28 +1,26 @@
-from poisonlab.pipeline.jobs import job, numbers
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake):
     from poisonlab.datasets.dataset import Dataset
     from poisonlab.datasets.toys import redrawn
     from poisonlab.evaluation.maps import map_victims
-    from poisonlab.poisons import poison
-    from poisonlab.results.storage import read_tensors, write_tensors
+    from poisonlab.poisons import files
+    from poisonlab.results.storage import write_tensors
     from poisonlab.victims.chunk import load_chunk
+    from poisonlab.victims.proxies import Proxy
 
-    files, params = snakemake.input, snakemake.params
-    settings, repeats = params.settings, numbers(params.chunk["repeats"])
-    crafted, places = poison.load(files.poison)
-    condition = params.chunk["condition"]
-    # One victim for each value of the sweep axis: the first repeat of the first draw.
-    draw = places[0][0]
-    chosen = [n for n, place in enumerate(places) if place[0] == draw]
-    victims = load_chunk(files.victims, {condition: files.poison}, {}, repeats)
+    inputs, settings = snakemake.input, snakemake.params.settings
+    # One victim for each value of the sweep: the first repeat of the first draw.
+    (condition,), poison = settings["conditions"], files.load(inputs.poison)
+    victims = load_chunk(inputs.victims, {condition: [inputs.poison]}, {}, settings["repeats"][:1])
+    proxy = Proxy.finished(inputs.proxy[0])[0] if inputs.proxy else None
     arrays = map_victims(
-        [(places[n][1], *victims[n * len(repeats)][1:]) for n in chosen],
-        [crafted[n] for n in chosen],
-        redrawn(Dataset.load(files.data), params.redraw, draw),
+        [(value, *victim[1:]) for value, victim in zip(poison.values, victims, strict=True)],
+        poison.poisons,
+        redrawn(Dataset.load(inputs.data), settings["redraw"], poison.draw),
         settings["model"],
-        (settings["paths"]["model"], read_tensors(files.proxy[0])[0]) if files.proxy else None,
+        (proxy.model, dict(proxy.parameters)) if proxy else None,
         settings["paths"],
-        params.device,
+        settings["device"],
     )
     write_tensors(arrays, snakemake.output[0])

@@ -6,4 +6,5 @@ with job(snakemake):
     from poisonlab.datasets.prepare import prepare
 
     raw = Path(snakemake.input[0]) if snakemake.input else None
-    prepare(snakemake.wildcards.dataset, snakemake.params.specification, raw).save(snakemake.output[0])
+    for (name, specification), file in zip(snakemake.params.specifications.items(), snakemake.output, strict=True):
+        prepare(name, specification, raw).save(file)

@@ -1,14 +1,19 @@
 from poisonlab.pipeline.jobs import job
 
 with job(snakemake) as progress:
+    import pandas as pd
+
     from poisonlab.attacks.paths import trace
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.results.storage import read_tensors, write_table
+    from poisonlab.results.storage import write_table
+    from poisonlab.victims.proxies import Proxy
 
-    settings = dict(snakemake.params.settings)
-    parameters, _ = read_tensors(snakemake.input.proxy)
+    settings, device = snakemake.params.settings, snakemake.params.device
     dataset = Dataset.load(snakemake.input.data)
-    traced = trace(
-        dataset, settings.pop("model"), parameters, **settings, device=snakemake.params.device, progress=progress
-    )
-    write_table(traced, snakemake.output[0], settings)
+    tables = [
+        trace(dataset, proxy.model, proxy.parameters, **settings, device=device, progress=progress).assign(
+            proxy_seed=proxy.seed
+        )
+        for proxy in Proxy.finished(snakemake.input.proxy)
+    ]
+    write_table(pd.concat(tables, ignore_index=True), snakemake.output[0], settings)

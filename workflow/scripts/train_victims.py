@@ -1,4 +1,4 @@
-from poisonlab.pipeline.jobs import job, numbers
+from poisonlab.pipeline.jobs import grouped, job
 
 with job(snakemake) as progress:
     from poisonlab.datasets.dataset import Dataset
@@ -6,19 +6,13 @@ with job(snakemake) as progress:
     from poisonlab.victims.chunk import train_chunk
 
     wildcards, params = snakemake.wildcards, snakemake.params
-    columns = {"study": wildcards.study, "experiment": wildcards.experiment}
     rows = train_chunk(
         Dataset.load(snakemake.input.data),
-        dict(zip(wildcards.conditions.split("+"), snakemake.input.poisons, strict=True)),
+        grouped(params.settings["conditions"], snakemake.input.poisons),
         snakemake.output.victims,
-        columns,
-        numbers(wildcards.repeats),
-        params.model,
-        params.recipe,
-        params.precision,
-        params.device,
+        {"study": wildcards.study, "experiment": wildcards.experiment},
+        params.settings,
         params.version,
-        params.redraw,
         # No parameter of the rule, which would train again when it changes; Snakemake's command line gives it as a word.
         str(snakemake.config.get("keep_victims", True)).lower() == "true",
         progress,

@@ -1,4 +1,4 @@
-"""What the clean proxies withstand, and an adversarial example of one of them."""
+"""Accuracies of clean proxies under attack, and an adversarial example of one of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from poisonlab.attacks.pgd import Attack, attack, perturb
 from poisonlab.datasets.dataset import Dataset
-from poisonlab.models.inference import logits, predict, rebuild, resolve_device, to_float
+from poisonlab.models.inference import logits, predict, resolve_device, to_float
+from poisonlab.victims.proxies import Proxy
 
 SEARCH = Attack(steps=40)  # that looks for the most confident example: a choice
 AT_ONCE = 500  # images that it moves at a time
 
 
-def withstand(
+def attack_clean_nets(
     dataset: Dataset,
-    model: str,
-    proxies: Sequence[Mapping[str, np.ndarray]],
+    proxies: Sequence[Proxy],
     settings: Mapping[str, Any],
     device: str = "auto",
     progress: Callable[[str], None] = lambda line: None,
@@ -27,7 +27,7 @@ def withstand(
     """Measure clean proxies and find each one's most confident adversarial example of one class (thesis, Figure 2.1).
 
     Args:
-        proxies: parameters of each proxy.
+        proxies: one for each seed; of several ages of one, the last counts.
         settings: `source`, the class of the example; `sure`, the confidence in it that a test image must have; `epsilon`, the l∞ radius
             within which the example is looked for; `far`, the radius at which adversarial accuracy is measured.
 
@@ -39,13 +39,14 @@ def withstand(
     Raises:
         InputError: the data set has no such class.
     """
-    dataset.check_class(settings["source"], "example.source")
+    dataset.check_class(settings["source"], "parameter source of 'clean_nets'")
     where = resolve_device(device)
     images = to_float(torch.from_numpy(dataset.test_images).to(where))
     labels = torch.from_numpy(dataset.test_labels).to(where)
     rows, example = [], {}
-    for number, parameters in enumerate(proxies):
-        network = rebuild(model, dataset.input_shape, dataset.num_classes, dict(parameters), where)
+    last = {proxy.seed: proxy for proxy in sorted(proxies, key=lambda proxy: proxy.age)}
+    for number, proxy in sorted(last.items()):
+        network = proxy.build(where)
         verdicts = attack(network, images, labels, [settings["far"]], Attack(), box=dataset.box)
         found = _most_confident(network, images[labels == settings["source"]], settings, dataset)
         rows.append(
@@ -61,7 +62,7 @@ def withstand(
         )
         if number == 0:
             example = {key: found[key] for key in ("images", "probabilities", "labels")}
-        progress(f"{number + 1} of {len(proxies)} proxies attacked")
+        progress(f"{len(rows)} of {len(last)} proxies attacked")
     return pd.DataFrame(rows), example
 
 

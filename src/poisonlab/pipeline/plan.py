@@ -1,47 +1,16 @@
-"""What a configuration makes the pipeline do: the files of a run, and the parameters that each job depends on. Imports no torch."""
+"""What a configuration makes the pipeline do: tables, figures, claims and pages, above data and victims. Imports no torch."""
 
-import csv
-import gzip
-import itertools
 import re
-import subprocess
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from poisonlab import models
-from poisonlab.datasets import sources
-from poisonlab.errors import InputError
-from poisonlab.figures import FIGURES, FigureKind
-from poisonlab.pipeline.code_version import code_version
-from poisonlab.pipeline.configuration import Config, check
-from poisonlab.poisons import strategies
+from poisonlab import figures
+from poisonlab.pipeline.conditions import Conditions
+from poisonlab.pipeline.configuration import Config
+from poisonlab.pipeline.names import TABLES
 
-TABLES = ("conditions", "victims", "robustness")
-PROBED_POINTS = 500  # test points at which a victim's local Lipschitz constants are estimated
-SURVEY_TABLES = ("lengths", "issues")
-ANALYSIS_TABLES = ("runs", "cover", "degrees", "scores")
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Some draws and repeats: one training job, of all conditions that have them."""
-
-    draws: range
-    repeats: range
-
-    @property
-    def name(self) -> str:
-        """Its part of a file name."""
-        return f"draws-{span(self.draws)}_repeats-{span(self.repeats)}"
-
-
-def span(numbers: range) -> str:
-    """Write a range into a file name, "0-7"; `jobs.numbers` reads it."""
-    return f"{numbers[0]}-{numbers[-1]}"
+FIGURES_PER_JOB = 16  # drawing takes a second, starting a job two
 
 
 def published_number(figure: str) -> str:
@@ -50,68 +19,99 @@ def published_number(figure: str) -> str:
     return f"Fig. {number[1].upper()}.{number[2]}" if number else ""
 
 
-def _parts(count: int, size: int) -> list[range]:
-    return [range(first, min(first + size, count)) for first in range(0, count, size)]
-
-
-class Plan:
+class Plan(Conditions):
     """A checked configuration, and what follows from it for each rule."""
 
-    def __init__(self, config: Config, root: Path) -> None:
-        self.root = root
-        self.config = check(config, root / "workflow" / "schemas" / "config.schema.yaml")
+    # ---------------------------------------------------------------------------------------------------------------- tables
 
-    def version(self, script: str, *modules: str) -> str:
-        """Version of the code behind an adapter: its file and everything that it imports from the package."""
-        return code_version(self.root / "workflow" / "scripts" / f"{script}.py", *modules)
+    def collect_settings(self, study: str, experiment: str) -> Config:
+        """What the tables of an experiment say beside its victims."""
+        entry = self.experiment(study, experiment)
+        rows = {}
+        for name, own in self.conditions(study, experiment).items():
+            poison, victim = self.poison(study, own["poison"]), self.config[study]["victims"][own["victim"]]
+            axis, values = self.axis(study, own)
+            rows[name] = {
+                "axis": axis,
+                "values": values,
+                "strategy": poison["strategy"],
+                "parameters": poison["parameters"],
+                "budget": poison["budget"],
+                "per": poison["per"],
+                "flips": poison["flips"],
+                "dataset": poison["dataset"],
+                "model": victim["model"],
+                "recipe": victim["recipe"],
+                "precision": self.precision(victim["recipe"]),
+                "poison": own["poison"],
+                "victim": own["victim"],
+            }
+        return {"scale": entry["scale"], "conditions": rows}
 
-    # ----------------------------------------------------------------------------------------------------- what is asked for
+    def collect_inputs(self, study: str, experiment: str) -> dict[str, list[str]]:
+        """Files that the tables of an experiment are made of."""
+        buckets = self.buckets_of(study, experiment)
+        return {
+            "victims": self.chunk_files(study, experiment, "victims"),
+            "robustness": self.chunk_files(study, experiment, "robustness"),
+            "probes": self.chunk_files(study, experiment, "probes"),
+            "buckets": [self.bucket_file(buckets)] if buckets else [],
+            "data": [self.data_file(self.dataset(study, experiment))],
+        }
 
-    def experiment(self, study: str, name: str) -> dict[str, Any]:
-        """Configuration of an experiment."""
-        return self.config[study]["experiments"][name]
+    def table_folder(self, study: str, experiment: str) -> str:
+        """Folder of an experiment's tables: in this run's results or in the archive."""
+        return str(self.root / "archive" / study / experiment) if self.archive else f"results/tables/{study}/{experiment}"
 
-    def condition(self, study: str, experiment: str, name: str) -> dict[str, Any]:
-        """Configuration of a condition."""
-        return self.experiment(study, experiment)["conditions"][name]
+    def _artefact(self, study: str, experiment: str, need: str) -> str:
+        """File of an experiment's table or of its maps."""
+        suffix = "safetensors" if need == "maps" else "csv.gz" if self.archive else "parquet"
+        return f"{self.table_folder(study, experiment)}/{need}.{suffix}"
+
+    def experiment_tables(self) -> list[str]:
+        """The last table of every experiment that runs."""
+        return [f"results/tables/{study}/{name}/robustness.parquet" for study, name in self.experiments]
+
+    def other_tables(self) -> list[str]:
+        """Maps of the experiments that run, and tables of the analyses that are shown or judged."""
+        maps = [file for key in self.experiments for file in self.map_files(*key)]
+        return maps + [self.analysis_table(name) for name in self.analyses]
+
+    def archived_tables(self) -> list[str]:
+        """What there is to archive: tables that exist, and with `only_finished` those of experiments of which something is finished."""
+        finished = set(self.experiment_tables()) if self.config["only_finished"] else set()
+        files = [*self.experiment_tables(), *(self.analysis_table(name) for name in self.analyses)]
+        return [file for file in files if file in finished or Path(file).is_file()]
+
+    def archived_bucket_files(self) -> dict[str, str]:
+        """"study/experiment" → file of its buckets, of the experiments that have some."""
+        named = {key: self.buckets_of(*key) for key in self.experiments}
+        return {"/".join(key): self.bucket_file(name) for key, name in named.items() if name}
 
     @cached_property
-    def experiments(self) -> list[tuple[str, str]]:
-        """(study, experiment) of everything that runs."""
-        chosen = [
-            (study, name) for study in self.config["studies"] for name in self.config.get(study, {}).get("run", [])
-        ]
-        return [key for key in chosen if self.jobs(*key)]
+    def analyses(self) -> list[str]:
+        """Names of the analyses that figures show and claims are judged by."""
+        shown = {name for key in self.drawn for name in self.figures[key]["analyses"]}
+        return sorted(shown | {name for name in self.config["analyses"] if name in self._judged_analyses()})
+
+    # --------------------------------------------------------------------------------------------------------------- figures
+
+    @property
+    def documents(self) -> str:
+        """Folder of figures, pages and scorecard: those from the archive belong to the documentation."""
+        return "docs" if self.archive else "results"
 
     @cached_property
-    def archived(self) -> dict[tuple[str, str], set[tuple[str, float | None, int, int]]]:
-        """(study, experiment) → (condition, axis value, draw, repeat) of every victim that the archive holds."""
-        victims = {}
-        for table in (self.root / "archive").glob("*/*/victims.csv.gz"):
-            with gzip.open(table, "rt") as rows:  # not with pandas, which every job would import to read the plan
-                victims[table.parts[-3], table.parts[-2]] = {
-                    (
-                        row["condition"],
-                        float(value) if (value := row["axis_value"]) else None,
-                        int(row["draw"]),
-                        int(row["repeat"]),
-                    )
-                    for row in csv.DictReader(rows)
-                }
-        return victims
-
-    @cached_property
-    def figures(self) -> dict[tuple[str, str], dict[str, Any]]:
+    def figures(self) -> dict[tuple[str, str], Config]:
         """(study, figure) → configuration, for every figure that can be asked for; of the archive, with the experiments that it holds."""
-        sections = {study: self.config.get(study, {}).get("figures", {}) for study in self.config["studies"]}
-        entries = {(study, name): entry for study, section in sections.items() for name, entry in section.items()}
-        if self.config["source"] == "archive":
+        entries = {(study, name): entry for study in self.folders for name, entry in self.config[study]["figures"].items()}
+        if self.archive:
             entries = {(study, name): self._archived_part(study, entry) for (study, name), entry in entries.items()}
         return entries
 
-    def _archived_part(self, study: str, entry: dict[str, Any]) -> dict[str, Any]:
+    def _archived_part(self, study: str, entry: Config) -> Config:
         """Configuration of a figure without the experiments that are not archived; as it is where none is."""
-        needs = [need for need in FIGURES[entry["kind"]].needs if need in (*TABLES, "maps")]
+        needs = [need for need in figures.figure.find(entry["kind"]).needs if need in (*TABLES, "maps")]
         there = [
             name
             for name in entry["experiments"]
@@ -122,14 +122,12 @@ class Plan:
     @cached_property
     def drawn(self) -> list[tuple[str, str]]:
         """(study, figure) of everything that is drawn by default: figures whose experiments all run, or are all archived."""
-        if self.config["source"] == "archive":
+        if self.archive:
             # Data and poisons are made again where they are needed: that takes no training.
             return [
                 key
                 for key in self.figures
-                if all(
-                    Path(file).is_file() for file in self.figure_inputs(*key) if Path(file).is_relative_to(self.root)
-                )
+                if all(Path(file).is_file() for file in self.figure_inputs(*key) if Path(file).is_relative_to(self.root))
             ]
         runs = set(self.experiments)
         return [
@@ -139,328 +137,12 @@ class Plan:
         ]
 
     def _shows_victims(self, study: str, figure: str) -> bool:
-        """Whether a figure is drawn from trained victims, or from data and poisons alone."""
-        return not {"data", "poisons"} >= set(self.figure_kind(study, figure).needs)
+        """Whether a figure is drawn from trained victims, or from data, poisons and analyses alone."""
+        return bool({*TABLES, "maps"} & set(self.figure_kind(study, figure).needs))
 
-    @cached_property
-    def surveys(self) -> list[str]:
-        """Names of the paths that figures or experiments use."""
-        used = {self.figures[key]["paths"] for key in self.drawn} - {None}
-        used |= {entry["buckets"]["paths"] for key in self.experiments if "buckets" in (entry := self.experiment(*key))}
-        return sorted(used)
-
-    @property
-    def documents(self) -> str:
-        """Folder of figures and scorecard: those from the archive belong to the documentation."""
-        return "docs" if self.config["source"] == "archive" else "results"
-
-    @property
-    def gpu(self) -> int:
-        """GPUs of a training or evaluation job."""
-        return int(self.config["device"] == "cuda")
-
-    def require_device(self, jobs_run_here: bool) -> None:
-        """Refuse `device: cuda` on a machine without a GPU, where jobs could only fail.
-
-        Called before the first job: Snakemake deletes a job's old results as it starts. A cluster's jobs run where the GPUs are.
-        Torch is asked in a process of its own, because only jobs import it.
-
-        Raises:
-            InputError: there is no GPU that torch can use.
-        """
-        if jobs_run_here and self.config["device"] == "cuda":
-            probe = "import sys, torch; sys.exit(not torch.cuda.is_available())"
-            if subprocess.run([sys.executable, "-c", probe], stderr=subprocess.DEVNULL, check=False).returncode:
-                raise InputError(
-                    "device 'cuda' is not there, this machine offers 'cpu'; set device: auto or device: cpu"
-                )
-
-    # -------------------------------------------------------------------------------------------------------- data and paths
-
-    def data_inputs(self, dataset: str) -> list[str]:
-        """Files that a data set is prepared from."""
-        specification = self.config["datasets"][dataset]
-        if sources.SOURCES[specification["source"]].kind == "torchvision":
-            return [f"results/raw/{specification['source']}"]
-        return [str(Path(specification["path"]).expanduser())] if specification["source"] == "npz" else []
-
-    def redraw(self, study: str, experiment: str) -> dict[str, Any] | None:
-        """Options of the toy whose training set every draw draws anew, None where the training set stays."""
-        entry = self.experiment(study, experiment)
-        name = entry["dataset"]
-        return sources.options_of(name, self.config["datasets"][name]) if entry["redraw"] else None
-
-    def user_files(self, dataset: str) -> list[tuple[str, int, int]]:
-        """Names, sizes and times of the files of an image folder: a change of the folder prepares the data set again."""
-        specification = self.config["datasets"][dataset]
-        if specification["source"] != "folder":
-            return []
-        folder = Path(specification["path"]).expanduser()
-        files = ((file, file.stat()) for file in sorted(folder.rglob("*")) if file.is_file())
-        return [(str(file.relative_to(folder)), state.st_size, state.st_mtime_ns) for file, state in files]
-
-    def data_file(self, dataset: str) -> str:
-        """File of a prepared data set."""
-        return f"results/data/{dataset}.safetensors"
-
-    def proxy_file(self, paths: str, proxy_seed: int = 0) -> str:
-        """File of a clean proxy."""
-        entry = self.config["paths"][paths]
-        return f"results/proxy/{entry['dataset']}/{entry['model']}-{entry['recipe']}-{proxy_seed}.safetensors"
-
-    def proxy_files(self, paths: str) -> list[str]:
-        """Files of all clean proxies of a survey."""
-        return [self.proxy_file(paths, number) for number in range(self.config["paths"][paths]["proxy_seeds"])]
-
-    def survey_tables(self, paths: str) -> tuple[str, ...]:
-        """Names of the tables of a survey."""
-        return (*SURVEY_TABLES, "nets") if self.config["paths"][paths]["example"] else SURVEY_TABLES
-
-    def path_files(self, paths: str) -> list[str]:
-        """Files of the traced paths, one for each proxy."""
-        return [
-            f"results/paths/{paths}/proxy-{seed}.parquet" for seed in range(self.config["paths"][paths]["proxy_seeds"])
-        ]
-
-    def path_settings(self, paths: str) -> dict[str, Any]:
-        """What tracing depends on."""
-        entry = self.config["paths"][paths]
-        return {key: entry[key] for key in ("model", "goal", "step_size", "max_steps", "clip")}
-
-    def recipe(self, name: str) -> dict[str, Any]:
-        """What a model is trained with, beside its precision."""
-        return {key: value for key, value in self.config["recipes"][name].items() if key != "precision"}
-
-    def precision(self, recipe: str) -> str:
-        """Arithmetic of training by a recipe."""
-        return self.config["recipes"][recipe]["precision"] or self.config["precision"]
-
-    def bucket_settings(self, study: str, experiment: str) -> dict[str, Any]:
-        """What cutting buckets depends on."""
-        entry = self.experiment(study, experiment)
-        return {"source_class": entry["flip"]["source"]} | {
-            key: entry["buckets"][key] for key in ("count", "scheme", "minimum")
-        }
-
-    def archived_buckets(self, study: str, experiment: str) -> Path:
-        """Where the archive has an experiment's buckets, if it has them."""
-        return self.root / "archive" / study / experiment / "buckets.csv.gz"
-
-    def bucket_source(self, study: str, experiment: str) -> str:
-        """What buckets come from: paths on the first clean proxy, or the archived buckets where an archived run is continued."""
-        archived = self.archived_buckets(study, experiment)
-        if self.config["skip_archived"] and archived.is_file():
-            return str(archived)
-        return f"results/paths/{self.experiment(study, experiment)['buckets']['paths']}/proxy-0.parquet"
-
-    def bucket_files(self, study: str, experiment: str) -> list[str]:
-        """File of an experiment's buckets, if it has any."""
-        return (
-            [f"results/buckets/{study}/{experiment}.parquet"] if "buckets" in self.experiment(study, experiment) else []
-        )
-
-    def model_modules(self, model: str) -> list[str]:
-        """What builds a model, as `code_version` takes it."""
-        return [models.import_path(model)]
-
-    # ---------------------------------------------------------------------------------------------------- poison and victims
-
-    def strategy(self, study: str, experiment: str, condition: str) -> strategies.Strategy:
-        """The strategy of a condition."""
-        return strategies.find(self.condition(study, experiment, condition)["strategy"])
-
-    def strategy_inputs(self, study: str, experiment: str, condition: str) -> list[str]:
-        """Files that a strategy needs, in the order in which it names them."""
-        answers = f"results/features/{self.experiment(study, experiment)['features']}.safetensors"
-        files = {
-            "buckets": f"results/buckets/{study}/{experiment}.parquet",
-            "features": answers,
-            "logits": answers,
-            "colours": f"results/tables/graphs/{self.experiment(study, experiment)['colouring']}/scores.parquet",
-        }
-        return [files[need] for need in self.strategy(study, experiment, condition).needs]
-
-    def strategy_settings(self, study: str, experiment: str, condition: str) -> dict[str, Any]:
-        """What crafting a poison depends on."""
-        entry = self.condition(study, experiment, condition)
-        return {
-            "name": entry["strategy"],
-            "parameters": entry["parameters"],
-            "needs": list(self.strategy(study, experiment, condition).needs),
-            "axis_values": self.axis_values(study, experiment, condition),
-            "flip": self.experiment(study, experiment)["flip"],
-        }
-
-    def axis_values(self, study: str, experiment: str, condition: str) -> list[float | None]:
-        """Values of a condition's sweep axis; [None] without one."""
-        if self.strategy(study, experiment, condition).axis is None:
-            return [None]
-        values = self.condition(study, experiment, condition)["values"]
-        return values or list(range(self.experiment(study, experiment)["buckets"]["count"]))
-
-    def jobs(self, study: str, experiment: str) -> dict[Chunk, list[str]]:
-        """Training jobs of an experiment: ranges of draws × ranges of repeats, with the conditions that have them, by name.
-
-        With `only_finished` those whose victims are trained, evaluated and, where they are to be, probed.
-        """
-        jobs: dict[Chunk, list[str]] = {}
-        for name in sorted(self.experiment(study, experiment)["conditions"]):
-            for chunk in self.chunks(study, experiment, name):
-                jobs.setdefault(chunk, []).append(name)
-        if not self.config["only_finished"]:
-            return jobs
-        files = {chunk: self._files(study, experiment, chunk, conditions) for chunk, conditions in jobs.items()}
-        return {
-            chunk: jobs[chunk] for chunk, made in files.items() if all(Path(file).is_file() for file in made.values())
-        }
-
-    def chunks(self, study: str, experiment: str, condition: str) -> list[Chunk]:
-        """Ranges of draws × ranges of repeats of a condition that are to be trained, as narrow as what the archive lacks of them."""
-        chunks = self._all_chunks(study, experiment, condition)
-        if not self.config["skip_archived"]:
-            return chunks
-        if (
-            self.strategy(study, experiment, condition).axis == "bucket"
-            and not self.archived_buckets(study, experiment).is_file()
-        ):
-            return chunks  # paths that are traced here would cut other buckets than those of the archived victims
-        archived, values = self.archived.get((study, experiment), set()), self.axis_values(study, experiment, condition)
-        lacking = [
-            [
-                (draw, repeat)
-                for draw, repeat in itertools.product(chunk.draws, chunk.repeats)
-                if not archived.issuperset((condition, value, draw, repeat) for value in values)
-            ]
-            for chunk in chunks
-        ]
-        return [
-            Chunk(*(range(min(numbers), max(numbers) + 1) for numbers in zip(*left, strict=True)))
-            for left in lacking
-            if left
-        ]
-
-    def _all_chunks(self, study: str, experiment: str, condition: str) -> list[Chunk]:
-        own, entry = self.condition(study, experiment, condition), self.experiment(study, experiment)
-        draws = self.config["draws"] or own["draws"] or entry["draws"]
-        repeats = self.config["repeats"] or own["repeats"] or entry["repeats"]
-        if self.strategy(study, experiment, condition).deterministic and not entry["redraw"]:
-            draws = 1
-        parts = _parts(draws, entry["draws_per_job"]), _parts(repeats, entry["repeats_per_job"])
-        return [Chunk(*part) for part in itertools.product(*parts)]
-
-    def chunk_files(self, study: str, experiment: str, folder: str) -> list[str]:
-        """Files of all of an experiment's chunks under results/`folder`: victims, robustness or probes."""
-        files = [self._files(study, experiment, *job) for job in self.jobs(study, experiment).items()]
-        return [made[folder] for made in files if folder in made]
-
-    def _files(self, study: str, experiment: str, chunk: Chunk, conditions: list[str]) -> dict[str, str]:
-        """Tables of a chunk by their folder; there is nothing to probe around a clean victim."""
-        probed = self.experiment(study, experiment)["probes"] and any(
-            self.condition(study, experiment, name)["strategy"] != "none" for name in conditions
-        )
-        name = f"{study}/{experiment}/{'+'.join(conditions)}/{chunk.name}.parquet"
-        folders = ("victims", "robustness", "probes") if probed else ("victims", "robustness")
-        return {folder: f"results/{folder}/{name}" for folder in folders}
-
-    def poison_files(self, study: str, experiment: str, conditions: str, draws: str) -> list[str]:
-        """Files of the poisons of a job's conditions, "clean+random", in their order."""
-        folder = f"results/poisons/{study}/{experiment}"
-        return [f"{folder}/{condition}/draws-{draws}.safetensors" for condition in conditions.split("+")]
-
-    def evaluation_settings(self, study: str, experiment: str, conditions: str) -> dict[str, Any]:
-        """What an evaluation depends on, beside its victims."""
-        entry = self.experiment(study, experiment)
-        chosen = {
-            name: [*entry["attacks"], *self.condition(study, experiment, name)["attacks"]]
-            for name in conditions.split("+")
-        }
-        return {
-            "attacks": {
-                condition: {name: self.config["attacks"][name] for name in dict.fromkeys(names)}
-                for condition, names in chosen.items()
-            },
-            "columns": {
-                "dataset": entry["dataset"],
-                "model": entry["model"],
-                "recipe": entry["recipe"],
-                "precision": self.precision(entry["recipe"]),
-            },
-            "source": entry["flip"]["source"],
-            "target": entry["flip"]["target"],
-        }
-
-    def probe_proxy(self, study: str, experiment: str) -> list[str]:
-        """File of the clean proxy along whose paths victims are probed, if the experiment has one."""
-        entry = self.experiment(study, experiment)
-        return [self.proxy_file(entry["buckets"]["paths"])] if "buckets" in entry else []
-
-    def probe_settings(self, study: str, experiment: str) -> dict[str, Any]:
-        """What probes depend on, beside their victims."""
-        entry = self.experiment(study, experiment)
-        paths = self.path_settings(entry["buckets"]["paths"]) if "buckets" in entry else {}
-        return {"model": entry["model"], "paths": paths, "points": PROBED_POINTS}
-
-    def collect_settings(self, study: str, experiment: str) -> dict[str, Any]:
-        """What the tables of an experiment say beside its victims."""
-        entry = self.experiment(study, experiment)
-        return {
-            "experiment": entry,
-            "precision": self.precision(entry["recipe"]),
-            "axis_names": {name: self.strategy(study, experiment, name).axis or "" for name in entry["conditions"]},
-            "axis_values": {name: self.axis_values(study, experiment, name) for name in entry["conditions"]},
-        }
-
-    # ------------------------------------------------------------------------------------------ tables, figures, scorecard
-
-    def table_folder(self, study: str, experiment: str) -> str:
-        """Folder of an experiment's tables: in this run's results or in the archive."""
-        archived = self.config["source"] == "archive"
-        return str(self.root / "archive" / study / experiment) if archived else f"results/tables/{study}/{experiment}"
-
-    def _table(self, study: str, experiment: str, table: str) -> str:
-        suffix = "csv.gz" if self.config["source"] == "archive" else "parquet"
-        return f"{self.table_folder(study, experiment)}/{table}.{suffix}"
-
-    def _artefact(self, study: str, experiment: str, need: str) -> str:
-        """File of an experiment's table or of its maps."""
-        if need == "maps":
-            return f"{self.table_folder(study, experiment)}/maps.safetensors"
-        return self._table(study, experiment, need)
-
-    def claim_inputs(self) -> dict[str, dict[str, str]]:
-        """Tables that claims may be judged by: "study/experiment" or "paths/name" → table → file.
-
-        From the archive those that are there: a claim whose experiment is not archived counts as not run.
-        """
-        inputs = {
-            f"{study}/{name}": {t: self._table(study, name, t) for t in TABLES} for study, name in self.experiments
-        }
-        inputs |= {
-            f"paths/{name}": {t: self._table("paths", name, t) for t in self.survey_tables(name)}
-            for name in self.surveys
-        }
-        if self.config["source"] == "archive":
-            there = {
-                key: {t: file for t, file in files.items() if Path(file).is_file()} for key, files in inputs.items()
-            }
-            inputs = {key: files for key, files in there.items() if set(files) >= set(inputs[key]) - {"nets"}}
-        return inputs
-
-    def compared(self, study: str) -> dict[str, dict[str, str]]:
-        """Tables of a study's experiments that have random points and another strategy beside them, as `claim_inputs` gives them."""
-        chosen = {}
-        for key, files in self.claim_inputs().items():
-            own, _, name = key.partition("/")
-            if own == study:
-                entries = self.experiment(study, name)["conditions"].values()
-                strategies_ = {entry["strategy"] for entry in entries}
-                if "random" in strategies_ and strategies_ - {"random", "none"}:
-                    chosen[key] = files
-        return chosen
-
-    def figure_kind(self, study: str, figure: str) -> FigureKind:
+    def figure_kind(self, study: str, figure: str) -> figures.FigureKind:
         """Catalogue entry of a figure."""
-        return FIGURES[self.figures[study, figure]["kind"]]
+        return figures.figure.find(self.figures[study, figure]["kind"])
 
     def figure_inputs(self, study: str, figure: str) -> list[str]:
         """Files that a figure is drawn from."""
@@ -473,140 +155,88 @@ class Plan:
             if need in (*TABLES, "maps"):
                 files[need] = [self._artefact(study, name, need) for name in entry["experiments"]]
             elif need == "data":
-                files[need] = [self.data_file(self.experiment(study, entry["experiments"][0])["dataset"])]
+                files[need] = [self.data_file(self.dataset(study, entry["experiments"][0]))]
             elif need == "poisons":
                 files[need] = [self.first_poison(study, entry["experiments"][0])]
-            elif need in ("runs", "cover"):
-                files[need] = [self._table("bounds", entry["bound"], need)]
-            elif need in ("degrees", "scores"):
-                files[need] = [self._table("graphs", entry["graphs"], need)]
-            elif need == "idea":
-                files[need] = [f"{self.table_folder('graphs', entry['graphs'])}/idea.safetensors"]
-            elif need in ("extremes", "example"):
-                files[need] = [f"{self.table_folder('paths', entry['paths'])}/{need}.safetensors"]
             else:
-                files[need] = [self._table("paths", entry["paths"], need)]
+                name = next(n for n in entry["analyses"] if need in (self.analysis(n).table, self.analysis(n).arrays))
+                table = need == self.analysis(name).table
+                files[need] = [self.analysis_table(name) if table else self.analysis_arrays(name)]
         return files
 
     def first_poison(self, study: str, experiment: str) -> str:
-        """File of the first poisons of an experiment's condition with a sweep axis, whether its victims are archived or not."""
-        for name in sorted(self.experiment(study, experiment)["conditions"]):
-            if self.strategy(study, experiment, name).axis:
-                first = self._all_chunks(study, experiment, name)[0]
-                return self.poison_files(study, experiment, name, span(first.draws))[0]
-        raise InputError(
-            f"{study}.experiments.{experiment} has no condition with a sweep axis, whose poisons a figure could show"
-        )
+        """File of the first draw of an experiment's poison with a sweep, whether its victims are archived or not."""
+        names = [own["poison"] for own in self.experiment(study, experiment)["poisons"].values()]
+        return self.poison_file(study, next((name for name in names if self.sweep(study, name)[0]), names[0]), 0)
 
-    def first_chunk(self, study: str, experiment: str) -> dict[str, str]:
-        """Condition that maps are drawn of, and the files and repeats of its first job that trains, by what they hold."""
-        mapped = self._mapped(study, experiment)
-        for chunk, conditions in self.jobs(study, experiment).items():
-            for name in conditions:
-                if name in mapped:
-                    (poison,) = self.poison_files(study, experiment, name, span(chunk.draws))
-                    folder = f"results/victims/{study}/{experiment}/{'+'.join(conditions)}"
-                    return {
-                        "condition": name,
-                        "poison": poison,
-                        "victims": f"{folder}/{chunk.name}.safetensors",
-                        "repeats": span(chunk.repeats),
-                    }
-        raise InputError(
-            f"{study}.experiments.{experiment} has no condition with a sweep axis and victims to train, of which maps could be drawn"
-        )
-
-    def _mapped(self, study: str, experiment: str) -> list[str]:
-        """Conditions whose victims may be mapped: those with a sweep axis, and where there are buckets that of the buckets."""
-        entry = self.experiment(study, experiment)
-        axes = {name: self.strategy(study, experiment, name).axis for name in entry["conditions"]}
-        return [name for name, axis in axes.items() if (axis == "bucket" if "buckets" in entry else axis)]
-
-    def map_files(self, study: str, experiment: str) -> list[str]:
-        """File of the maps of an experiment's first victims, if it has any and they are trained here."""
-        entry = self.experiment(study, experiment)
-        trained = {name for conditions in self.jobs(study, experiment).values() for name in conditions}
-        there = entry["maps"] and trained.intersection(self._mapped(study, experiment))
-        return [f"results/tables/{study}/{experiment}/maps.safetensors"] if there else []
-
-    def analysis_files(self) -> list[str]:
-        """Tables of theorems and graphs that the figures show."""
-        files = [
-            self.figure_files(*key) for key in self.drawn if self.figures[key]["bound"] or self.figures[key]["graphs"]
-        ]
-        return sorted({file for own in files for need in ANALYSIS_TABLES for file in own.get(need, [])})
-
-    def graph_data(self, graphs: str) -> str:
-        """File of the data set whose graphs these are."""
-        return self.data_file(self.config["paths"][self.config["graphs"][graphs]["paths"]]["dataset"])
-
-    def colouring_settings(self, graphs: str) -> dict[str, Any]:
-        """What the scores of a colouring depend on; as many nets as the experiments that use it, run or not, have draws."""
-        entry = self.config["graphs"][graphs]
-        nets = [
-            chunk.draws.stop
-            for study in self.config["studies"]
-            for experiment, own in self.config.get(study, {}).get("experiments", {}).items()
-            if own["colouring"] == graphs
-            for condition in own["conditions"]
-            if "colours" in self.strategy(study, experiment, condition).needs
-            for chunk in self._all_chunks(study, experiment, condition)
-        ]
-        model = self.config["paths"][entry["paths"]]["model"]
-        return {**entry["colouring"], "model": model, "nets": max(nets, default=1)}
-
-    def figure_settings(self, study: str, figure: str) -> dict[str, Any]:
-        """What a figure depends on, beside its inputs."""
+    def figure_settings(self, study: str, figure: str) -> Config:
+        """What a figure depends on, beside the content of its inputs."""
         entry, kind = self.figures[study, figure], self.figure_kind(study, figure)
         options = dict(entry["options"])
-        if entry["experiments"]:
-            options["experiments"] = entry["experiments"]
-            options["lines"] = {name: options.get("lines", {}).get(name, {}) for name in entry["experiments"]}
-            first = self.experiment(study, entry["experiments"][0])
-            names = sources.class_names(self.config["datasets"][first["dataset"]])
-            options["class_names"] = names
-            if "buckets" in first:
-                options |= {key: self.config["paths"][first["buckets"]["paths"]][key] for key in ("step_size", "clip")}
-        if entry["paths"]:
-            paths = self.config["paths"][entry["paths"]]
-            names = sources.class_names(self.config["datasets"][paths["dataset"]])
-            options |= {key: paths[key] for key in ("dataset", "model", "recipe", "step_size", "clip")}
-            options["class_names"] = names
-        if entry["graphs"]:
-            graphs = self.config["graphs"][entry["graphs"]]
-            dataset = self.config["paths"][graphs["paths"]]["dataset"]
-            options |= {"dataset": dataset, "class_names": sources.class_names(self.config["datasets"][dataset])}
-        if entry["bound"] in self.config["covers"]:
-            options["dataset"] = self.config["covers"][entry["bound"]]["dataset"]
+        if shown := entry["experiments"]:
+            options["experiments"] = shown
+            options["lines"] = {name: options.get("lines", {}).get(name, {}) for name in shown}
+            options["class_names"] = self.class_names(self.dataset(study, shown[0]))
+            options["headlines"] = {name: self.experiment(study, name)["headline"] for name in shown}
+            if paths := self.probe_paths(study, shown[0]):
+                options |= {key: self.config["paths"][paths][key] for key in ("step_size", "clip")}
+        if entry["analyses"]:
+            options |= self._analysis_options(entry["analyses"][0])
         options = {key: value for key, value in options.items() if key in kind.options and value is not None}
-        files = self.figure_files(study, figure)
-        return {"kind": entry["kind"], "options": options, "note": entry["note"], "files": files}
+        folder = f"{self.documents}/figures/{study}/{figure}"
+        return {
+            "kind": entry["kind"],
+            "options": options,
+            "note": entry["note"],
+            "files": self.figure_files(study, figure),
+            "outputs": {suffix: f"{folder}.{suffix}" for suffix in ("svg", "png", "txt")},
+            "version": self.version("draw_figures", kind.module),
+        }
 
-    def page_figures(self, study: str) -> list[dict[str, Any]]:
-        """What a study's page says of every figure, in their order there: the fields of `page.Picture` but for its caption."""
-        return [
-            {
-                "name": name,
-                "title": self.figure_title(own, name),
-                "published": published_number(name),
-                "source": self._figure_source(own, name),
-                "claims": self.figures[own, name]["claims"],
-                "tables": self._shown_tables(own, name),
-            }
-            for own, name in self.drawn
-            if own == study
-        ]
+    def _analysis_options(self, name: str) -> Config:
+        """What a caption says of an analysis: its data, its proxy's model and recipe, how paths were traced."""
+        entry = self.config["analyses"][name]
+        options: Config = {}
+        if dataset := self.analysis_dataset(name):
+            options |= {"dataset": dataset, "class_names": self.class_names(dataset)}
+        if proxy := self.analysis_proxy(name):
+            options |= {key: self.config["proxies"][proxy][key] for key in ("model", "recipe")}
+        if paths := entry["needs"].get("paths"):
+            options |= {key: self.config["paths"][paths][key] for key in ("step_size", "clip")}
+        return options
 
-    def _shown_tables(self, study: str, figure: str) -> list[str]:
-        """Tables that a figure shows, as claims name them."""
-        entry = self.figures[study, figure]
-        shown = [f"{study}/{name}" for name in entry["experiments"]]
-        return [*shown, f"paths/{entry['paths']}"] if entry["paths"] else shown
+    @property
+    def figure_batches(self) -> list[tuple[str, int]]:
+        """(study, number) of the jobs that draw figures."""
+        counts = {study: sum(own == study for own, _ in self.drawn) for study in self.folders}
+        return [(study, n) for study, count in counts.items() for n in range(-(-count // FIGURES_PER_JOB))]
 
-    def _figure_source(self, study: str, figure: str) -> str:
-        """What a figure draws again."""
-        own = self.figures[study, figure]["source"]
-        return self.figure_kind(study, figure).source if own is None else own
+    def _batch(self, study: str, number: int) -> list[str]:
+        own = [name for one, name in self.drawn if one == study]
+        return own[number * FIGURES_PER_JOB : (number + 1) * FIGURES_PER_JOB]
+
+    def batch_inputs(self, study: str, number: int) -> list[str]:
+        """Files that a job's figures are drawn from."""
+        return list(dict.fromkeys(file for name in self._batch(study, number) for file in self.figure_inputs(study, name)))
+
+    def batch_figures(self, study: str, number: int) -> list[Config]:
+        """What a job's figures depend on, beside the content of their inputs."""
+        return [self.figure_settings(study, name) for name in self._batch(study, number)]
+
+    def batch_files(self, study: str, number: int, *suffixes: str) -> list[str]:
+        """Files of a job's figures."""
+        folder = f"{self.documents}/figures/{study}"
+        return [f"{folder}/{name}.{suffix}" for name in self._batch(study, number) for suffix in suffixes]
+
+    def figure_report(self, study: str, file: str) -> Config:
+        """Where a figure stands in Snakemake's report."""
+        name = Path(file).stem
+        return {
+            "category": study,
+            "subcategory": published_number(name) or "support",
+            "labels": self.figure_labels(study, name),
+            "caption": str(self.root / "workflow" / "report" / "figure.rst"),
+        }
 
     def figure_title(self, study: str, figure: str) -> str:
         """Title of a figure."""
@@ -615,19 +245,71 @@ class Plan:
     def figure_labels(self, study: str, figure: str) -> dict[str, str]:
         """Labels of a figure in the report."""
         entry = self.figures[study, figure]
-        data = {self.experiment(study, name)["dataset"] for name in entry["experiments"]}
-        data |= {self.config["paths"][entry["paths"]]["dataset"]} if entry["paths"] else set()
-        data |= {entry[key] for key in ("bound", "graphs") if entry[key]}
-        return {
-            "figure": figure,
-            "shows": self.figure_title(study, figure),
-            "data": ", ".join(sorted(data)) or "—",
+        data = {self.dataset(study, name) for name in entry["experiments"]}
+        data |= {self.analysis_dataset(name) or name for name in entry["analyses"]}
+        return {"figure": figure, "shows": self.figure_title(study, figure), "data": ", ".join(sorted(data)) or "—"}
+
+    # ------------------------------------------------------------------------------------------------------ claims and pages
+
+    def claim_files(self) -> dict[str, str]:
+        """Study → file of its registered claims, of the studies that have some."""
+        files = {study: folder / "claims.yaml" for study, folder in self.folders.items()}
+        return {study: str(file) for study, file in files.items() if file.is_file()}
+
+    def _judged_analyses(self) -> set[str]:
+        """Names of the analyses that claims name."""
+        text = "".join(Path(file).read_text(encoding="utf-8") for file in self.claim_files().values())
+        return set(re.findall(r"analyses/(\w+)", text))
+
+    def claim_inputs(self) -> dict[str, dict[str, str]]:
+        """Tables that claims may be judged by: "study/experiment" or "analyses/name" → table → file.
+
+        From the archive those that are there: a claim whose experiment is not archived counts as not run.
+        """
+        inputs = {
+            f"{study}/{name}": {table: self._artefact(study, name, table) for table in TABLES}
+            for study, name in self.experiments
         }
+        inputs |= {
+            f"analyses/{name}": {self.analysis(name).table: self.analysis_table(name)}
+            for name in self.config["analyses"]
+            if name in self._judged_analyses() and (self.archive or name in self.analyses)
+        }
+        if self.archive:
+            inputs = {key: files for key, files in inputs.items() if all(Path(file).is_file() for file in files.values())}
+        return inputs
 
-    def keep(self, path: str, temporary: Callable[[str], Any]) -> Any:
-        """Mark a file as temporary unless victims are kept."""
-        return path if self.config["keep_victims"] else temporary(path)
+    def headlines(self) -> dict[str, Config | None]:
+        """"study/experiment" → attack, radius and column that count when nothing else is said."""
+        return {f"{study}/{name}": self.experiment(study, name)["headline"] for study, name in self.experiments}
 
-    def resource(self, study: str, experiment: str, condition: str, name: str, default: int) -> int:
-        """What a strategy asks for, or the default."""
-        return self.strategy(study, experiment, condition).resources.get(name, default)
+    def compared(self, study: str) -> dict[str, dict[str, str]]:
+        """Tables of a study's experiments that have random points and another strategy beside them, as `claim_inputs` gives them."""
+        chosen = {}
+        for key, files in self.claim_inputs().items():
+            own, _, name = key.partition("/")
+            if own == study:
+                conditions = self.conditions(study, name).values()
+                strategies = {self.poison(study, entry["poison"])["strategy"] for entry in conditions}
+                if "random" in strategies and strategies - {"random", "none"}:
+                    chosen[key] = files
+        return chosen
+
+    def page_figures(self, study: str) -> list[Config]:
+        """What a study's page says of every figure, in their order there: the fields of `page.Picture` but for its caption."""
+        pictures = []
+        for own, name in self.drawn:
+            if own == study:
+                entry, kind = self.figures[own, name], self.figure_kind(own, name)
+                tables = [f"{study}/{one}" for one in entry["experiments"]] + [f"analyses/{one}" for one in entry["analyses"]]
+                pictures.append(
+                    {
+                        "name": name,
+                        "title": self.figure_title(own, name),
+                        "published": published_number(name),
+                        "source": kind.source if entry["source"] is None else entry["source"],
+                        "claims": entry["claims"],
+                        "tables": tables,
+                    }
+                )
+        return pictures

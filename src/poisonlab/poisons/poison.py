@@ -1,15 +1,12 @@
 """A poison: edits to a training set, never a copy of it."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
-from poisonlab.results import storage
 
 
 def _no_indices() -> np.ndarray:
@@ -27,6 +24,7 @@ class Poison:
         replace_index: [k] int64, positions that get another image and label, unique and disjoint from `relabel_index`.
         replace_images: [k, …] as the training images; replace_labels: [k] int64.
         append_images: [a, …] as the training images; append_labels: [a] int64.
+        facts: what crafting came to, name → number: a learned λ, the attacker's objective.
     """
 
     num_classes: int
@@ -37,6 +35,7 @@ class Poison:
     replace_labels: np.ndarray = field(default_factory=_no_indices)
     append_images: np.ndarray | None = None
     append_labels: np.ndarray = field(default_factory=_no_indices)
+    facts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def budget(self) -> int:
@@ -105,15 +104,21 @@ class Poison:
                 )
 
 
+EDITS = (
+    "relabel_index", "relabel_label", "replace_index", "replace_images", "replace_labels", "append_images", "append_labels",
+)  # fmt: skip
+
+
 def merge(poisons: Sequence[Poison]) -> Poison:
-    """Return the poison with the edits of all of them, in their order."""
+    """Return the poison with the edits of all of them, in their order; of facts of one name the last counts."""
 
     def joined(name: str) -> np.ndarray | None:
         arrays = [array for poison in poisons if (array := getattr(poison, name)) is not None]
         return np.concatenate(arrays) if arrays else None
 
-    edits = {field.name: joined(field.name) for field in fields(Poison) if field.name != "num_classes"}
-    return Poison(max(poison.num_classes for poison in poisons), **edits)  # type: ignore[arg-type]
+    edits = {name: joined(name) for name in EDITS}
+    facts = {name: value for poison in poisons for name, value in poison.facts.items()}
+    return Poison(max(poison.num_classes for poison in poisons), **edits, facts=facts)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -146,34 +151,3 @@ def apply(poison: Poison, dataset: Dataset) -> TrainingSet:
         labels = np.concatenate([labels, poison.append_labels])
     poisoned = np.concatenate([poison.relabel_index, poison.replace_index, appended]).astype(np.int64)
     return TrainingSet(images, labels, poison.num_classes, poisoned)
-
-
-Place = tuple[
-    int, float | None
-]  # of a poison in its condition: the draw, and the value of the sweep axis (None without one)
-
-
-def save(poisons: Sequence[Poison], places: Sequence[Place], path: str | Path) -> None:
-    """Write poisons of one condition, each with its place."""
-    tensors = {}
-    for position, poison in enumerate(poisons):
-        for name, array in vars(poison).items():
-            if name != "num_classes" and array is not None:
-                tensors[f"{position}.{name}"] = array
-    metadata = {
-        "places": json.dumps(list(places)),
-        "num_classes": json.dumps([p.num_classes for p in poisons]),
-    }
-    storage.write_tensors(tensors, path, metadata)
-
-
-def load(path: str | Path) -> tuple[list[Poison], list[Place]]:
-    """Read what `save` wrote: the poisons and their places."""
-    tensors, metadata = storage.read_tensors(path)
-    places = [(draw, axis_value) for draw, axis_value in json.loads(metadata["places"])]
-    poisons = []
-    for position, num_classes in enumerate(json.loads(metadata["num_classes"])):
-        prefix = f"{position}."
-        arrays = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
-        poisons.append(Poison(num_classes=num_classes, **arrays))
-    return poisons, places

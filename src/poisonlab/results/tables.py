@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.poisons.flips import budgets, pairs
+
 KEY = ["study", "experiment", "condition", "axis_value", "draw", "repeat"]
 ROBUSTNESS_KEY = [*KEY, "attack", "attack_source", "attack_target", "epsilon"]
 KEYS = {"conditions": KEY[:4], "victims": KEY, "robustness": ROBUSTNESS_KEY}
@@ -18,49 +21,47 @@ def conditions_table(
     settings: Mapping[str, Any],
     victims: pd.DataFrame,
     buckets: pd.DataFrame | None,
-    num_classes: int,
+    dataset: Dataset,
 ) -> pd.DataFrame:
     """One row per condition × axis value: its parameters, the number of draws and repeats, and its bucket.
 
     Args:
-        settings: `experiment` is its configuration, `axis_names` and `axis_values` are the sweep
-            axis of each condition ("" and [None] without one), `precision` that of the training.
+        settings: `scale`, and `conditions`: name → its poison (strategy, parameters, budget, per, flips), victim (model, recipe,
+            precision) and sweep (`axis`, `values`; "" and [None] without one).
         victims: the experiment's victims table, for the numbers of draws and repeats.
-        buckets: the table of `buckets.cut_buckets`, if the experiment has one.
-        num_classes: of the data set; a flip of all classes has the budget for each of them.
+        buckets: the table of `path_surveys.cut_buckets`, if the experiment has one.
+        dataset: the budget of several pairs of classes is that of all of them.
     """
-    entry, axis_names, axis_values = settings["experiment"], settings["axis_names"], settings["axis_values"]
-    flip = entry["flip"]
-    # "all", "next" and "new" are no single class
-    source, target = (flip[key] if isinstance(flip[key], int) else np.nan for key in ("source", "target"))
-    budget = flip["budget"] * (num_classes if flip["source"] == "all" else 1)
     rows = []
-    for name, condition in entry["conditions"].items():
+    for name, entry in settings["conditions"].items():
         own = victims[victims["condition"] == name]
-        for value in axis_values[name]:
+        flips = entry["flips"]
+        # "all", "next" and the like are no single class
+        source, target = (flips[key] if isinstance(flips[key], int) else np.nan for key in ("source", "target"))
+        for value in entry["values"]:
+            asked = value if entry["axis"] == "budget" else entry["budget"]
             row = {
                 "study": study,
                 "experiment": experiment,
                 "condition": name,
-                "axis": axis_names[name],
+                "axis": entry["axis"],
                 "axis_value": np.nan if value is None else float(value),
-                "strategy": condition["strategy"],
-                "parameters": json.dumps(condition["parameters"], sort_keys=True),
-                "budget": 0 if condition["strategy"] == "none" else budget,
+                "strategy": entry["strategy"],
+                "parameters": json.dumps(entry["parameters"], sort_keys=True),
+                "budget": 0 if entry["strategy"] == "none" else _budget(asked, entry["per"], flips, dataset),
                 "source_class": source,
                 "target_class": target,
-                "dataset": entry["dataset"],
-                "model": entry["model"],
-                "recipe": entry["recipe"],
-                "precision": settings["precision"],
-                "scale": entry["scale"],
+                **{key: entry[key] for key in ("dataset", "model", "recipe", "precision")},
+                "scale": settings["scale"],
                 "n_draws": own["draw"].nunique(),
                 "n_repeats": own["repeat"].nunique(),
                 "n_points": np.nan,
                 "steps_low": np.nan,
                 "steps_high": np.nan,
+                "poison": entry["poison"],
+                "victim": entry["victim"],
             }
-            if buckets is not None and axis_names[name] == "bucket":
+            if buckets is not None and entry["axis"] == "bucket":
                 steps = buckets.loc[buckets["bucket"] == value, "steps"]
                 row |= {
                     "n_points": float(len(steps)),
@@ -69,6 +70,15 @@ def conditions_table(
                 }
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _budget(budget: float, per: str, flips: Mapping[str, Any], dataset: Dataset) -> int:
+    """Number of poisons of all pairs of classes together."""
+    if "found" in flips.values():
+        count = 2 if flips.get("both") else 1
+    else:
+        count = len(pairs(flips, dataset.class_names))
+    return sum(budgets(budget, per, count, len(dataset.train_labels)))
 
 
 def concatenate(parts: Sequence[pd.DataFrame], kind: str) -> pd.DataFrame:

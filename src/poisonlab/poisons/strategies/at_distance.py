@@ -10,11 +10,11 @@ from poisonlab.poisons.strategies import Request, strategy
 CANDIDATES = 1000  # points drawn for each one that is wanted
 
 
-@strategy("at_distance", source="thesis, section 4.1, Figures 4.2 and 4.3", axis="r")
+@strategy("at_distance", source="thesis, section 4.1, Figures 4.2 and 4.3", parameters={"r": 0.0})
 def at_distance(request: Request) -> Poison:
     """Append points drawn uniformly at l2 distance r from the mean of the source class, with the target label.
 
-    The sweep axis is r. Only points that are nearer to the mean of their own class than to any other count: the others would not be
+    Only points that are nearer to the mean of their own class than to any other count: the others would not be
     mislabelled, for between Gaussians of one variance the nearest mean is the ground truth. Means are those of the distribution where they
     are known (toys) and of the training points elsewhere; features of pure noise come from training points of the source class. Images are
     clipped to their box.
@@ -22,10 +22,10 @@ def at_distance(request: Request) -> Poison:
     Raises:
         InputError: r is negative, or no such point can be found.
     """
-    flip, dataset, generator, radius = request.flip, request.dataset, request.generator, float(request.axis_value or 0)
+    flip, dataset, generator, radius = request.flip, request.dataset, request.generator, float(request.parameters["r"])
     if radius < 0:
-        raise InputError(f"r = {radius:g} is no distance, allowed is 0 or more; change the values of the sweep axis")
-    means = _means(dataset)
+        raise InputError(f"r = {radius:g} is no distance, allowed is 0 or more; change the parameter or its sweep")
+    means, pool = _means(dataset), np.flatnonzero(dataset.train_labels == flip.source)
     found: list[np.ndarray] = []
     for _ in range(CANDIDATES):
         direction = generator.standard_normal((flip.budget, means.shape[1]))
@@ -35,7 +35,7 @@ def at_distance(request: Request) -> Poison:
         if len(found) >= flip.budget:
             placed = np.array(found[: flip.budget])
             if np.prod(dataset.input_shape) > means.shape[1]:
-                noise = dataset.train_float()[generator.choice(flip.pool(dataset), size=flip.budget), means.shape[1] :]
+                noise = dataset.train_float()[generator.choice(pool, size=flip.budget), means.shape[1] :]
                 placed = np.concatenate([placed, noise], axis=1)
             images = _as_training_images(placed, dataset)
             return Poison(

@@ -7,30 +7,25 @@ from poisonlab.errors import InputError
 from poisonlab.poisons.poison import Poison
 from poisonlab.poisons.strategies import Request, choose, strategy
 
-SIDES = ("above", "below")
-
 
 @strategy(
     "loss_threshold",
     source="the usual selection by loss: the hard points, or the easy ones, of a clean model",
     needs=("logits",),
-    parameters={"side": "above"},
-    axis="quantile",
+    parameters={"side": ("above", "below"), "quantile": 0.9},
 )
 def loss_threshold(request: Request) -> Poison:
     """Relabel points drawn uniformly from those whose cross-entropy on the clean proxy is above (or below) a quantile of their class.
 
-    The sweep axis is the quantile: above 0.9 are the tenth of the class that the proxy finds hardest. `side` is above or below.
+    Above the `quantile` 0.9 are the tenth of the class that the proxy finds hardest. `side` is above or below.
 
     Raises:
-        InputError: the side or the quantile is not allowed, or fewer points than the budget are left.
+        InputError: the quantile is not in [0, 1], or fewer points than the budget are left.
     """
     flip, dataset, side = request.flip, request.dataset, request.parameters["side"]
-    quantile = float(request.axis_value or 0)
-    if side not in SIDES:
-        raise InputError(f"parameter side is '{side}', allowed is one of {SIDES}; change it")
+    quantile = float(request.parameters["quantile"])
     if not 0 <= quantile <= 1:
-        raise InputError(f"quantile {quantile:g} is not in [0, 1]; change the values of the sweep axis")
+        raise InputError(f"quantile {quantile:g} is not in [0, 1]; change the parameter or its sweep")
     pool = request.pool()
     # In double precision, and by rank, because the losses of confident nets tie at 0.
     chances = log_softmax(request.needs["logits"][pool].astype(np.float64), axis=1)
@@ -69,13 +64,13 @@ def alfa(request: Request) -> Poison:
     if flip.target >= dataset.num_classes:
         raise InputError(
             f"strategy 'alfa' relabels to a class of '{dataset.name}' (0 … {dataset.num_classes - 1}), not to {flip.target}; "
-            "change flip.target"
+            "change the poison's flips"
         )
     pool = request.pool()
     if flip.budget == len(pool):
         raise InputError(
             f"strategy 'alfa' trains on points of both classes, and poison budget {flip.budget} relabels all of class {flip.source} in "
-            f"'{dataset.name}'; lower flip.budget to at most {len(pool) - 1}"
+            f"'{dataset.name}'; lower the poison's budget to at most {len(pool) - 1}"
         )
     both = np.concatenate([pool, np.flatnonzero(dataset.train_labels == flip.target)])
     points = dataset.train_float()[both].reshape(len(both), -1)

@@ -9,23 +9,21 @@ from poisonlab.poisons.poison import Poison
 from poisonlab.poisons.strategies import Request, strategy
 
 # What a strategy of this module may be told, with its default.
-PARAMETERS: dict[str, Any] = {"select": "dominating", "variant": "fixed"}
-SELECTIONS = ("greedy", "dominating")
+PARAMETERS: dict[str, Any] = {"density": 0.01, "select": ("dominating", "greedy"), "variant": ("fixed", "printed")}
 RESOURCES = {"mem_mb": 6000, "runtime": 240}
 
 
 @strategy(
     "class_graph_input",
     source="thesis, section 6.1.1; Algorithms 3 and 4",
-    parameters={**PARAMETERS, "norm": "linf"},
-    axis="density",
+    parameters={**PARAMETERS, "norm": ("linf", "l2")},
     deterministic=True,
     resources=RESOURCES,
 )
 def class_graph_input(request: Request) -> Poison:
     """Relabel points that have, or dominate, many neighbours in input space.
 
-    The sweep axis is the share of pairs of the class that its graph connects, see `class_graphs.threshold`.
+    `density` is the share of pairs of the class that its graph connects, see `class_graphs.threshold`.
     `select` takes the points of highest degree (greedy, Algorithm 3) or a dominating set (dominating, Algorithm 4, as `variant` fixed or
     printed reads it, see `class_graphs.dominating`; where fewer points than the budget dominate all, those of highest degree follow);
     `norm` is the graph's, linf or l2.
@@ -38,13 +36,12 @@ def class_graph_input(request: Request) -> Poison:
 @strategy(
     "class_graph_pca",
     source="thesis, section 6.1.2",
-    parameters={**PARAMETERS, "norm": "l2", "components": 50},
-    axis="density",
+    parameters={**PARAMETERS, "norm": ("l2", "linf"), "components": 50},
     deterministic=True,
     resources=RESOURCES,
 )
 def class_graph_pca(request: Request) -> Poison:
-    """Do as `class_graph_input` does (`select`, `variant`, `norm`) on the first principal components of all training points.
+    """Do as `class_graph_input` does (`density`, `select`, `variant`, `norm`) on the first principal components of all training points.
 
     Their number, `components`, is a choice: the thesis gives none.
     """
@@ -57,13 +54,12 @@ def class_graph_pca(request: Request) -> Poison:
     "class_graph_features",
     source="thesis, section 6.1.3",
     needs=("features",),
-    parameters={**PARAMETERS, "norm": "l2"},
-    axis="density",
+    parameters={**PARAMETERS, "norm": ("l2", "linf")},
     deterministic=True,
     resources=RESOURCES,
 )
 def class_graph_features(request: Request) -> Poison:
-    """Do as `class_graph_input` does (`select`, `variant`, `norm`) on what the clean proxy's last layer gets to see of each point."""
+    """Do as `class_graph_input` does (`density`, `select`, `variant`, `norm`) on what the clean proxy's last layer gets to see of each point."""
     return _first(request, request.needs["features"])
 
 
@@ -71,15 +67,14 @@ def class_graph_features(request: Request) -> Poison:
     "class_graph_both",
     source="thesis, section 6.1.4",
     needs=("features",),
-    parameters={**PARAMETERS, "select": "greedy", "norm": "l2"},
-    axis="density",
+    parameters={**PARAMETERS, "select": ("greedy", "dominating"), "norm": ("l2", "linf")},
     deterministic=True,
     resources=RESOURCES,
 )
 def class_graph_both(request: Request) -> Poison:
     """Relabel points that are chosen both on the proxy's features and in input space: 2b of each, b of both.
 
-    `select` and `variant` as for `class_graph_input`, but that points of high degree (greedy) are the default, as in the thesis;
+    `density`, `select` and `variant` as for `class_graph_input`, but that points of high degree (greedy) are the default, as in the thesis;
     `norm` is that of the features, in input space it is l∞. Of the points in both lists, those with the smallest sum of places come
     first. When fewer than b are in both, the lists are doubled, to 4b, 8b, … points: the thesis does not say what it does then.
     """
@@ -113,19 +108,14 @@ def _chosen(request: Request, points: np.ndarray, norm: str) -> np.ndarray:
     """All positions of the source class, the first to be chosen first; what a dominating set leaves over follows by degree.
 
     Raises:
-        InputError: a parameter or the density is not allowed, or the budget exceeds the class.
+        InputError: the density is not in (0, 1], or the budget exceeds the class.
     """
     from poisonlab.analyses import class_graphs
 
     parameters, pool = request.parameters, request.pool()
-    told = {"select": parameters["select"], "variant": parameters["variant"], "norm": norm}
-    allowed = {"select": SELECTIONS, "variant": class_graphs.VARIANTS, "norm": tuple(class_graphs.METRICS)}
-    for name, value in told.items():
-        if value not in allowed[name]:
-            raise InputError(f"parameter {name} is '{value}', allowed is one of {allowed[name]}; change it")
-    density = float(request.axis_value or 0)
+    density = float(parameters["density"])
     if not 0 < density <= 1:
-        raise InputError(f"density {density:g} of a class graph is not in (0, 1]; change the values of the sweep axis")
+        raise InputError(f"density {density:g} of a class graph is not in (0, 1]; change the parameter or its sweep")
     apart = class_graphs.distances(points[pool], norm)
     graph = class_graphs.class_graph(apart, class_graphs.threshold(apart, density))
     order = class_graphs.by_degree(graph, len(pool))

@@ -1,0 +1,250 @@
+"""The catalogue of analyses: of a data set, a proxy or a simulation, without victims. Each gives one table, and arrays where it has some.
+
+An analysis is one function, Subject → Findings, with a registration. One of your own is named ``module:function``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from poisonlab.registry import Catalogue, Entry
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What an analysis gets to see.
+
+    Attributes:
+        dataset: the data set, None where the analysis names none.
+        model, recipe, precision: of the proxy that the analysis names, empty without one.
+        needs: the artefacts that the registration declares, by name; names: what the configuration calls them.
+        parameters: all of them, defaults filled in.
+        device: auto, cpu or cuda. progress: writes a line to the job's log.
+    """
+
+    dataset: Any
+    model: Any
+    recipe: Mapping[str, Any]
+    precision: str
+    needs: Mapping[str, Any]
+    names: Mapping[str, str]
+    parameters: Mapping[str, Any]
+    device: str
+    progress: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A table, and named arrays with their metadata."""
+
+    table: Any
+    arrays: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis(Entry):
+    """A registered analysis.
+
+    Attributes:
+        table: what figures and claims call its table; arrays: the same of its arrays, "" without them.
+        of: what the configuration must name: "dataset", "proxy" (which gives model, recipe and data set), or "" for neither.
+        resources: what its job asks for beyond the defaults; "gpu" where it trains or attacks.
+    """
+
+    table: str
+    arrays: str = ""
+    of: str = "dataset"
+    resources: Mapping[str, int] = field(default_factory=dict)
+
+
+analysis: Catalogue[Analysis] = Catalogue("analysis", "poisonlab.analyses.catalogue", Analysis)
+
+
+@analysis("path_lengths", source="thesis, section 4.3.2", needs=("paths",), of="", table="lengths")
+def path_lengths(subject: Subject) -> Findings:
+    """Histogram of the path lengths of each class on each proxy."""
+    from poisonlab.analyses.path_surveys import lengths
+
+    return Findings(lengths(subject.names["paths"], dict(enumerate(subject.needs["paths"]))))
+
+
+@analysis(
+    "label_issues", source="Northcutt, Jiang & Chuang, 2021", of="proxy", table="label_issues", resources={"gpu": 1, "mem_mb": 6000, "runtime": 240}
+)
+def label_issues(subject: Subject) -> Findings:
+    """Labels that are wrong already, by cleanlab on models that were not trained on the point."""
+    from poisonlab.analyses.label_issues import find_label_issues
+
+    return Findings(
+        find_label_issues(
+            subject.dataset, subject.model, subject.recipe, subject.precision, subject.device, subject.progress
+        )
+    )
+
+
+@analysis(
+    "issues_by_distance",
+    source="thesis, Fig. 4.5",
+    needs=("paths", "label_issues"),
+    parameters={"among": 100, "extremes": 10},
+    table="issues",
+    arrays="extremes",
+)
+def issues_by_distance(subject: Subject) -> Findings:
+    """Label issues among the `among` points of a class that are nearest to the boundary, and the `extremes` nearest and farthest images."""
+    from poisonlab.analyses.path_surveys import extremes, issues_by_distance
+
+    traced, issues = dict(enumerate(subject.needs["paths"])), subject.needs["label_issues"]
+    images, metadata = extremes(subject.dataset, traced[0], issues, subject.parameters["extremes"])
+    table = issues_by_distance(subject.names["paths"], traced, issues, subject.parameters["among"])
+    return Findings(table, images, metadata)
+
+
+@analysis(
+    "clean_nets",
+    source="thesis, Fig. 2.1",
+    needs=("models",),
+    parameters={"source": 0, "sure": 0.995, "epsilon": 0.04, "far": 0.3},
+    of="proxy",
+    table="nets",
+    arrays="example",
+    resources={"gpu": 1, "runtime": 120},
+)
+def clean_nets(subject: Subject) -> Findings:
+    """Accuracies of clean proxies, `far` the l∞ radius of their attack, and the most confident adversarial example of class `source`.
+
+    `sure` is the confidence that the network must have in the image (0.995 is 100 %, rounded), `epsilon` the l∞ radius within which the
+    example is looked for.
+    """
+    from poisonlab.analyses.clean_nets import attack_clean_nets
+
+    table, example = attack_clean_nets(
+        subject.dataset, subject.needs["models"], subject.parameters, subject.device, subject.progress
+    )
+    return Findings(table, example)
+
+
+@analysis(
+    "balls",
+    source="thesis, section 2.5 and chapter 3, Theorems 1 and 2",
+    parameters={
+        "balls": 20, "dimensions": 64, "radius": 1.0, "mass": 0.9, "noise": 0.1, "delta": 0.1, "margin": 0.5, "runs": 200,
+        "shares": [0.1, 0.25, 0.5, 0.75, 1], "radii": [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2],
+    },
+    of="",
+    table="runs",
+)  # fmt: skip
+def balls(subject: Subject) -> Findings:
+    """Simulate Theorems 1 and 2 on `balls` balls of l∞ `radius` ρ and equal mass in `dimensions` dimensions.
+
+    `mass` is the probability of all balls together, c₁ = c₂; `noise` the rate of wrong labels, η; `delta` the probability that the
+    guarantee fails; `margin` that of the memorising classifiers, χ; `runs` at each number of samples; `shares` numbers of samples as shares
+    of what the theorems ask for; `radii` attack radii as multiples of ρ.
+    """
+    from poisonlab.analyses.theorems import Balls, simulate
+    from poisonlab.seeds import seed
+
+    settings = dict(subject.parameters)
+    runs, shares, radii = (settings.pop(name) for name in ("runs", "shares", "radii"))
+    return Findings(simulate(Balls(**settings), runs, shares, radii, seed("bound")))
+
+
+@analysis(
+    "cover",
+    source="thesis, chapters 2 and 3, Theorem 1",
+    parameters={"radii": {"linf": [0.1]}, "candidates": 2000, "noise": 0.1, "delta": 0.05},
+    table="cover",
+    resources={"runtime": 120},
+)
+def cover(subject: Subject) -> Findings:
+    """What Theorem 1 guarantees for a data set that is covered by balls around `candidates` random training points.
+
+    `radii` are those of the balls by norm, in the unit of the images (the attack's is twice as large); `noise` is the rate of wrong labels,
+    η; `delta` the probability that the guarantee fails.
+    """
+    import pandas as pd
+
+    from poisonlab.analyses.theorems import cover
+    from poisonlab.seeds import seed
+
+    parameters, dataset = subject.parameters, subject.dataset
+    keep = {key: parameters[key] for key in ("candidates", "noise", "delta")}
+    tables = [
+        cover(dataset.train_float(), dataset.train_labels, radii, norm, **keep, seed=seed("cover"))
+        for norm, radii in parameters["radii"].items()
+    ]
+    return Findings(pd.concat(tables, ignore_index=True))
+
+
+@analysis(
+    "class_degrees",
+    source="thesis, section 6.1",
+    needs=("features",),
+    parameters={"densities": [0.01], "components": 50},
+    table="degrees",
+    resources={"mem_mb": 6000, "runtime": 240},
+)
+def class_degrees(subject: Subject) -> Findings:
+    """Degrees of the class graphs that connect the shares `densities` of the pairs: pixels, `components` principal components, features."""
+    from poisonlab.analyses.class_graphs import degree_table, representations
+
+    spaces = representations(subject.dataset, subject.needs["features"], subject.parameters["components"])
+    return Findings(
+        degree_table(spaces, subject.dataset.train_labels, subject.parameters["densities"], subject.progress)
+    )
+
+
+@analysis(
+    "colouring",
+    source="thesis, section 6.2",
+    parameters={"class": 0, "density": 0.01, "epsilon": 0.1, "nets": 1},
+    of="proxy",
+    table="scores",
+    arrays="idea",
+    resources={"gpu": 1, "mem_mb": 6000, "runtime": 720},
+)
+def colouring(subject: Subject) -> Findings:
+    """Colour the l∞ graph of a `class` that connects the share `density` of its pairs, and let `nets` nets memorise the colours.
+
+    `epsilon` is the l∞ radius of the attack from a point to its neighbour's colour.
+    """
+    import json
+
+    from poisonlab.analyses.colouring import score_points
+
+    settings = {**subject.parameters, "model": subject.model}
+    table, idea = score_points(
+        subject.dataset, settings, subject.recipe, subject.precision, subject.device, subject.progress
+    )
+    return Findings(table, idea, {"settings": json.dumps(dict(subject.parameters), sort_keys=True)})
+
+
+def analyse(
+    settings: Mapping[str, Any], files: Sequence[str], device: str, progress: Callable[[str], None]
+) -> Findings:
+    """Read what an analysis needs and run it.
+
+    Args:
+        settings: `analysis`, `parameters`, `needs` (need → number of files), `names` (need → its name), `of`, and for an analysis of a proxy
+            `training` (model, recipe, precision).
+        files: the data set's, where it is of one, then those of the needs.
+    """
+    from poisonlab.datasets.dataset import Dataset
+    from poisonlab.poisons.needs import read_needs
+
+    left = list(files)
+    dataset = Dataset.load(left.pop(0)) if settings["of"] else None
+    training = settings.get("training", {"model": None, "recipe": {}, "precision": "float32"})
+    subject = Subject(
+        dataset,
+        training["model"],
+        training["recipe"],
+        training["precision"],
+        read_needs(settings["needs"], left),
+        settings["names"],
+        settings["parameters"],
+        device,
+        progress,
+    )
+    return analysis.find(settings["analysis"]).function(subject)
