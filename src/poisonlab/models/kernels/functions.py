@@ -5,9 +5,13 @@ position for every value and its backward pass fills the maps with zeros first. 
 
 The convolution takes half of the products, or fewer, where its kernels are 3 × 3 (`winograd`), and its gradient a quarter: each
 window passes its own on to one of four places. The results are the same up to float32's rounding.
+
+The kernels compute first derivatives. Where a graph is asked for (`create_graph=True`), the backward pass uses torch's own functions,
+which have derivatives of any order.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from poisonlab.models.kernels import enabled
 
 # Floating-point numbers in the integers of their bits: positive ones have the same order, negative ones are negative.
 BITS = {torch.float32: torch.int32, torch.bfloat16: torch.int16}
@@ -34,7 +40,7 @@ def pooled_convolution(
         rounds: round the convolution's maps to bfloat16, and the gradient on its way back; the type stays float32.
 
     Returns:
-        [n, outputs, …]: maps `size` times smaller than the convolution's. Not a number may come out as 0.
+        [n, outputs, …]: maps `size` times smaller than the convolution's.
     """
     if has_torch_function_unary(inputs):
         return handle_torch_function(pooled_convolution, (inputs,), inputs, weight, bias, padding, size, rounds)
@@ -64,6 +70,7 @@ def _swept(size: int, values: int, *tensors: Tensor) -> bool:
         and values >= LEAST
         and all(tensor.device.type == "cpu" for tensor in tensors)
         and not any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+        and enabled()
     )
 
 
@@ -87,7 +94,7 @@ class Rounded(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
-        return rounded(gradient)
+        return _rounded_gradient(gradient)
 
 
 class GradientRounded(torch.autograd.Function):
@@ -99,7 +106,12 @@ class GradientRounded(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
-        return rounded(gradient)
+        return _rounded_gradient(gradient)
+
+
+def _rounded_gradient(gradient: Tensor) -> Tensor:
+    """The gradient rounded; its own gradient is rounded, too, where a graph is asked for, as torch's conversions do it."""
+    return Rounded.apply(gradient) if torch.is_grad_enabled() else rounded(gradient)
 
 
 def rounded(values: Tensor) -> Tensor:
@@ -107,7 +119,8 @@ def rounded(values: Tensor) -> Tensor:
     result = torch.empty_like(values)
     # Memory without gaps, in whatever order: a copy has the same strides.
     dense = values.stride() == result.stride()
-    if values.device.type != "cpu" or values.dtype != torch.float32 or values.numel() < LEAST or not dense:
+    worth = values.device.type == "cpu" and values.dtype == torch.float32 and values.numel() >= LEAST and dense
+    if not (worth and enabled()):
         return values.bfloat16().float()
     from poisonlab.models.kernels import pooling
 
@@ -126,11 +139,12 @@ class _PooledReLU(torch.autograd.Function):
         return pooled
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         from poisonlab.models.kernels import pooling
 
-        gradient = rounded(gradient) if context.rounds else gradient
+        gradient = _rounded_gradient(gradient) if context.rounds else gradient
+        if torch.is_grad_enabled():
+            return _spread(gradient, context.places, context.shape[2:]), None
         spread = torch.empty(context.shape, dtype=gradient.dtype, memory_format=torch.channels_last)
         pooling.spread(_bits(_channels_last(gradient)), context.places, _bits(spread))
         return spread, None
@@ -161,31 +175,53 @@ class _PooledConvolution(torch.autograd.Function):
             )
         else:
             pooled, places = _pool(_channels_last(F.conv2d(inputs, weight, bias, padding=padding)), rounds)
-        context.save_for_backward(around, weight)
-        context.size, context.places, context.padding, context.rounds = inputs.shape[2:], places, padding, rounds
+        context.save_for_backward(inputs, weight, around)
+        context.places, context.padding, context.rounds = places, padding, rounds
         return pooled
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         from poisonlab.models.kernels.gradients import gradients, row
 
-        around, weight = context.saved_tensors
+        inputs, weight, around = context.saved_tensors
+        gradient = _rounded_gradient(gradient) if context.rounds else gradient
+        if torch.is_grad_enabled():
+            spread = _spread(gradient, context.places, _sizes(inputs, weight, context.padding))
+            return *torch.ops.aten.convolution_backward(
+                spread, inputs, weight, [len(weight)], [1, 1], 2 * [context.padding], [1, 1], False, [0, 0], 1,
+                context.needs_input_grad[:3],
+            ), None, None  # fmt: skip
         outputs, channels, side, _ = weight.shape
         padded, of_inputs, of_weights = around.shape[3], context.needs_input_grad[0], any(context.needs_input_grad[1:3])
         used, line = side * padded, row(side, padded)
-        arrived = _last(rounded(gradient) if context.rounds else gradient)
         kernels = F.pad(_last(_with_channels(weight, padded)).flatten(2), (0, line - used))
         to_inputs = _blank(around.shape if of_inputs else (0, 0, 0, padded))
         to_weights, by_bias = torch.zeros(kernels.shape), torch.zeros(outputs)
         gradients(side, padded, of_inputs, of_weights)(
-            arrived.numpy(), context.places, around.flatten(2).numpy(), kernels.numpy(),
+            _last(gradient).numpy(), context.places, around.flatten(2).numpy(), kernels.numpy(),
             to_inputs.numpy(), to_weights.numpy(), by_bias.numpy(),
         )  # fmt: skip
-        height, width = (slice(context.padding, context.padding + pixels) for pixels in context.size)
+        height, width = (slice(context.padding, context.padding + pixels) for pixels in inputs.shape[2:])
         by_inputs = to_inputs.permute(0, 3, 1, 2)[:, :channels, height, width]
         by_weight = to_weights[..., :used].unflatten(2, (side, padded))[..., :channels].permute(0, 3, 1, 2)
-        return by_inputs if of_inputs else None, *((by_weight, by_bias) if of_weights else (None, None)), None, None
+        return (
+            _laid_out_as(inputs, by_inputs) if of_inputs else None,
+            *((_laid_out_as(weight, by_weight), by_bias) if of_weights else (None, None)),
+            None,
+            None,
+        )
+
+
+def _spread(gradient: Tensor, places: np.ndarray, size: Sequence[int]) -> Tensor:
+    """What `pooling.spread` writes to maps of this height and width, by torch's own functions."""
+    taken = torch.from_numpy(places).permute(0, 3, 1, 2)[:, :, None] == torch.arange(4)[:, None, None]
+    spread = F.pixel_shuffle(torch.where(taken, gradient[:, :, None], 0).flatten(1, 2), 2)
+    return F.pad(spread, (0, size[1] - spread.shape[3], 0, size[0] - spread.shape[2]))
+
+
+def _laid_out_as(tensor: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in the memory format of the tensor that it belongs to: so `view` does with both what it does with one."""
+    return gradient if gradient.stride() == tensor.stride() else torch.empty_like(tensor).copy_(gradient)
 
 
 def _with_channels(weight: Tensor, channels: int) -> Tensor:
