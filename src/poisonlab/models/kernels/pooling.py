@@ -14,6 +14,8 @@ from numba.extending import intrinsic
 _kernel = numba.njit(cache=True)
 _part = numba.njit(inline="always")
 
+FLOAT32 = np.int32(0), np.int32(-0x800000), np.int32(0x7FC00000)  # 0, minus infinity and not a number
+
 
 @intrinsic
 def bits_of(_, value):
@@ -27,9 +29,11 @@ def bits_of(_, value):
 
 @_part
 def round_bits(bits):
-    """The float32 of these bits rounded to bfloat16: to the nearest, ties to even."""
+    """The float32 of these bits rounded to bfloat16: to the nearest, ties to even; not a number stays so."""
     half = np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1))
-    return np.int32(np.int32(bits + half) & np.int32(-0x10000))
+    # Rounding up could make a number of what is none.
+    number = (bits & np.int32(0x7FFFFFFF)) <= np.int32(0x7F800000)
+    return np.int32(np.int32(bits + half) & np.int32(-0x10000)) if number else np.int32(bits | np.int32(0x400000))
 
 
 @_kernel
@@ -46,15 +50,23 @@ def _least(rounded):
 
 
 @_part
-def window(a, b, c, d, zero, rounds):
-    """The highest of a window's four values, at least 0, and which of the places 0 … 3 is the first to have it; 16 and more if none has."""
+def window(a, b, c, d, special, rounds):
+    """The highest of a window's four values, at least 0, and which of the places 0 … 3 is the first to have it; 16 and more if none has.
+
+    Args:
+        special: 0, minus infinity and not a number in the type of the values, as `FLOAT32`. Not a number counts as the highest.
+    """
+    zero, lowest, nan = special
     highest = least = max(max(max(a, b), max(c, d)), zero)
     if rounds:
         highest = round_bits(highest)
         least = _least(highest)
     others = np.int32(a < least) + np.int32((a < least) & (b < least))
     others += np.int32((a < least) & (b < least) & (c < least))
-    return highest, np.uint8(others + np.int32(16) * np.int32(highest == zero))
+    # Not a number with a sign, which processors compute, is negative; among unsigned integers it alone is above minus infinity.
+    top = max(max(np.uint32(a), np.uint32(b)), max(np.uint32(c), np.uint32(d)))
+    place = np.uint8(others + np.int32(16) * np.int32(highest == zero))
+    return nan if top > np.uint32(lowest) else highest, place
 
 
 @functools.cache
@@ -70,7 +82,8 @@ def pool(rounds: bool) -> Callable[..., None]:
 
     @_kernel
     def write(maps, pooled, places):
-        zero = maps.dtype.type(0)
+        kind = maps.dtype.type
+        special = kind(0), kind(-(1 << (8 * maps.itemsize - 9))), kind(0x7FC0 << (8 * maps.itemsize - 16))
         for n in range(pooled.shape[0]):
             for y in range(pooled.shape[1]):
                 for x in range(pooled.shape[2]):
@@ -79,7 +92,7 @@ def pool(rounds: bool) -> Callable[..., None]:
                     values, place = pooled[n, y, x], places[n, y, x]
                     for k in range(pooled.shape[3]):
                         e, f, g, h = a[k], b[k], c[k], d[k]
-                        values[k], place[k] = window(e, f, g, h, zero, rounds)
+                        values[k], place[k] = window(e, f, g, h, special, rounds)
 
     return write
 
@@ -94,7 +107,6 @@ def convolve(rounds: bool) -> Callable[..., None]:
 
     @numba.njit(cache=True, fastmath={"contract"})
     def write(images, weights, bias, pooled, places):
-        zero = np.int32(0)
         for n in range(pooled.shape[0]):
             for y in range(pooled.shape[1]):
                 for x in range(pooled.shape[2]):
@@ -118,7 +130,7 @@ def convolve(rounds: bool) -> Callable[..., None]:
                         g = o + b0 * r + b1 * s + b2 * t + c0 * u + c1 * v + c2 * w + d0 * p + d1 * q + d2 * z
                         h = o + b1 * r + b2 * s + b3 * t + c1 * u + c2 * v + c3 * w + d1 * p + d2 * q + d3 * z
                         e, f, g, h = bits_of(e), bits_of(f), bits_of(g), bits_of(h)  # type: ignore[call-arg]
-                        values[k], place[k] = window(e, f, g, h, zero, rounds)
+                        values[k], place[k] = window(e, f, g, h, FLOAT32, rounds)
 
     return write
 

@@ -16,7 +16,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from poisonlab.models.kernels.pooling import window
+from poisonlab.models.kernels.pooling import FLOAT32, window
 from poisonlab.models.kernels.vectors import HELPERS, Vectors, data_of
 
 PRODUCTS = 16  # of a window and its filters
@@ -55,7 +55,6 @@ def convolve(channels: int, outputs: int, rounds: bool) -> Callable[..., None]:
     @numba.njit(cache=True, fastmath={"contract"})
     def write(images, filters, bias, pooled, places):
         _ = helpers
-        zero = np.int32(0)
         n, high, across = pooled.shape[0], pooled.shape[1], pooled.shape[2]
         height, row = images.shape[1], images.shape[2]
         pixels, weights = images.reshape(-1), filters.reshape(-1)
@@ -86,7 +85,7 @@ def convolve(channels: int, outputs: int, rounds: bool) -> Callable[..., None]:
                 )
                 pool, place = pooled[image, y, x], places[image, y, x]
                 for k in range(outputs):
-                    pool[k], place[k] = window(a[k], b[k], c[k], d[k], zero, rounds)
+                    pool[k], place[k] = window(a[k], b[k], c[k], d[k], FLOAT32, rounds)
 
     return write
 
