@@ -67,7 +67,7 @@ def test_an_edit_of_the_trainer_trains_again(finished: Checkout):
 
 
 def test_an_edit_of_pgd_evaluates_again_and_trains_nothing(finished: Checkout):
-    with finished.edited("src/poisonlab/attacks/pgd.py", "2.5 / self.steps", "2.0 / self.steps"):
+    with finished.edited("src/poisonlab/attacks/steps.py", "2.5 / self.steps", "2.0 / self.steps"):
         stale = finished.stale()
     assert set(stale) == {"attack_proxies", *COLOURED, *EVALUATED}
     # The figures are those that show adversarial accuracy or victims, which share their tables' job

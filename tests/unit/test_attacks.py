@@ -1,5 +1,7 @@
 """Attacks: against two published libraries, and against a plain loop that knows no active set."""
 
+import math
+
 import foolbox
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from scipy import stats
 from torch import Tensor, nn
 
 from poisonlab.attacks.paths import path_lengths
-from poisonlab.attacks.pgd import Attack, _random_offsets, attack, perturb
+from poisonlab.attacks.pgd import _random_offsets, attack, perturb
+from poisonlab.attacks.steps import Attack, fgsm, r_fgsm
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.models.inference import rebuild
@@ -157,6 +160,24 @@ def test_a_step_is_two_and_a_half_radii_shared_by_the_steps_and_fgsm_takes_one_w
     assert Attack(steps=20, step_size=0.1).relative_step == 0.1
 
 
+@pytest.mark.parametrize("goal", GOALS)
+def test_r_fgsm_gives_the_images_of_its_paper(model, points, goal):
+    # Tramèr et al. 2018: x' = x + α·sign(N(0, I)), then x' + (ε − α)·sign(∇ loss(x')), in the box; here α = 0.3 ε.
+    images, labels, targets = points
+    epsilon, aims = 0.1, targets if goal == "targeted" else labels
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(3)).sign()
+    start = (images + 0.3 * epsilon * noise).clamp(*BOX).requires_grad_(True)
+    torch.nn.functional.cross_entropy(model(start), aims).backward()
+    direction = start.grad.sign() if goal == "untargeted" else -start.grad.sign()
+    expected = (start.detach() + 0.7 * epsilon * direction).clamp(*BOX)
+    chosen = targets if goal == "targeted" else None
+    ours = perturb(model, images, labels, epsilon, r_fgsm(alpha=0.3), targets=chosen, seed=3)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-8)  # the share 0.3 passes through float32 in the noise
+    assert torch.equal(
+        perturb(model, images, labels, epsilon, r_fgsm(alpha=0.0)), perturb(model, images, labels, epsilon, fgsm())
+    )
+
+
 # ------------------------------------------------------------------------------------------------ verdicts of the active set
 
 
@@ -275,18 +296,30 @@ def test_perturb_with_a_random_start_depends_on_its_seed_alone(model, points):
     assert not torch.equal(perturb(model, images, labels, 0.5, settings, seed=2), first)
 
 
-def test_negative_radii_and_impossible_attacks_are_refused(model, points):
+@pytest.mark.parametrize("radius", [-0.1, math.nan, math.inf])
+def test_radii_that_are_no_finite_numbers_from_0_are_refused(model, points, radius):
     images, labels, _ = points
-    with pytest.raises(InputError, match=r"^epsilon -0\.1 is negative.*≥ 0"):
-        attack(model, images, labels, [0.1, -0.1], Attack())
-    with pytest.raises(InputError, match=r"^epsilon -0\.1 is negative.*≥ 0"):
-        perturb(model, images, labels, -0.1, Attack())
+    with pytest.raises(InputError, match=rf"^epsilon is {radius}, allowed are finite numbers of at least 0"):
+        attack(model, images, labels, [0.1, radius], Attack())
+    with pytest.raises(InputError, match=rf"^epsilon is {radius}, allowed are finite numbers of at least 0"):
+        perturb(model, images, labels, radius, Attack())
+
+
+def test_impossible_attacks_are_refused():
     with pytest.raises(InputError, match="norm 'l1' does not exist; choose linf or l2"):
         Attack(norm="l1")
     with pytest.raises(InputError, match="0 steps and 1 restarts; both must be at least 1"):
         Attack(steps=0)
     with pytest.raises(InputError, match="4 restarts from the same point; set random_start"):
         Attack(restarts=4)
+    for size in (0, -1.0, math.nan, math.inf, True, "long"):
+        with pytest.raises(InputError, match=r"step_size is .*, allowed is a finite share of ε above 0"):
+            Attack(step_size=size)
+    with pytest.raises(InputError, match=r"random_sign is 0\.5; it is .* for linf"):
+        Attack(norm="l2", random_sign=0.5)
+    for alpha in (-0.1, 1.0, math.nan):
+        with pytest.raises(InputError, match=r"alpha is .*, allowed is a share of ε of at least 0 and below 1"):
+            r_fgsm(alpha=alpha)
 
 
 # ------------------------------------------------------------------------------------------------ the model is left as it was

@@ -72,7 +72,7 @@ def test_another_class_of_the_same_module_is_another_model():
 
 
 def test_an_edit_of_the_attacks_evaluates_again_and_retrains_nothing(edit: Edit):
-    assert edit("poisonlab/attacks/pgd.py", "2.5 / self.steps", "2.0 / self.steps") == {"evaluate_robustness"}
+    assert edit("poisonlab/attacks/steps.py", "2.5 / self.steps", "2.0 / self.steps") == {"evaluate_robustness"}
 
 
 def test_an_edit_of_the_engine_under_attacks_and_paths_makes_both_stale(edit: Edit):

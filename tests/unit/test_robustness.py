@@ -9,7 +9,15 @@ from poisonlab.evaluation.robustness import COLUMNS, evaluate, evaluate_chunk
 from poisonlab.models.inference import predict, rebuild
 
 CPU = torch.device("cpu")
-PGD = {"norm": "linf", "epsilon": [0.0, 0.05, 0.1], "steps": 5, "step_size": None, "random_start": False, "restarts": 1}
+PGD = {
+    "method": "pgd",
+    "norm": "linf",
+    "epsilon": [0.0, 0.05, 0.1],
+    "steps": 5,
+    "step_size": None,
+    "random_start": False,
+    "restarts": 1,
+}
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,217 @@
-"""Attacks, and adversarial paths, on one engine."""
+"""Attacks: a catalogue of methods, and the entries of the configuration's `attacks`. Readable without torch.
+
+A method is one registered function, of this package or of your own (``module:function``)::
+
+    @attack("noise", source="", parameters={"tries": 1})
+    def noise(model, images, labels, epsilons, *, norm, targets, box, seed, progress, tries) -> Verdicts: ...
+
+    model     returns logits [n, classes]; it is frozen and in evaluation mode
+    images    [n, …] float32; labels [n]; targets [n], or None for an untargeted attack
+    epsilons  E radii ≥ 0 of the norm, "linf" or "l2", in the unit of the images
+    box       range that attacked images stay in, None for features without one
+    seed      of every random number; progress gets lines of text
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+from poisonlab.errors import InputError
+from poisonlab.registry import Catalogue, Entry
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+COLUMNS = ("steps", "step_size", "random_start", "restarts")  # of the table `robustness`
+SHARED = ("method", "norm", "goal", "epsilon")  # keys of every entry; the others are parameters of its method
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What an attack did to n points at each of E radii.
+
+    Attributes:
+        fooled: [E, n] bool; untargeted, the attack found an image that is classified wrongly; targeted, one that is classified as the
+            target.
+        correct: [E, n] bool; the image that the attack ends with (the fooling one, for fooled points) is classified as the true label.
+    """
+
+    fooled: "Tensor"
+    correct: "Tensor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(Entry):
+    """A registered attack.
+
+    Attributes:
+        norms: norms of the ball that it knows.
+        targeted: it can lead points to a given class.
+        images: it takes images [n, channels, height, width] with values in [0, 1] only, no vectors and no features without a box.
+        least_classes: fewer classes have no such attack; instead: what to take then.
+        check: called with norm and the parameters; raises InputError for values that do not fit.
+        columns: norm and the parameters → its values of `COLUMNS`, where they are not its parameters of these names.
+    """
+
+    norms: tuple[str, ...] = ("linf", "l2")
+    targeted: bool = True
+    images: bool = False
+    least_classes: int = 2
+    instead: str = "pgd"
+    check: Callable[..., Any] = lambda **parameters: None
+    columns: Callable[..., Mapping[str, Any]] = lambda **parameters: {}
+
+
+attack: Catalogue[Method] = Catalogue("attack", "poisonlab.attacks.catalogue", Method)
+
+
+def check_radii(epsilons: Sequence[Any], where: str = "epsilon") -> None:
+    """Refuse radii that are no finite numbers ≥ 0; `where` names them.
+
+    Raises:
+        InputError: they are.
+    """
+    for epsilon in epsilons:
+        if isinstance(epsilon, bool) or not isinstance(epsilon, Real) or not 0 <= float(epsilon) < math.inf:
+            raise InputError(
+                f"{where} is {epsilon!r}, allowed are finite numbers of at least 0, in the unit of the images; change it"
+            )
+
+
+def settings(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return an entry of the configuration's `attacks`, checked, with all defaults filled in.
+
+    Args:
+        entry: `epsilon`, a list of radii, and where they differ from the defaults `method`, `norm`, `goal` and the method's parameters.
+        where: names the entry in messages: "attacks.pgd".
+
+    Raises:
+        InputError: the method does not exist or cannot do this, or a value is not allowed.
+    """
+    name = entry.get("method", "pgd")
+    if not isinstance(name, str):
+        raise InputError(f"{where}.method is {name!r}, allowed is the name of an attack, such as pgd; change it")
+    method = attack.find(name)
+    norm = entry.get("norm", method.norms[0])
+    if norm not in method.norms:
+        raise InputError(f"{where}.norm is {norm!r}, '{method.name}' allows {' and '.join(method.norms)}; change it")
+    goals = ("target", "next", "untargeted") if method.targeted else ("untargeted",)
+    goal = entry.get("goal", goals[0])
+    if goal not in goals:
+        way_out = (
+            "change it"
+            if method.targeted
+            else "set goal: untargeted, or take a method that can be targeted, such as pgd"
+        )
+        raise InputError(f"{where}.goal is {goal!r}, '{method.name}' allows {', '.join(goals)}; {way_out}")
+    epsilon = entry.get("epsilon")
+    if not isinstance(epsilon, list) or not epsilon:
+        raise InputError(f"{where}.epsilon is {epsilon!r}, allowed is a list of radii, such as [0.1]; change it")
+    check_radii(epsilon, f"{where}.epsilon")
+    if repeated := sorted({radius for radius in epsilon if epsilon.count(radius) > 1}):
+        raise InputError(f"{where}.epsilon lists {repeated} more than once; list each radius once")
+    parameters = method.settings({key: entry[key] for key in entry if key not in SHARED}, where)
+    try:
+        method.check(norm=norm, **parameters)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    return {"method": name, "norm": norm, "goal": goal, "epsilon": epsilon, **parameters}
+
+
+def _method(chosen: Mapping[str, Any]) -> tuple[Method, dict[str, Any]]:
+    """The method of an attack that has the `settings` `chosen`, and its own parameters."""
+    method = attack.find(chosen["method"])
+    return method, {name: chosen[name] for name in method.parameters}
+
+
+def columns(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What the table `robustness` says of an attack that has the `settings` `chosen`, by column; NaN for what its method does not have."""
+    method, parameters = _method(chosen)
+    own = {name: value for name, value in parameters.items() if name in COLUMNS}
+    return {**dict.fromkeys(COLUMNS, math.nan), **own, **method.columns(norm=chosen["norm"], **parameters)}
+
+
+def check_inputs(
+    chosen: Mapping[str, Any],
+    where: str,
+    input_shape: Sequence[int],
+    num_classes: int,
+    box: tuple[float, float] | None,
+) -> None:
+    """Refuse an attack, given by its `settings`, that cannot be made on such data.
+
+    Args:
+        input_shape: of one image or vector; num_classes: number of the model's logits; box: of the data.
+
+    Raises:
+        InputError: it cannot.
+    """
+    method = attack.find(chosen["method"])
+    if method.images and (len(input_shape) != 3 or box is None or tuple(box) != (0, 1)):
+        range_ = "without a box" if box is None else f"in {list(box)}"
+        raise InputError(
+            f"{where}: '{method.name}' takes images [channels, height, width] in [0, 1] only, these are inputs of shape "
+            f"{tuple(input_shape)} {range_}; take fgsm or pgd"
+        )
+    if num_classes < method.least_classes:
+        raise InputError(
+            f"{where}: '{method.name}' needs at least {method.least_classes} classes, there are {num_classes}; "
+            f"take {method.instead}"
+        )
+
+
+def run(
+    chosen: Mapping[str, Any],
+    where: str,
+    model: "nn.Module",
+    images: "Tensor",
+    labels: "Tensor",
+    *,
+    targets: "Tensor | None" = None,
+    box: tuple[float, float] | None = (0.0, 1.0),
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Verdicts:
+    """Make the attack that has the `settings` `chosen` on images [n, …] of the given labels [n]; `where` names it in messages.
+
+    The model is frozen and in evaluation mode meanwhile, then as it was.
+
+    Raises:
+        InputError: the attack cannot be made on such inputs or classes, or an attack of one's own does not return verdicts.
+    """
+    import torch
+
+    from poisonlab.attacks.active_set import frozen
+
+    method, parameters = _method(chosen)
+    with frozen(model):
+        with torch.no_grad():
+            num_classes = model(images[:1]).shape[1]
+        check_inputs(chosen, where, images.shape[1:], num_classes, box)
+        found = method.function(
+            model,
+            images,
+            labels,
+            chosen["epsilon"],
+            norm=chosen["norm"],
+            targets=targets,
+            box=box,
+            seed=seed,
+            progress=progress,
+            **parameters,
+        )
+    wanted = (len(chosen["epsilon"]), len(labels))
+    for name in ("fooled", "correct"):
+        verdict = getattr(found, name, None)
+        if not isinstance(verdict, torch.Tensor) or verdict.dtype != torch.bool or verdict.shape != wanted:
+            what = (
+                f"{verdict.dtype} {tuple(verdict.shape)}"
+                if isinstance(verdict, torch.Tensor)
+                else type(verdict).__name__
+            )
+            raise InputError(
+                f"{where}: '{method.name}' returned {what} as {name}, allowed is a bool tensor {wanted}; return Verdicts(fooled, correct)"
+            )
+    return found

@@ -1,63 +1,14 @@
-"""FGSM and PGD on the active-set engine."""
+"""FGSM, R+FGSM and PGD on the active-set engine."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from poisonlab.attacks import active_set
+from poisonlab.attacks import Verdicts, active_set, check_radii
 from poisonlab.attacks.active_set import ACTIVE_POINTS, Box
-from poisonlab.errors import InputError
-
-
-@dataclass(frozen=True)
-class Attack:
-    """An l_p-bounded attack: FGSM is PGD with one step of length ε.
-
-    Attributes:
-        norm: "linf" or "l2".
-        steps: number of gradient steps; 1 for FGSM.
-        step_size: length of a step as a fraction of ε; None gives the `robustness` library's 2.5 / steps, and 1 for a single step.
-        random_start: start at a random point of the ball; restarts: number of starts, a point is fooled if one of them fools it.
-    """
-
-    norm: str = "linf"
-    steps: int = 20
-    step_size: float | None = None
-    random_start: bool = False
-    restarts: int = 1
-
-    def __post_init__(self) -> None:
-        if self.norm not in ("linf", "l2"):
-            raise InputError(f"attack norm '{self.norm}' does not exist; choose linf or l2")
-        if self.steps < 1 or self.restarts < 1:
-            raise InputError(f"attack has {self.steps} steps and {self.restarts} restarts; both must be at least 1")
-        if self.restarts > 1 and not self.random_start:
-            raise InputError(
-                f"attack has {self.restarts} restarts from the same point; set random_start: true or restarts: 1"
-            )
-
-    @property
-    def relative_step(self) -> float:
-        """Step length / ε."""
-        if self.step_size is not None:
-            return self.step_size
-        return 1.0 if self.steps == 1 else 2.5 / self.steps
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """What an attack did to n points at each of E radii.
-
-    Attributes:
-        fooled: [E, n] bool; untargeted, an iterate was classified wrongly; targeted, one was classified as the target.
-        correct: [E, n] bool; the last iterate (the fooling one, for fooled points) is classified as the true label.
-    """
-
-    fooled: Tensor
-    correct: Tensor
+from poisonlab.attacks.steps import Attack
 
 
 def _ascend(points: Tensor, gradient: Tensor, length: Tensor, norm: str) -> Tensor:
@@ -95,9 +46,14 @@ def _random_offsets(shape: torch.Size, norm: str, generator: torch.Generator) ->
     return directions * _expand(radii / directions.flatten(1).norm(dim=1), directions)
 
 
-def _check_radii(epsilons: list[float]) -> None:
-    if any(epsilon < 0 for epsilon in epsilons):
-        raise InputError(f"epsilon {min(epsilons)} is negative; give radii ≥ 0 in the unit of the images")
+def _starts(settings: Attack, images: Tensor, seed: int) -> Tensor | None:
+    """Offsets [n, …] of the starting points from the images, in units of ε; None where the attack starts at the images."""
+    generator = torch.Generator().manual_seed(seed)
+    if settings.random_start:
+        return _random_offsets(images.shape, settings.norm, generator).to(images)
+    if settings.random_sign:
+        return (settings.random_sign * torch.randn(images.shape, generator=generator).sign()).to(images)
+    return None
 
 
 def attack(
@@ -124,9 +80,9 @@ def attack(
         progress: gets a line per round.
 
     Raises:
-        InputError: a radius is negative.
+        InputError: a radius is no finite number ≥ 0.
     """
-    _check_radii(epsilons)
+    check_radii(epsilons)
     n = len(images)
     position = torch.arange(n, device=images.device).repeat(len(epsilons))
     radius = torch.tensor(epsilons, device=images.device, dtype=images.dtype).repeat_interleave(n)
@@ -142,10 +98,7 @@ def attack(
     correct = torch.ones_like(fooled)
     for restart in range(settings.restarts):
         left = (~fooled).nonzero()[:, 0]
-        offsets = None
-        if settings.random_start:
-            generator = torch.Generator().manual_seed(seed + restart)
-            offsets = _random_offsets(images.shape, settings.norm, generator).to(images)
+        offsets = _starts(settings, images, seed + restart)
 
         def starts(where: Tensor, left: Tensor = left, offsets: Tensor | None = offsets) -> Tensor:
             centres = images[position[left[where]]]
@@ -185,17 +138,18 @@ def perturb(
     box: Box = (0.0, 1.0),
     seed: int = 0,
 ) -> Tensor:
-    """Return the last iterate of FGSM or PGD for every image [n, …]; thesis, Algorithm 1 as printed.
+    """Return the last iterate of FGSM, R+FGSM or PGD for every image [n, …]; thesis, Algorithm 1 as printed.
+
+    The model is frozen and in evaluation mode meanwhile, then as it was; nothing can be differentiated through the result.
 
     Raises:
-        InputError: the radius is negative.
+        InputError: the radius is no finite number ≥ 0.
     """
-    _check_radii([epsilon])
+    check_radii([epsilon])
     radius = torch.full((len(images),), epsilon, dtype=images.dtype, device=images.device)
     aims = labels if targets is None else targets
     points = images.clone()
-    if settings.random_start:
-        offsets = _random_offsets(images.shape, settings.norm, torch.Generator().manual_seed(seed)).to(images)
+    if (offsets := _starts(settings, images, seed)) is not None:
         points = _project(points + offsets * epsilon, images, radius, settings.norm, box)
     with active_set.frozen(model):
         for _ in range(settings.steps):

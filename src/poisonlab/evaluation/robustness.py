@@ -8,7 +8,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from poisonlab.attacks.pgd import Attack, attack
+from poisonlab import attacks
+from poisonlab.attacks import catalogue  # noqa: F401 – so that an edit of an attack evaluates again, see `code_version`
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.models.inference import rebuild, resolve_device, to_float
 
@@ -16,7 +17,7 @@ Row = dict[str, Any]
 COLUMNS = (
     "study", "experiment", "condition", "axis_value", "dataset", "model", "recipe", "precision", "device", "draw", "repeat",
     "attack", "norm", "goal", "attack_source", "attack_target", "epsilon", "steps", "step_size", "random_start", "restarts", "n_points",
-    "adversarial_accuracy", "still_correct",
+    "adversarial_accuracy", "still_correct", "method",
 )  # fmt: skip
 
 
@@ -34,10 +35,10 @@ def evaluate(
 
     Adversarial accuracy, targeted s → t: the share of all test points of class s whose attacked image is *not* classified t; untargeted:
     the share of all test points whose attacked image is still classified correctly. `still_correct` is the latter in both cases.
-    `step_size` is the length of a step as a fraction of ε.
+    `step_size` is the length of a step as a share of ε.
 
     Args:
-        settings: an entry of `attacks` in the configuration; `goal` is `target` (source → target), `next` (every class to the next one)
+        settings: an attack, as `attacks.settings` returns it; `goal` is `target` (source → target), `next` (every class to the next one)
             or `untargeted` (all test points).
         source, target: the classes of the poisoning experiment.
     """
@@ -50,14 +51,12 @@ def evaluate(
     elif goal == "next":
         pairs = [(s, (s + 1) % dataset.num_classes) for s in range(dataset.num_classes)]
         targets = (labels + 1) % dataset.num_classes
-    options = {key: settings[key] for key in ("norm", "steps", "step_size", "random_start", "restarts")}
-    how = Attack(**options)
-    verdicts = attack(
+    verdicts = attacks.run(
+        settings,
+        f"attacks.{name}",
         model,
         to_float(torch.from_numpy(dataset.test_images[chosen]).to(device)),
         torch.from_numpy(labels[chosen]).to(device),
-        settings["epsilon"],
-        how,
         targets=None if targets is None else torch.from_numpy(targets).to(device),
         box=dataset.box,
         progress=progress,
@@ -70,18 +69,16 @@ def evaluate(
             rows.append(
                 {
                     "attack": name,
-                    "norm": how.norm,
+                    "norm": settings["norm"],
                     "goal": "untargeted" if from_class is None else "targeted",
                     "attack_source": from_class,
                     "attack_target": to_class,
                     "epsilon": epsilon,
-                    "steps": how.steps,
-                    "step_size": how.relative_step,
-                    "random_start": how.random_start,
-                    "restarts": how.restarts,
+                    **attacks.columns(settings),
                     "n_points": int(fooled[position, of_class].size),
                     "adversarial_accuracy": float((~fooled[position, of_class]).mean()),
                     "still_correct": float(correct[position, of_class].mean()),
+                    "method": settings["method"],
                 }
             )
     return rows
