@@ -217,7 +217,7 @@ def test_the_networks_of_the_catalogue_can_be_attacked(name, norm, network):
     epsilon = 0.3 if norm == "linf" else 5.0
     verdicts = run(chosen(name, [0.0, epsilon], norm=norm), model, images, labels)
     assert not verdicts.fooled[0].any()
-    assert ":" in name or name == "square" or verdicts.fooled[1].any()
+    assert name not in ("pgd", "apgd_ce", "apgd_dlr", "apgd_margin") or verdicts.fooled[1].any()
 
 
 # ------------------------------------------------------------------------------------------------ against a closed form
@@ -232,7 +232,7 @@ def test_a_linear_model_is_fooled_where_its_margin_is_less_than_what_the_radius_
     model, images = Linear(classes), grey_images(200)
     logits = model(images).detach()
     labels = logits.argmax(1)
-    epsilon = {"linf": 0.02, "l2": 0.12}[norm]
+    epsilon = {"linf": 0.006, "l2": 0.04}[norm] * {2: 1, 3: 1, 10: 0.5}[classes]
     reach = (model.weights - model.weights[labels][:, None]).norm(
         p=1 if norm == "linf" else 2, dim=2
     ).detach() * epsilon
@@ -260,7 +260,8 @@ def test_a_linear_model_is_fooled_where_its_margin_is_less_than_what_the_radius_
 def test_fgsm_and_pgd_fool_the_points_that_torchattacks_fools(model, points, name, goal):
     images, labels = points
     targets = (labels + 1) % 10 if goal == "next" else None
-    wanted, epsilon, steps = torch.zeros(len(labels), dtype=torch.bool), 0.06, QUICK["steps"]
+    wanted, steps = torch.zeros(len(labels), dtype=torch.bool), QUICK["steps"]
+    epsilon = 0.06 if goal == "untargeted" else 0.15
     # Any iterate counts: the image itself, and theirs after each number of steps.
     iterates = [images]
     for number in [1] if name == "fgsm" else range(1, steps + 1):
@@ -286,6 +287,8 @@ def test_the_verdicts_are_those_of_autoattack_for_every_point(digits, name, norm
         pytest.skip("two classes have no such loss")
     model = build("mlp", (1, 8, 8), classes, seed=0).eval()
     images = torch.from_numpy(digits.test_float()[:300])  # more than are attacked at a time
+    with torch.no_grad():
+        list(model.parameters())[-1].sub_(model(images).mean(0))  # no class is the rule: margins are small
     labels = model(images).argmax(1)
     labels[:20] = (labels[:20] + 1) % classes  # some are wrong from the start
     epsilon = {"linf": 0.02, "l2": 0.15}[norm]
@@ -293,16 +296,14 @@ def test_the_verdicts_are_those_of_autoattack_for_every_point(digits, name, norm
     theirs = AutoAttack(
         model, eps=epsilon, norm=norm.capitalize(), seed=3, version="custom", attacks=[name.replace("_", "-")]
     )
-    theirs.apgd.n_restarts, theirs.square.n_queries = 1, QUICK["queries"]
-    theirs.apgd.n_iter, wanted = QUICK["steps"], []
-    # Their checkpoints follow the number of steps, and are set where the attack is made.
-    theirs.apgd.__init__(model, n_iter=QUICK["steps"], eps=epsilon, norm=norm.capitalize(), seed=3, device="cpu")
-    for part in (slice(0, 250), slice(250, 300)):
-        attacked = theirs.run_standard_evaluation(images[part], labels[part])
-        wanted.append(model(attacked).argmax(1) != labels[part])
-    assert torch.equal(fooled, torch.cat(wanted))
+    theirs.square.n_queries = QUICK["queries"]
+    # Made anew: its checkpoints follow the number of steps.
+    theirs.apgd.__init__(model, n_iter=QUICK["steps"], eps=epsilon, norm=norm.capitalize(), device="cpu")
+    parts = [theirs.run_standard_evaluation(images[part], labels[part]) for part in (slice(0, 250), slice(250, 300))]
+    wanted = torch.cat([predicted for _, predicted in parts]) != labels
+    assert torch.equal(fooled, wanted)
     assert fooled[:20].all()
-    assert 0.1 < fooled[20:].double().mean() < 0.95
+    assert 0.05 < fooled[20:].double().mean() < 0.95
 
 
 def test_for_two_classes_the_margin_fools_what_the_cross_entropy_fools_and_goes_on_where_that_is_flat(digits):
