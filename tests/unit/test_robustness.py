@@ -1,12 +1,15 @@
 """Adversarial accuracy is what `evaluate` says it is, for every goal."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from poisonlab.attacks import settings
 from poisonlab.attacks.pgd import Attack, perturb
 from poisonlab.evaluation.robustness import COLUMNS, evaluate, evaluate_chunk
 from poisonlab.models.inference import predict, rebuild
+from poisonlab.results.storage import write_table
 
 CPU = torch.device("cpu")
 PGD = {
@@ -104,3 +107,50 @@ def test_a_chunk_gives_a_row_for_every_victim_and_attack(digits, digits_paramete
     assert first.groupby("attack")[["step_size", "random_start", "restarts"]].first().T.to_dict("list") == {
         "fgsm": [1.0, False, 1], "pgd": [0.5, False, 1],
     }  # fmt: skip
+
+
+def test_methods_stand_beside_each_other_in_one_table_that_can_be_stored(
+    digits, digits_parameters, tmp_path, monkeypatch
+):
+    (tmp_path / "nothing_at_all.py").write_text(
+        "import torch\n"
+        "from poisonlab.attacks import Verdicts, attack\n\n"
+        "@attack('idle')\n"
+        "def idle(model, images, labels, epsilons, **options):\n"
+        "    right = (model(images).argmax(1) == labels).repeat(len(epsilons), 1)\n"
+        "    return Verdicts(~right, right)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    identity = {
+        "study": "s", "experiment": "e", "condition": "c", "axis_value": None, "draw": 0, "repeat": 0,
+        "dataset": "digits", "model": "mlp", "recipe": "r", "precision": "float32",
+    }  # fmt: skip
+    entries = {
+        "pgd": {}, "auto": {"method": "apgd_dlr", "steps": 10}, "own": {"method": "nothing_at_all:idle"},
+        "towards": {"method": "square", "queries": 50, "goal": "next", "epsilon": [0.3]},
+    }  # fmt: skip
+    attacks = {
+        name: settings({"goal": "untargeted", "epsilon": [0.05], **entry}, f"attacks.{name}")
+        for name, entry in entries.items()
+    }
+    frame = evaluate_chunk(
+        [(identity, digits.num_classes, digits_parameters)],
+        digits,
+        {"attacks": {"c": attacks}, "source": 4, "target": 5},
+        "cpu",
+    )
+    write_table(frame, tmp_path / "robustness.parquet")
+    stored = pd.read_parquet(tmp_path / "robustness.parquet")
+    assert list(stored.columns)[-1] == "method"
+    assert stored.groupby("attack").size().to_dict() == {"auto": 1, "own": 1, "pgd": 1, "towards": digits.num_classes}
+    row = stored.drop_duplicates("attack").set_index("attack")
+    assert row["method"].to_dict() == {name: attacks[name]["method"] for name in attacks}
+    assert row["steps"].isna().to_dict() == {"pgd": False, "auto": False, "own": True, "towards": True}
+    assert row["step_size"].isna().to_dict() == {"pgd": False, "auto": True, "own": True, "towards": True}
+    assert row["random_start"].to_dict() == {"pgd": False, "auto": True, "own": None, "towards": True}
+    # Nothing is attacked by `idle`, the two others leave less.
+    assert row["adversarial_accuracy"]["own"] > max(row["adversarial_accuracy"][["pgd", "auto"]])
+    targets = stored[stored["attack"] == "towards"]
+    assert targets["goal"].unique().tolist() == ["targeted"]
+    assert ((targets["attack_source"] + 1) % digits.num_classes == targets["attack_target"]).all()
+    assert targets["adversarial_accuracy"].min() < 1
