@@ -1,18 +1,32 @@
 """Files are whole or absent, keep their content to the bit, and say in one line what is wrong with them."""
 
+import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
+import safetensors.numpy
 
 from poisonlab.errors import InputError
-from poisonlab.results.storage import atomic, read_table, read_table_metadata, read_tensors, write_table, write_tensors
+from poisonlab.results.storage import (
+    atomic,
+    read_table,
+    read_table_metadata,
+    read_tensors,
+    workspace,
+    write_table,
+    write_tensors,
+)
 
 
 @pytest.fixture
@@ -208,3 +222,131 @@ def test_a_tensor_file_without_an_expected_array_is_refused(tensors, tmp_path: P
         read_tensors(tmp_path / "file.safetensors", ["weights", "biases"])
     with pytest.raises(InputError, match=r"nowhere\.safetensors' cannot be read"):
         read_tensors(tmp_path / "nowhere.safetensors")
+
+
+# ------------------------------------------------------------------------------------------------ digests
+
+
+def unnoticed_flips(path: Path, read: Callable[[Path], Any], step: int) -> list[int]:
+    """Positions of bits that can be flipped without `read` refusing the file in one line that says what to do."""
+    content, unnoticed = path.read_bytes(), []
+    for bit in range(0, 8 * len(content), step):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        words = ""
+        try:
+            read(path)
+        except InputError as error:
+            words = str(error)
+        if "\n" in words or not words.endswith("; delete it and run again"):
+            unnoticed.append(bit)
+    return unnoticed
+
+
+def test_no_bit_of_a_tensor_file_can_be_flipped_unnoticed(tmp_path: Path):
+    path = tmp_path / "victims.safetensors"
+    write_tensors({"labels": np.arange(3), "weights": np.ones((2, 2), np.float32)}, path, {"epochs": 3})
+    assert unnoticed_flips(path, read_tensors, step=1) == []
+
+
+@pytest.mark.parametrize("read", [read_table, read_table_metadata])
+def test_no_bit_of_a_table_can_be_flipped_unnoticed(tmp_path: Path, read):
+    path = tmp_path / "victims.parquet"
+    write_table(pd.DataFrame({"condition": ["clean", "random"], "accuracy": [0.5, 1.0]}), path, {"step": 1})
+    assert unnoticed_flips(path, read, step=5) == []  # five shares no factor with eight: every place within a byte
+
+
+def test_files_of_earlier_versions_which_have_no_digest_stay_readable(frame, tensors, tmp_path: Path):
+    facts = {"poisonlab": json.dumps({"epochs": 3})}
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    safetensors.numpy.save_file(arrays, tmp_path / "old.safetensors", facts)
+    found, metadata = read_tensors(tmp_path / "old.safetensors")
+    assert metadata == {"epochs": 3}
+    for name, array in tensors.items():
+        np.testing.assert_array_equal(found[name], array)
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({**table.schema.metadata, **facts})
+    pyarrow.parquet.write_table(table, tmp_path / "old.parquet")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "old.parquet"), frame, check_exact=True)
+    assert read_table_metadata(tmp_path / "old.parquet") == {"epochs": 3}
+
+
+def test_a_file_whose_digest_was_taken_off_is_refused(frame, tensors, tmp_path: Path):
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    safetensors.numpy.save_file(arrays, tmp_path / "plain.safetensors")
+    frame.to_parquet(tmp_path / "plain.parquet")
+    for read, name in ((read_tensors, "plain.safetensors"), (read_table, "plain.parquet")):
+        with pytest.raises(InputError, match=r"cannot be read \(it has no digest\)"):
+            read(tmp_path / name)
+
+
+# ------------------------------------------------------------------------------------------------ checkpoints
+
+STEPS = 5
+JOB = """
+import os, signal, sys
+import numpy as np
+from poisonlab.results.storage import workspace, write_tensors
+
+output, version, killed_before = sys.argv[1], sys.argv[2], int(sys.argv[3])
+with workspace(output, version) as place:
+    found = place.read("state")
+    done = found[1]["steps"] if found else 0
+    total = found[0]["total"] if found else np.zeros(1)
+    for step in range(done, 5):
+        if step == killed_before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        print(step)
+        total = total + 2.0**step
+        place.write("state", {"total": total}, {"steps": step + 1})
+    write_tensors({"total": total}, output)
+"""
+
+
+def run_job(output: Path, version: str, killed_before: int) -> list[int]:
+    """Steps that a job has done; it is killed before one of them, or goes to the end."""
+    done = subprocess.run(
+        [sys.executable, "-u", "-c", JOB, str(output), version, str(killed_before)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == (-signal.SIGKILL if killed_before < STEPS else 0)
+    return [int(line) for line in done.stdout.split()]
+
+
+def test_a_killed_job_goes_on_from_its_checkpoint_and_leaves_none_when_it_is_finished(tmp_path: Path):
+    output = tmp_path / "poison.safetensors"
+    assert run_job(output, "one", killed_before=2) == [0, 1]
+    assert run_job(output, "one", killed_before=4) == [2, 3]
+    assert os.listdir(tmp_path) == ["poison.safetensors.unfinished"]
+    assert run_job(output, "one", killed_before=STEPS) == [4]
+    assert read_tensors(output)[0]["total"] == 2.0**STEPS - 1  # the sum of the powers of two, exact in float64
+    assert os.listdir(tmp_path) == ["poison.safetensors"]
+
+
+def test_a_checkpoint_of_another_version_or_a_damaged_one_is_not_used(tmp_path: Path):
+    output = tmp_path / "poison.safetensors"
+    run_job(output, "one", killed_before=2)
+    assert run_job(output, "another", killed_before=1) == [0]
+    (checkpoint,) = output.with_name(f"{output.name}.unfinished").iterdir()
+    checkpoint.write_bytes(damaged(checkpoint.read_bytes())["truncated"])
+    assert run_job(output, "another", killed_before=STEPS) == [0, 1, 2, 3, 4]
+
+
+def test_a_job_that_fails_keeps_its_checkpoints(tmp_path: Path):
+    def fail() -> None:
+        with workspace(tmp_path / "poison.safetensors", "one") as place:
+            place.write("state", {"weights": np.arange(3.0)}, {"step": 7})
+            raise InputError("no budget left")
+
+    with pytest.raises(InputError, match="no budget left"):
+        fail()
+    with workspace(tmp_path / "poison.safetensors", "one") as place:
+        found = place.read("state")
+        assert found is not None
+        np.testing.assert_array_equal(found[0]["weights"], np.arange(3.0))
+        assert found[1] == {"step": 7}
+        assert place.read("another") is None
