@@ -15,8 +15,11 @@ sys.path.append(str(Path.cwd()))
 from poisonlab.errors import InputError
 from poisonlab.pipeline.jobs import jobs_die_with_this_process
 from poisonlab.pipeline.plan import Plan
+from poisonlab.pipeline.run import work_here
 
 jobs_die_with_this_process()
+if workflow.is_main_process:
+    work_here()
 
 
 configfile: str(ROOT / "config.yaml")

@@ -18,6 +18,8 @@ SOURCE = ("Snakefile", "config.yaml", "config", "profiles", "workflow", "src", "
 SMOKE = ("--configfile", "tests/config/smoke.yaml")
 EXPERIMENT = "label_noise/digits01_0to1"  # the one that the smoke configuration runs
 SECONDS_TO_STOP = 60.0
+# A job learns of Snakemake's death at once, but it may need a moment to be scheduled on a busy machine.
+SECONDS_TO_DIE = 8.0
 TIMEOUT = 540.0  # seconds: a run takes about one minute, and other work may share the machine
 
 
@@ -58,11 +60,11 @@ class Checkout:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SNAKEMAKE_", "POISONLAB_"))}
         return {**kept, "PYTHONPATH": str(self.folder / "src"), **changes}
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `python -m poisonlab.pipeline.run` on two cores in a process group of its own; its output goes to `run.log`."""
+    def start(self, *arguments: str, module: str = "poisonlab.pipeline.run") -> subprocess.Popen[str]:
+        """Start `python -m <module>` on two cores in a process group of its own; its output goes to `run.log`."""
         with open(self.folder / "run.log", "a") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "poisonlab.pipeline.run", *arguments, "--cores", "2"],
+                [sys.executable, "-m", module, *arguments, "--cores", "2"],
                 cwd=self.folder,
                 env=self.environment(),
                 stdout=log,
@@ -171,6 +173,29 @@ class Checkout:
         while (left := self.processes()) and time.monotonic() < end:
             time.sleep(0.05)
         return left
+
+    def expect_only_the_dead(self) -> None:
+        """Fail where something still works in this folder a while after a kill."""
+        left = self.wait_until_nobody_works_here(SECONDS_TO_DIE)
+        assert not left, f"still there {SECONDS_TO_DIE:g} s after the kill: {left}"
+
+
+def wait_for_snakemake(run: "subprocess.Popen[str]") -> int:
+    """Process id of the Snakemake that a run starts."""
+    while True:
+        for child in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split():
+            with contextlib.suppress(OSError):  # it may have ended
+                if b"\0snakemake\0" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
+        assert run.poll() is None, "the run has ended"
+        time.sleep(0.02)
+
+
+def wait_for_a_job(run: "subprocess.Popen[str]", checkout: Checkout) -> None:
+    """Return as soon as a job of a run has started."""
+    while not any(".snakemake/scripts" in command for command in checkout.processes().values()):
+        assert run.poll() is None, "the run has ended"
+        time.sleep(0.01)
 
 
 def _stands_still(pid: int) -> bool:

@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,3 +34,12 @@ def new_checkout(tmp_path: Path) -> NewCheckout:
     """Return a function that makes checkouts in which nothing has run."""
     numbers = itertools.count()
     return lambda: Checkout.create(tmp_path.resolve() / f"checkout-{next(numbers)}")
+
+
+@pytest.fixture
+def checkout(new_checkout: NewCheckout) -> Iterator[Checkout]:
+    """A checkout in which nothing has run; whatever a failed test leaves running there is ended."""
+    fresh = new_checkout()
+    yield fresh
+    for pid in fresh.processes():
+        os.kill(pid, signal.SIGKILL)

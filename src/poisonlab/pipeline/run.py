@@ -1,63 +1,126 @@
-"""Run Snakemake so that the same command works again after a kill: ``python -m poisonlab.pipeline.run [Snakemake's arguments]``.
+"""Run Snakemake so that the same command works again after a kill: ``python -m poisonlab.pipeline.run [arguments]``.
 
-The run holds a lock of its own on the folder, which the kernel releases when the run dies. Only under it a stale lock that a killed
-Snakemake left behind is removed; a second run in the same folder is refused and changes nothing.
+The arguments are Snakemake's. A run holds a lock of its own on the working directory; a second run there is refused
+and changes nothing. Snakemake's own lock stays behind when Snakemake is killed. It is removed when no Snakemake works
+in the directory, however it was started: each shows that it is there by a second lock, see `work_here`. The kernel
+releases both locks when their process ends.
 """
 
+import contextlib
 import fcntl
+import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 from poisonlab.errors import InputError
 
-SECONDS_TO_LET_GO = 2.0  # a run that was killed a moment ago may hold the lock until the system has cleared it away
+SECONDS_TO_LET_GO = 2.0  # a run that was killed a moment ago may hold its locks until the system has cleared it away
+PRESENCE = Path(".snakemake", "poisonlab.lock")  # held by every Snakemake that works in a directory
+_held: list[int] = []  # descriptors that stay open until this process ends
 
 
-def _take_lock(folder: Path) -> int:
-    """Lock `folder` until this process ends and return the descriptor.
+def work_here() -> None:
+    """Show that a Snakemake works in the current directory, until this process ends.
+
+    The Snakefile calls it, in the main process alone, and thus before Snakemake takes its own lock. Does nothing where
+    the directory cannot be written: no Snakemake has left a lock there.
+    """
+    with contextlib.suppress(OSError):
+        PRESENCE.parent.mkdir(exist_ok=True)
+        _held.append(os.open(PRESENCE, os.O_RDWR | os.O_CREAT, 0o644))
+        # Waits for a run that just now removes a stale lock.
+        fcntl.flock(_held[-1], fcntl.LOCK_SH)
+
+
+def _lock(file: Path, directory: Path) -> int:
+    """Lock a file in a working directory until its descriptor, which is returned, is closed or this process ends.
 
     Raises:
-        InputError: another run holds the lock, or the folder cannot be written.
+        InputError: another process holds the lock, or the file cannot be written.
     """
+    end = time.monotonic() + SECONDS_TO_LET_GO
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise InputError(f"another run works in '{directory}'; wait for it or stop it") from None
+                time.sleep(0.05)
+            else:
+                return descriptor
     except OSError as error:
         raise InputError(
-            f"results folder '{folder.absolute()}' cannot be written ({error.strerror}); make it a folder that you may write to"
+            f"{file.parent.name} folder '{file.parent}' cannot be written ({error.strerror}); "
+            "make it a folder that you may write to"
         ) from error
-    end = time.monotonic() + SECONDS_TO_LET_GO
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end:
-                raise InputError(f"another run works in '{folder.absolute()}'; wait for it or stop it") from None
-            time.sleep(0.05)
-        else:
-            return descriptor
+
+
+def _working_directory(arguments: list[str]) -> Path:
+    """Directory that Snakemake would work in: by its arguments or its profile, else the current one."""
+    from snakemake.cli import parse_args
+
+    silent = io.StringIO()  # Snakemake parses the arguments again, and says then what there is to say
+    try:
+        with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
+            directory = parse_args(arguments)[1].directory
+    except SystemExit:  # wrong arguments, or a question such as --version
+        directory = None
+    return Path(directory or ".").absolute()
+
+
+def _remove_stale_lock(directory: Path) -> None:
+    """Remove the lock that a killed Snakemake has left behind.
+
+    Raises:
+        InputError: a Snakemake works there.
+    """
+    locks = directory / ".snakemake" / "locks"
+    if locks.is_dir() and any(locks.iterdir()):
+        presence = _lock(directory / PRESENCE, directory)
+        shutil.rmtree(locks)
+        os.close(presence)
+
+
+def _run(command: list[str], lock: int) -> int:
+    """Run Snakemake and return its exit status; whoever stops this process waits until Snakemake has ended its jobs."""
+    run: subprocess.Popen[bytes] | None = None
+    stopped = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+        if run is not None:
+            run.terminate()
+
+    # Ctrl-C reaches Snakemake by itself, SIGTERM is passed on. Snakemake does not inherit the handlers.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGTERM, stop)
+    # The lock's descriptor goes on to Snakemake: if this process alone is killed, Snakemake still holds the lock.
+    run = subprocess.Popen(command, pass_fds=(lock,))
+    if stopped:  # while it was being started
+        run.terminate()
+    return run.wait()
 
 
 def main(arguments: list[str]) -> int:
-    """Take the lock, release Snakemake's stale one, run; return Snakemake's exit status."""
+    """Take the lock, remove Snakemake's stale one, run; return Snakemake's exit status."""
+    directory = _working_directory(arguments)
     try:
-        lock = _take_lock(Path("results"))
+        lock = _lock(directory / "results" / ".lock", directory)
+        _remove_stale_lock(directory)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
-    snakemake = [sys.executable, "-m", "snakemake"]
-    if any(Path(".snakemake/locks").glob("*")):
-        unlocked = subprocess.run([*snakemake, *arguments, "--unlock"], check=False)
-        if unlocked.returncode:
-            return unlocked.returncode
-    # Ctrl-C reaches Snakemake as well, which ends its jobs, on a cluster too; this process waits until it has. A handler is not inherited.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    # The lock's descriptor goes on to Snakemake: if only this parent is killed, the run below still holds it.
-    return subprocess.run([*snakemake, *arguments], pass_fds=(lock,), check=False).returncode
+    return _run([sys.executable, "-m", "snakemake", *arguments], lock)
 
 
 if __name__ == "__main__":
