@@ -1,4 +1,4 @@
-from poisonlab.pipeline.jobs import job, workspace
+from poisonlab.pipeline.jobs import job
 
 with job(snakemake) as progress:
     from poisonlab.datasets.dataset import Dataset
@@ -6,6 +6,7 @@ with job(snakemake) as progress:
     from poisonlab.poisons import files
     from poisonlab.poisons.crafting import craft
     from poisonlab.poisons.needs import read_needs
+    from poisonlab.results.storage import workspace
 
     params, outputs = snakemake.params, iter(snakemake.output)
     dataset = Dataset.load(snakemake.input.data)
@@ -13,7 +14,7 @@ with job(snakemake) as progress:
         needs = read_needs(settings["needs"], snakemake.input.needs)
         for draw in settings["draws"]:
             file, own = next(outputs), redrawn(dataset, settings["redraw"], draw)
-            with workspace(file) as folder:
+            with workspace(file, params.version) as folder:
                 poisons = craft(own, settings, needs, draw, params.device, folder, progress)
                 facts = {key: settings[key] for key in ("strategy", "parameters", "flips", "budget", "per")}
                 files.save(file, poisons, own, draw=draw, sweep=settings["sweep"], values=settings["values"], settings=facts)

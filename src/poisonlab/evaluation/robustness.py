@@ -94,7 +94,7 @@ def evaluate_chunk(
     """Evaluate every victim of a chunk, given as (identifying columns, number of classes, parameters), under every attack.
 
     Args:
-        settings: `attacks`, condition → name → its settings; `source` and `target`, the classes of the experiment.
+        settings: `attacks`, condition → name → its settings; `flips`, condition → `source` and `target` of its poison.
     """
     where = resolve_device(device)
     rows = []
@@ -106,8 +106,12 @@ def evaluate_chunk(
         network = rebuild(identity["model"], dataset.input_shape, num_classes, parameters, where)
         for name, attack_settings in settings["attacks"][identity["condition"]].items():
             found = evaluate(
-                network, dataset, name, attack_settings, settings["source"], settings["target"], where, with_count
+                network, dataset, name, attack_settings, *_pair(settings["flips"][identity["condition"]]), where, with_count
             )
             rows += [{**identity, "device": where.type, **row} for row in found]
     progress(f"{len(victims)} of {len(victims)} victims evaluated")
     return pd.DataFrame(rows)[list(COLUMNS)]
+
+
+def _pair(flips: Mapping[str, Any]) -> tuple[Any, Any]:
+    return flips["source"], flips["target"]

@@ -401,7 +401,7 @@ class Conditions(Artefacts):
     def evaluation_modules(self, study: str, experiment: str, variant: str, chunk: str) -> list[str]:
         """What builds and attacks a victim, as `code_version` takes it."""
         used = self.evaluation_settings(study, experiment, variant, chunk)["attacks"].values()
-        methods = {attack.get("method", "pgd") for own in used for attack in own.values()}
+        methods = {attack["method"] for own in used for attack in own.values()}
         model = self.config[study]["victims"][self.variants(study, experiment)[variant].victim]["model"]
         return [*self.model_modules(model), *sorted({attacks.attack.find(name).module for name in methods})]
 

@@ -21,7 +21,7 @@ Entry = Mapping[str, Any]
 
 
 def check_names(config: Config, studies: list[str]) -> None:
-    """Check everything that refers to something else.
+    """Check everything that refers to something else; numbers take the place of classes' names, an attack gets its defaults.
 
     Raises:
         InputError: the first thing that does not exist or does not fit.
@@ -36,7 +36,7 @@ def check_names(config: Config, studies: list[str]) -> None:
     for name, entry in config["recipes"].items():
         recipes.Recipe.of({key: value for key, value in entry.items() if key != "precision"}, f"recipes.{name}")
     for name, entry in config["attacks"].items():
-        attacks.settings(entry, f"attacks.{name}")
+        config["attacks"][name] = attacks.settings(entry, f"attacks.{name}")
     for name, entry in config["proxies"].items():
         _entry(config, "datasets", entry["dataset"], f"proxies.{name}.dataset")
         _entry(config, "recipes", entry["recipe"], f"proxies.{name}.recipe")
@@ -273,7 +273,7 @@ def _check_experiment(config: Entry, section: Entry, where: str, entry: Entry) -
             raise InputError(f"{where}: poison '{name}' and a victim are both swept, a condition has one axis; remove one sweep")
         own = entry["poisons"][name]
         for attack in [*entry["attacks"], *own["attacks"]]:
-            goal = attacks.settings(_entry(config, "attacks", attack, f"{where}.attacks"), f"attacks.{attack}")["goal"]
+            goal = _entry(config, "attacks", attack, f"{where}.attacks")["goal"]
             if goal == "target" and not all(isinstance(poison["flips"][key], int) for key in ("source", "target")):
                 raise InputError(
                     f"{where}: attack '{attack}' leads from one source class to one target class, the flips of '{name}' are "

@@ -3,7 +3,6 @@
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from poisonlab import figures
 from poisonlab.pipeline.conditions import Conditions

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from poisonlab.datasets.dataset import Dataset
 from poisonlab.poisons.flips import Flip, budgets, pairs
 from poisonlab.poisons.poison import Poison, merge
 from poisonlab.poisons.strategies import Request, Strategy, strategy
+from poisonlab.results.storage import Workspace
 from poisonlab.seeds import seed
 
 
@@ -20,7 +20,7 @@ def craft(
     needs: Mapping[str, Any],
     draw: int,
     device: str = "auto",
-    workspace: Path | None = None,
+    workspace: Workspace | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> list[Poison]:
     """Craft and validate the poisons of one draw, one for each value of the sweep.

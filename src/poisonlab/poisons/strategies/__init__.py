@@ -8,7 +8,6 @@ A strategy of your own lives in any importable module; name it ``module:function
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from poisonlab.errors import InputError
 from poisonlab.poisons.flips import Flip
 from poisonlab.poisons.poison import Poison
 from poisonlab.registry import Catalogue, Entry
+from poisonlab.results.storage import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Request:
         draw: its number, for artefacts that come in several copies.
         taken: positions that an earlier pair of classes of the same poison has edited.
         device: where the strategy may compute: auto, cpu or cuda.
-        workspace: a folder for checkpoints that survives a kill and is removed when the poison is crafted; None outside of the pipeline.
+        workspace: a place for checkpoints that survives a kill and is cleared when the poison is crafted; None outside of the pipeline.
         progress: writes a line to the job's log.
     """
 
@@ -66,7 +66,7 @@ class Request:
     draw: int = 0
     taken: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     device: str = "auto"
-    workspace: Path | None = None
+    workspace: Workspace | None = None
     progress: Callable[[str], None] = _silent
 
     def pool(self) -> np.ndarray:
