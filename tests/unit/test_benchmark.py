@@ -109,7 +109,9 @@ def test_a_worker_that_fails_is_named() -> None:
         measure.measure(Entry("nothing", "nobody", "no_such_contestant", {}, "x"), 0.1)
 
 
-@pytest.mark.parametrize(("name", "shape"), [("pooled", (1, 28, 28)), ("std", (1, 28, 28)), ("small_cnn", (3, 32, 32))])
+@pytest.mark.parametrize(
+    ("name", "shape"), [("pooled", (1, 28, 28)), ("conv_pool", (1, 28, 28)), ("small_cnn", (3, 32, 32))]
+)
 def test_the_peers_network_is_the_same_function(name: str, shape: tuple[int, ...]) -> None:
     ours = models.build(name, shape, 10, seed=3).eval()
     usual = contestants._as_usual(ours, name, shape)
@@ -133,7 +135,7 @@ def test_the_command_writes_what_the_report_reads(tmp_path, monkeypatch: pytest.
     monkeypatch.setattr(contestants, "fooled_share", lambda name, shape, epsilon: epsilon)
     monkeypatch.setattr("sys.argv", ["measure", "--rounds", "1", "--output", str(tmp_path / "benchmark.json")])
     measure.main()
-    assert "| train std |" in capsys.readouterr().out
+    assert "| train conv_pool |" in capsys.readouterr().out
     assert json.loads((tmp_path / "benchmark.json").read_text())["rounds"] == 1
     monkeypatch.setattr("sys.argv", ["report", str(tmp_path / "benchmark.json"), str(tmp_path)])
     report.main()

@@ -7,6 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional as F
 
 from poisonlab import models
+from poisonlab.errors import InputError
 from poisonlab.models.inference import rebuild
 from poisonlab.models.neighbours import NEAREST
 from poisonlab.poisons.poison import TrainingSet
@@ -25,8 +26,8 @@ def training_set(n: int = 40, classes: int = 3) -> TrainingSet:
 
 
 def fitted(k: int, data: TrainingSet) -> torch.nn.Module:
-    ((_, victim),) = train([VictimJob("one", data, 0)], f"soft_{k}nn", Recipe(epochs=1))
-    return rebuild(f"soft_{k}nn", (2,), data.num_classes, victim.parameters, CPU)
+    ((_, victim),) = train([VictimJob("one", data, 0)], {"model": "soft_nn", "k": k}, Recipe(epochs=1))
+    return rebuild({"model": "soft_nn", "k": k}, (2,), data.num_classes, victim.parameters, CPU)
 
 
 def reference(k: int, data: TrainingSet, inputs: np.ndarray) -> np.ndarray:
@@ -51,7 +52,7 @@ def test_logits_are_the_class_sums_of_the_inverse_distances_of_the_k_nearest(k: 
 @every_k
 def test_every_training_point_is_fitted_and_its_weight_is_capped(k: int):
     data = training_set()
-    ((_, victim),) = train([VictimJob("one", data, 0)], f"soft_{k}nn", Recipe(epochs=1))
+    ((_, victim),) = train([VictimJob("one", data, 0)], {"model": "soft_nn", "k": k}, Recipe(epochs=1))
     assert (victim.train_accuracy, victim.fitted_share, victim.epochs) == (1.0, 1.0, 0)
     logits = fitted(k, data)(torch.from_numpy(data.images))
     assert torch.isfinite(logits).all()
@@ -86,7 +87,12 @@ def test_more_neighbours_than_points_are_all_of_them():
 
 
 def test_a_model_with_a_method_fit_is_stored_and_not_trained():
-    assert choose("soft_3nn", CPU) is stored
+    assert choose("soft_nn", Recipe(epochs=1), CPU) is stored
     for seed in (0, 5):
-        other = models.build("soft_3nn", (2,), 3, seed=seed)
+        other = models.build("soft_nn", (2,), 3, seed=seed)
         assert not list(other.parameters())
+
+
+def test_fewer_than_one_neighbour_are_refused():
+    with pytest.raises(InputError, match=r"model 'soft_nn' cannot be built .*k is 0, it must be at least 1"):
+        models.build({"model": "soft_nn", "k": 0}, (2,), 3, seed=0)

@@ -47,9 +47,9 @@ class Entry:
 # Networks of one training step each: shape, images in an epoch here, FLOP per image, ratios asked in float32 and bfloat16.
 NETWORKS: dict[str, tuple[tuple[int, ...], int, float, float | None, float | None]] = {
     "pooled": ((1, 28, 28), 6144, 6.82e6, None, None),
-    "std": ((1, 28, 28), 3072, 71.6e6, 1.7, 3.1),
+    "conv_pool": ((1, 28, 28), 3072, 71.6e6, 1.7, 3.1),
     "small_cnn": ((3, 32, 32), 3072, 60.3e6, 1.6, 2.7),
-    "small": ((1, 28, 28), 15360, 2.70e6, 3.5, 4.0),
+    "strided_linear": ((1, 28, 28), 15360, 2.70e6, 3.5, 4.0),
 }
 LOOP, RESIDENT, VMAP, OURS = "DataLoader loop", "resident tensors", "torch.func vmap", "poisonlab"
 
@@ -97,7 +97,10 @@ def scaling() -> list[Entry]:
     """Cost against work: the same victims in growing numbers, with one and two workers."""
     data = {"shape": (1, 28, 28), "n": 1536}
     found = [
-        Entry("chunk of small", f"{victims} victims", "chunk", {"name": "small", "victims": victims, **data}, "victims", workers)
+        Entry(
+            "chunk of strided_linear", f"{victims} victims", "chunk",
+            {"name": "strided_linear", "victims": victims, **data}, "victims", workers,
+        )
         for workers in (1, 2)
         for victims in (1, 4, 16, 64)
     ]  # fmt: skip

@@ -140,7 +140,7 @@ def draw(content: Mapping[str, Any]) -> Figure:
 
 
 def _scaling(axes: Any, rows: Sequence[Row], value: Any) -> None:
-    marks = {"chunk of small": (style.BLUE, "o"), "chunk of MLPs": (style.ORANGE, "s")}
+    marks = {"chunk of strided_linear": (style.BLUE, "o"), "chunk of MLPs": (style.ORANGE, "s")}
     for workload, (color, marker) in marks.items():
         for workers, line in ((1, "-"), (2, "--")):
             own = [row for row in rows if row["workload"] == workload and row["workers"] == workers]

@@ -1,16 +1,51 @@
-"""The catalogue of models: name → ``module:attribute`` of what builds it."""
+"""The catalogue of models. A registration names the class that builds the model; it is imported when it is needed."""
 
-MODELS: dict[str, str] = {
-    "mlp": "poisonlab.models.networks:MLP",
-    "deep_mlp": "poisonlab.models.networks:DeepMLP",
-    "hashed_mlp": "poisonlab.models.networks:HashedMLP",
-    "normalised_mlp": "poisonlab.models.networks:NormalisedMLP",
-    "soft_1nn": "poisonlab.models.neighbours:Soft1NN",
-    "soft_3nn": "poisonlab.models.neighbours:Soft3NN",
-    "soft_5nn": "poisonlab.models.neighbours:Soft5NN",
-    "pooled": "poisonlab.models.networks:Pooled",
-    "strided": "poisonlab.models.networks:Strided",
-    "small": "poisonlab.models.networks:Small",
-    "std": "poisonlab.models.networks:Std",
-    "small_cnn": "poisonlab.models.networks:SmallCNN",
-}
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from poisonlab.registry import Catalogue, Entry
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Entry):
+    """What is registered of a model; `builds` is the ``module:Class`` that counts for the version of what is trained."""
+
+    builds: str
+
+
+model = Catalogue("model", "poisonlab.models.catalogue", Model)
+
+
+def imported(path: str) -> Any:
+    """Import ``module:attribute``."""
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _register(
+    name: str, builds: str, parameters: Mapping[str, Any] | None = None, source: str = ""
+) -> "Callable[..., torch.nn.Module]":
+    @model(name, builds=builds, parameters=parameters or {}, source=source)
+    def build(input_shape: tuple[int, ...], num_classes: int, **parameters: Any) -> "torch.nn.Module":
+        return imported(builds)(input_shape, num_classes, **parameters)
+
+    return build
+
+
+NETWORKS = "poisonlab.models.networks"
+
+_register("mlp", f"{NETWORKS}:MLP", {"width": 64, "depth": 2}, "thesis, section 4.1")
+_register("deep_mlp", f"{NETWORKS}:MLP", {"width": 128, "depth": 3}, "thesis, section 4.1.2; the width is a choice")
+_register("hashed_mlp", f"{NETWORKS}:HashedMLP", {"bits": 10, "modulus": 941}, "thesis, Appendix A")
+_register("normalised_mlp", f"{NETWORKS}:NormalisedMLP", {"width": 64, "depth": 2}, "thesis, Appendix A")
+_register("soft_nn", "poisonlab.models.neighbours:SoftNearestNeighbours", {"k": 1}, "thesis, chapter 3")
+_register("pooled", f"{NETWORKS}:Pooled")
+_register("strided", f"{NETWORKS}:Strided")
+_register("strided_linear", f"{NETWORKS}:StridedLinear")
+_register("conv_pool", f"{NETWORKS}:ConvPool")
+_register("small_cnn", f"{NETWORKS}:SmallCNN")

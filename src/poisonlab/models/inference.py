@@ -66,10 +66,14 @@ def features(model: nn.Module, inputs: Tensor) -> Tensor | None:
 
 
 def rebuild(
-    name: str, input_shape: tuple[int, ...], num_classes: int, parameters: dict[str, np.ndarray], device: torch.device
+    specification: models.Specification,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    parameters: dict[str, np.ndarray],
+    device: torch.device,
 ) -> nn.Module:
-    """Return the model `name` with the given parameters, in evaluation mode."""
-    model = models.build(name, input_shape, num_classes, seed=0)
+    """Return a model, by its name or ``{model: name, parameter: value}``, with the given weights, in evaluation mode."""
+    model = models.build(specification, input_shape, num_classes, seed=0)
     model.load_state_dict({key: torch.from_numpy(copy.copy(array)) for key, array in parameters.items()})
     model = model.to(device)
     return model.to(memory_format=torch.channels_last).eval() if len(input_shape) == 3 else model.eval()  # type: ignore[call-overload]

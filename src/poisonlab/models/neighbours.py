@@ -14,13 +14,16 @@ class SoftNearestNeighbours(nn.Module):
 
     The thesis takes the class sums as softmax logits. At a training point they are infinite there; here a weight is at most
     1 / NEAREST = 1000. What is fitted are the points themselves: there is nothing to train.
+
+    Raises:
+        ValueError: k is below 1.
     """
 
-    k: int
-
-    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int, k: int) -> None:
+        if k < 1:
+            raise ValueError(f"k is {k}, it must be at least 1")
         super().__init__()
-        self.num_classes = num_classes
+        self.num_classes, self.k = num_classes, k
         self.register_buffer("points", torch.zeros(0, math.prod(input_shape)))
         self.register_buffer("labels", torch.zeros(0, dtype=torch.int64))
 
@@ -45,21 +48,3 @@ class SoftNearestNeighbours(nn.Module):
         for name in ("points", "labels"):
             setattr(self, name, torch.empty_like(state[prefix + name], device=getattr(self, name).device))
         super()._load_from_state_dict(state, prefix, *rest)
-
-
-class Soft1NN(SoftNearestNeighbours):
-    """k = 1."""
-
-    k = 1
-
-
-class Soft3NN(SoftNearestNeighbours):
-    """k = 3."""
-
-    k = 3
-
-
-class Soft5NN(SoftNearestNeighbours):
-    """k = 5."""
-
-    k = 5

@@ -15,12 +15,23 @@ from torch.nn import functional as F
 from poisonlab.models.kernels.functions import pooled_convolution
 
 
-class MLP(nn.Module):
-    """Fully connected ReLU network; for the toy studies (thesis, section 4.1) and vectors in general."""
+def _hidden(width: int, depth: int) -> list[int]:
+    """Widths of the hidden layers.
 
-    def __init__(self, input_shape: tuple[int, ...], num_classes: int, hidden: tuple[int, ...] = (64, 64)) -> None:
+    Raises:
+        ValueError: there is no unit, or fewer than no layer.
+    """
+    if width < 1 or depth < 0:
+        raise ValueError(f"width {width} and depth {depth}, they must be at least 1 and 0")
+    return [width] * depth
+
+
+class MLP(nn.Module):
+    """Fully connected ReLU network of `depth` hidden layers of `width` units; for the toy studies and vectors in general."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int, width: int = 64, depth: int = 2) -> None:
         super().__init__()
-        widths = [math.prod(input_shape), *hidden, num_classes]
+        widths = [math.prod(input_shape), *_hidden(width, depth), num_classes]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -33,13 +44,6 @@ class MLP(nn.Module):
     def encode(self, inputs: Tensor) -> Tensor:
         """What the first layer is shown of inputs [..., features]; here the inputs themselves."""
         return inputs
-
-
-class DeepMLP(MLP):
-    """Four linear layers, each hidden one of 128 units (thesis, section 4.1.2; the width is a choice)."""
-
-    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
-        super().__init__(input_shape, num_classes, hidden=(128, 128, 128))
 
 
 def hash_bits(inputs: Tensor, bits: int, modulus: int) -> Tensor:
@@ -84,9 +88,9 @@ class HashedMLP(MLP):
 class NormalisedMLP(nn.Module):
     """MLP with batch normalisation before each ReLU (thesis, Appendix A). While it trains, a batch needs two points or more."""
 
-    def __init__(self, input_shape: tuple[int, ...], num_classes: int, hidden: tuple[int, ...] = (64, 64)) -> None:
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int, width: int = 64, depth: int = 2) -> None:
         super().__init__()
-        widths = [math.prod(input_shape), *hidden]
+        widths = [math.prod(input_shape), *_hidden(width, depth)]
         # The normalisation takes any constant away again: no bias before it.
         blocks = [[nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.ReLU()] for a, b in itertools.pairwise(widths)]
         self.layers = nn.Sequential(*itertools.chain(*blocks), nn.Linear(widths[-1], num_classes))
@@ -161,14 +165,14 @@ class Strided(ConvolutionalNet):
     hidden = (100,)
 
 
-class Small(ConvolutionalNet):
-    """Two 4×4 convolutions of stride 2 (16, 32) and a linear layer: the smallest net that is still convolutional."""
+class StridedLinear(ConvolutionalNet):
+    """Two 4×4 convolutions of stride 2 (16, 32) and a linear layer: as `Strided`, without hidden units."""
 
     stages = Strided.stages
 
 
-class Std(ConvolutionalNet):
-    """Conv 3×3 (32), conv 3×3 (64), pool, 128 hidden units: the usual MNIST example, without its dropout."""
+class ConvPool(ConvolutionalNet):
+    """Conv 3×3 (32), conv 3×3 (64), pool, 128 hidden units: PyTorch's MNIST example, without its dropout."""
 
     stages = (_Convolution(32, 3), _Convolution(64, 3, pool=2))
     hidden = (128,)
