@@ -58,10 +58,7 @@ def edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edit:
 
 
 def test_another_model_or_source_of_data_makes_nothing_stale(edit: Edit):
-    assert (
-        edit("poisonlab/models/catalogue.py", "MODELS: dict[str, str] = {", 'MODELS: dict[str, str] = {"own": "a:B",')
-        == set()
-    )
+    assert edit("poisonlab/models/catalogue.py", "", '_register("own", "a:B")') == set()
     assert edit("poisonlab/datasets/sources.py", "", "ANOTHER = 1") == set()
     assert edit("poisonlab/datasets/fetch.py", "", "ANOTHER = 1") == set()
 
@@ -126,8 +123,8 @@ def test_an_edit_of_an_adapter_reruns_that_adapter_alone(edit: Edit):
         ('"""Learning rate of step', '"""The learning rate of step'),
         ('"""How a victim is trained', '"""The way in which a victim is trained'),
         (
-            "return self.learning_rate * progress / self.warmup",
-            "return (self.learning_rate *\n    progress / self.warmup)",
+            'return self.parts["schedule"](self.learning_rate, (step + 1) / steps)',
+            'return self.parts["schedule"](\n    self.learning_rate, ((step + 1) / steps)\n)',
         ),
     ],
 )
@@ -139,7 +136,7 @@ def test_comments_docstrings_and_layout_do_not_count(edit: Edit, old: str, new: 
     ("old", "new"),
     [
         ("beta2: float = 0.999", "beta2: float = 0.99"),
-        ("progress < self.warmup", "progress <= self.warmup"),
+        ("(step + 1) / steps", "(step + 2) / steps"),
         ("def rate(self, step: int", "def rate(self, number: int"),
     ],
 )

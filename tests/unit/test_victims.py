@@ -26,8 +26,8 @@ from poisonlab.models.inference import rebuild, resolve_device
 from poisonlab.models.networks import MLP
 from poisonlab.poisons.poison import Poison, TrainingSet, apply, save
 from poisonlab.seeds import seed
+from poisonlab.victims import checkpoint, engines, precision
 from poisonlab.victims import chunk as chunks
-from poisonlab.victims import engines, precision
 from poisonlab.victims.chunk import load_chunk, train_chunk, victim_key
 from poisonlab.victims.engines import forms, loop, stacked
 from poisonlab.victims.order import epoch_order
@@ -253,7 +253,7 @@ def test_weights_are_the_same_to_the_bit_when_rows_are_given_to_waiting_victims(
     assert trained() == together
 
 
-@pytest.mark.parametrize("model", ["pooled", "strided", "small"])
+@pytest.mark.parametrize("model", ["pooled", "strided", "strided_linear"])
 def test_stacked_convolutions_train_what_the_loop_trains(model):
     jobs = list(all_jobs().values())
     side_by_side = {job.key: victim for job, victim in stacked.train(jobs, model, SHORT, "float32", CPU, print)}
@@ -273,7 +273,7 @@ def test_at_a_fixed_width_weights_are_the_same_to_the_bit_in_chunks_of_any_size_
     monkeypatch.setattr(stacked, "WIDTH", 4)
     epoch, widths = stacked._Group._epoch, set()
 
-    def watched(self: Any, slots: Any) -> list[int]:
+    def watched(self: Any, slots: Any) -> Any:
         widths.add(len(slots.jobs))
         return epoch(self, slots)
 
@@ -307,7 +307,7 @@ def test_out_of_memory_halves_the_width_and_goes_on(monkeypatch: pytest.MonkeyPa
     together = {job.key: digest(victim.parameters) for job, victim in engines.train(jobs, "mlp", SHORT)}
     epoch, widths, lines = stacked._Group._epoch, [], []
 
-    def hungry(self: Any, slots: Any) -> list[int]:
+    def hungry(self: Any, slots: Any) -> Any:
         widths.append(len(slots.jobs))
         if len(slots.jobs) > 3:
             raise torch.OutOfMemoryError
@@ -394,7 +394,7 @@ def test_numbers_that_are_known_to_be_rounded_are_not_rounded_again_and_nothing_
     generator = torch.Generator().manual_seed(0)
     images = torch.rand((4, 1, 28, 28), generator=generator)
     extra = torch.rand((4, 1568), generator=generator)
-    model = models.build("std", (1, 28, 28), 10, seed=0)
+    model = models.build("conv_pool", (1, 28, 28), 10, seed=0)
     rounded = precision.Rounded.apply
     calls = []
     monkeypatch.setattr(precision.Rounded, "apply", lambda values: calls.append(values) or rounded(values))
@@ -468,8 +468,9 @@ def test_training_takes_the_smallest_numbers_for_zero_and_nobody_else_does(monke
 
 def test_the_engine_follows_from_model_and_device():
     gpu = torch.device("cuda")
-    assert [engines.choose(name, CPU) for name in ("mlp", "pooled", f"{__name__}:Dropping")] == [stacked, loop, loop]
-    assert [engines.choose(name, gpu) for name in ("mlp", "pooled", f"{__name__}:Dropping")] == [stacked, stacked, loop]
+    names = ("mlp", "pooled", f"{__name__}:Dropping")
+    assert [engines.choose(name, SHORT, CPU) for name in names] == [stacked, loop, loop]
+    assert [engines.choose(name, SHORT, gpu) for name in names] == [stacked, stacked, loop]
 
 
 class Scaled(MLP):
@@ -481,7 +482,7 @@ class Scaled(MLP):
 
 def test_what_is_derived_from_a_network_of_the_package_is_trained_as_it_is():
     for device in (CPU, torch.device("cuda")):
-        assert engines.choose(f"{__name__}:Scaled", device) is loop
+        assert engines.choose(f"{__name__}:Scaled", SHORT, device) is loop
 
 
 def test_onednn_multiplies_in_float32_or_not_at_all(monkeypatch: pytest.MonkeyPatch):
@@ -685,7 +686,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             yield job, victim
 
     monkeypatch.setattr(chunks, "train", count)
-    monkeypatch.setattr(chunks, "SECONDS_BETWEEN_SAVES", 0)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_SAVES", 0)
     return keys
 
 
@@ -919,12 +920,13 @@ def test_a_damaged_file_is_not_reused(tmp_path: Path, trained, damage):
     older = tmp_path / "victims" / "c" / "draws-0-0_repeats-0-0.safetensors"
     content = damage(older.read_bytes())
     older.write_bytes(content)
-    checkpoint = tmp_path / "victims" / "c" / "draws-0-0_repeats-0-1.safetensors.unfinished"
-    checkpoint.write_bytes(content)
+    unfinished = tmp_path / "victims" / "c" / "draws-0-0_repeats-0-1.safetensors.unfinished"
+    unfinished.mkdir()
+    (unfinished / "000000.safetensors").write_bytes(content)
     trained.clear()
     pd.testing.assert_frame_equal(chunk(tmp_path / "victims", 0, 1), undisturbed, check_exact=True)
     assert trained == keys(range(2))
-    assert not checkpoint.exists()
+    assert not unfinished.exists()
 
 
 def test_a_poison_that_is_not_legal_trains_nothing(tmp_path: Path, trained):

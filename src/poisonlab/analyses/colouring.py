@@ -114,7 +114,9 @@ def score_points(
         settings["epsilon"],
     )
     tables, maps = [], []
-    for net, (_, trained) in enumerate(train(jobs, settings["model"], Recipe(**recipe), precision, where, progress)):
+    for net, (_, trained) in enumerate(
+        train(jobs, settings["model"], Recipe.of(recipe, "recipe"), precision, where, progress)
+    ):
         model = rebuild(settings["model"], dataset.input_shape, training_set.num_classes, trained.parameters, where)
         scores = reached(model, images, colours, graph, epsilon, dataset.box, progress)
         fitted = predict(model, images).cpu().numpy() == colours

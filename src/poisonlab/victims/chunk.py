@@ -1,11 +1,8 @@
-"""A chunk of victims: one condition, every value of its sweep axis, a range of draws, a range of repeats. One job, one file, resumable."""
+"""A chunk of victims: some conditions, some draws, some repeats. One job, one file, resumable."""
 
 import hashlib
-import itertools
 import json
-import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from poisonlab import models
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.datasets.toys import redrawn
 from poisonlab.errors import InputError
@@ -21,14 +19,14 @@ from poisonlab.poisons import poison as poisons
 from poisonlab.poisons.poison import Place, Poison, TrainingSet
 from poisonlab.results import storage
 from poisonlab.seeds import seed
+from poisonlab.victims.checkpoint import Checkpoint, Row, by_victim, known_victims, link, write_victims
 from poisonlab.victims.engines import train
 from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import VictimJob
 
-SECONDS_BETWEEN_SAVES = 5.0  # of the finished victims of a chunk; what a kill may cost beyond the victims under way
-SCALARS = ("device", "epochs", "train_accuracy", "fitted_share", "natural_accuracy")
-KNOWN = ".known"  # ends the second name of a chunk's file
-Row = dict[str, Any]
+COLUMNS = ("device", "epochs", "train_accuracy", "fitted_share", "natural_accuracy")
+OWN_COLUMNS = {*COLUMNS, "condition", "draw", "axis_value", "repeat", "memorised", "training_set", "diverged"}
+PoisonFiles = Mapping[str, str | Path | Sequence[str | Path]]
 
 
 def victim_key(condition: str, place: Place, repeat: int) -> str:
@@ -38,11 +36,12 @@ def victim_key(condition: str, place: Place, repeat: int) -> str:
     return f"{condition}_draw-{draw}{axis}_repeat-{repeat}"
 
 
-def crafted(poison_files: Mapping[str, str | Path]) -> list[tuple[str, Poison, Place]]:
-    """Condition, poison and place of everything that was crafted for a chunk: condition → file of its poisons."""
+def crafted(poison_files: PoisonFiles) -> list[tuple[str, Poison, Place]]:
+    """Condition, poison and place of everything that was crafted for a chunk: condition → file or files of its poisons."""
     return [
         (condition, poison, place)
-        for condition, file in poison_files.items()
+        for condition, files in poison_files.items()
+        for file in ([files] if isinstance(files, str | Path) else files)
         for poison, place in zip(*poisons.load(file), strict=True)
     ]
 
@@ -56,54 +55,18 @@ def identity(training_set: TrainingSet, dataset_digest: str, settings: Mapping[s
     return content.hexdigest()
 
 
-def _known_victims(experiment: Path, wanted: Mapping[str, str]) -> dict[str, tuple[dict[str, np.ndarray], Row]]:
-    """Victims that other chunks of the experiment, or a killed run of this one, have already trained with the same identity."""
-    known: dict[str, tuple[dict[str, np.ndarray], Row]] = {}
-    files = set(experiment.glob("*/*.safetensors*"))
-    for file in sorted(files):
-        if file.suffix == KNOWN and file.with_suffix("") in files:
-            continue  # its second name
-        try:
-            tensors, metadata = storage.read_tensors(file)
-        except InputError:
-            continue  # half-written by nobody: a damaged file is simply not reused
-        rows, parameters = json.loads(metadata.get("victims", "{}")), _by_victim(tensors)
-        same = [key for key, row in rows.items() if wanted.get(key) == row["identity"]]
-        known |= {key: (parameters[key], rows[key]) for key in same}
-    return known
-
-
-def _by_victim(tensors: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    """Parameters of every victim in a chunk's file."""
-    victims: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in tensors.items():
-        key, _, parameter = name.partition("/")
-        victims.setdefault(key, {})[parameter] = array
-    return victims
-
-
-def _save(victims: Mapping[str, tuple[dict[str, np.ndarray], Row]], path: Path) -> None:
-    tensors = {f"{key}/{name}": array for key, (state, _) in victims.items() for name, array in state.items()}
-    scalars = {key: row for key, (_, row) in victims.items()}
-    storage.write_tensors(tensors, path, {"victims": json.dumps(scalars, sort_keys=True)})
-
-
-def _link(file: Path, name: Path) -> None:
-    """Give a file a second name, in place of what had it: the same bytes, which take no more room where the file system has links."""
-    name.unlink(missing_ok=True)
-    try:
-        name.hardlink_to(file)
-    except OSError:
-        shutil.copyfile(file, name)
+def _identities(training_set: TrainingSet, digest: str, settings: Mapping[str, Any]) -> tuple[str, str]:
+    """A victim's identity, and the hash of its training set alone."""
+    return identity(training_set, digest, settings), identity(training_set, digest, {})[:16]
 
 
 def train_chunk(
     dataset: Dataset,
-    poison_files: Mapping[str, str | Path],
+    poison_files: PoisonFiles,
     output: str | Path,
     columns: Row,
     repeats: Sequence[int],
-    model: str,
+    model: models.Specification,
     recipe: Mapping[str, Any],
     precision: str,
     device: str,
@@ -114,54 +77,66 @@ def train_chunk(
 ) -> pd.DataFrame:
     """Train the victims of a chunk, write them to `output` and return their rows of the `victims` table.
 
-    Every few seconds the finished victims are saved beside `output`; a killed job goes on from there, and a job whose range of repeats
-    overlaps an older chunk's takes the victims from it instead of training them again.
+    Every few seconds the finished victims are saved beside `output`, and every few minutes the state of the one under way; a killed job
+    goes on from there, and a job whose range of repeats overlaps an older chunk's takes the victims from it instead of training them again.
+    A training set is made when a victim needs it.
 
     Args:
-        poison_files: condition → file of its poisons; all of them have the same draws.
+        poison_files: condition → file, or files, of its poisons; all of them have the same draws.
         output: `<folder of the experiment>/<conditions>/<chunk>`.
         columns: study and experiment of every row.
         code_version: of the trainer; a victim of another version is not reused.
         redraw: options of the toy whose training set each draw draws anew, see `datasets.toys.redrawn`.
         keep: leave the victims where the same job finds them when it runs again, because of another condition's poison or because its
             end was not noted. Its output is gone then: Snakemake deletes it before.
+
+    Returns:
+        Identifying columns, `COLUMNS`, memorised, training_set (a hash), diverged, and the scalars of model and objective.
+
+    Raises:
+        InputError: a poison, the model or the recipe is not allowed, or a scalar is called like another column.
     """
     where = resolve_device(device)
     output = Path(output)
     pieces = crafted(poison_files)
     drawn = {draw: redrawn(dataset, redraw, draw) for draw in sorted({place[0] for _, _, place in pieces})}
-    training_sets = [poisons.apply(poison, drawn[place[0]]) for _, poison, place in pieces]
     settings = {
-        "model": model,
+        "model": models.parse(model),
         "recipe": dict(recipe),
         "precision": precision,
         "device": where.type,
         "code": code_version,
     }
-    identities = [
-        identity(training_set, drawn[place[0]].digest, settings)
-        for training_set, (_, _, place) in zip(training_sets, pieces, strict=True)
-    ]
-    position_of = {
-        victim_key(condition, place, repeat): n for n, (condition, _, place) in enumerate(pieces) for repeat in repeats
-    }
-    wanted = {key: identities[position] for key, position in position_of.items()}
-    victims = _known_victims(output.parent.parent, wanted)
-    checkpoint = output.with_name(f"{output.name}.unfinished")
-    jobs = [
-        VictimJob(key, training_set, seed("victim", repeat=repeat))
-        for (condition, _, place), training_set in zip(pieces, training_sets, strict=True)
-        for repeat in repeats
-        if (key := victim_key(condition, place, repeat)) not in victims
-    ]
+    digests = {draw: own.digest for draw, own in drawn.items()}
+    wanted: dict[str, str] = {}
+    identifying: dict[str, Row] = {}
+    hashes: dict[str, str] = {}
+    for condition, poison, place in pieces:
+        # Made for its identity alone, and again when it is needed: a chunk's training sets together may exceed the memory.
+        whole, content = _identities(poisons.apply(poison, drawn[place[0]]), digests[place[0]], settings)
+        for repeat in repeats:
+            key = victim_key(condition, place, repeat)
+            wanted[key], hashes[key] = whole, content
+            identifying[key] = _identifying(columns, condition, place, repeat)
+    victims = known_victims(output.parent.parent, wanted)
+    checkpoint = Checkpoint(output, wanted)
+
+    def jobs() -> Iterator[VictimJob]:
+        for condition, poison, place in pieces:
+            keys = {repeat: victim_key(condition, place, repeat) for repeat in repeats}
+            missing = {repeat: key for repeat, key in keys.items() if key not in victims}
+            training_set = poisons.apply(poison, drawn[place[0]]) if missing else None
+            for repeat, key in missing.items():
+                assert training_set is not None
+                yield VictimJob(key, training_set, seed("victim", repeat=repeat), box=dataset.box)
+
     test_labels = torch.from_numpy(dataset.test_labels).to(where)
     test_images = torch.from_numpy(dataset.test_images).to(where)
 
     def with_count(line: str) -> None:
-        progress(f"{len(victims)} of {len(position_of)} victims trained; {line}")
+        progress(f"{len(victims)} of {len(wanted)} victims trained; {line}")
 
-    saved = 0.0
-    for job, victim in train(jobs, model, Recipe(**recipe), precision, where, with_count):
+    for job, victim in train(jobs(), model, Recipe.of(recipe, "recipe"), precision, where, with_count, checkpoint):
         network = rebuild(model, dataset.input_shape, job.training_set.num_classes, victim.parameters, where)
         row = {
             "identity": wanted[job.key],
@@ -170,26 +145,25 @@ def train_chunk(
             "train_accuracy": victim.train_accuracy,
             "fitted_share": victim.fitted_share,
             "natural_accuracy": float((predict(network, test_images) == test_labels).double().mean()),
+            "diverged": victim.diverged,
+            "scalars": dict(victim.scalars),
         }
+        if taken := sorted(victim.scalars.keys() & {*columns, *OWN_COLUMNS}):
+            raise InputError(f"scalars {taken} are called like columns of the victims table; give them other names")
         victims[job.key] = (victim.parameters, row)
-        if time.monotonic() - saved >= SECONDS_BETWEEN_SAVES:
-            _save(victims, checkpoint)
-            saved = time.monotonic()
-    _save({key: victims[key] for key in position_of}, output)
+        checkpoint.add(job.key, *victims[job.key])
+    write_victims({key: victims[key] for key in wanted}, output)
     if keep:
-        _link(output, output.with_name(f"{output.name}{KNOWN}"))
-    checkpoint.unlink(missing_ok=True)
-    rows = []
-    for ((condition, _, place), training_set), repeat in itertools.product(
-        zip(pieces, training_sets, strict=True), repeats
-    ):
-        scalars = victims[victim_key(condition, place, repeat)][1]
-        rows.append(
-            {**_identifying(columns, condition, place, repeat), **{name: scalars[name] for name in SCALARS}}
-            | {"memorised": scalars["train_accuracy"] == 1.0}
-            | {"training_set": identity(training_set, drawn[place[0]].digest, {})[:16]}
-        )
-    return pd.DataFrame(rows)
+        link(output)
+    checkpoint.remove()
+    return pd.DataFrame([_row(identifying[key], hashes[key], victims[key][1]) for key in wanted])
+
+
+def _row(identifying: Row, training_set: str, found: Row) -> Row:
+    """A victim's row; what older tables lack comes at the end."""
+    known = {name: found[name] for name in COLUMNS}
+    memorised = {"memorised": found["train_accuracy"] == 1.0, "training_set": training_set}
+    return identifying | known | memorised | {"diverged": found["diverged"]} | dict(sorted(found["scalars"].items()))
 
 
 def _identifying(columns: Row, condition: str, place: Place, repeat: int) -> Row:
@@ -197,10 +171,10 @@ def _identifying(columns: Row, condition: str, place: Place, repeat: int) -> Row
 
 
 def load_chunk(
-    path: str | Path, poison_files: Mapping[str, str | Path], columns: Row, repeats: Sequence[int]
+    path: str | Path, poison_files: PoisonFiles, columns: Row, repeats: Sequence[int]
 ) -> list[tuple[Row, int, dict[str, np.ndarray]]]:
     """Read a chunk, or some of its conditions: for every victim its identifying columns, its number of classes and its parameters."""
-    parameters = _by_victim(storage.read_tensors(path)[0])
+    parameters = by_victim(storage.read_tensors(path)[0])
     return [
         (
             _identifying(columns, condition, place, repeat),

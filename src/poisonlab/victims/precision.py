@@ -60,6 +60,17 @@ def flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread, so that sums have one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 # What passes rounded numbers on as they are.
 PASSING = {F.relu, torch.relu, torch.flatten, Tensor.relu, Tensor.flatten, Tensor.permute, Tensor.reshape, Tensor.view}
 

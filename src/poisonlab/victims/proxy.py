@@ -1,11 +1,13 @@
 """The clean proxy: the model that an attacker trains to plan with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from poisonlab import models
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.errors import InputError
 from poisonlab.models.inference import INFERENCE_BATCH, rebuild, resolve_device, to_float
 from poisonlab.poisons.poison import Poison, TrainingSet, apply
 from poisonlab.seeds import seed
@@ -16,23 +18,33 @@ from poisonlab.victims.victim import Victim, VictimJob
 
 def train_proxy(
     dataset: Dataset,
-    model: str,
+    model: models.Specification,
     recipe: Mapping[str, Any],
     proxy_seed: int,
     precision: str = "float32",
     device: str = "auto",
     progress: Callable[[str], None] = lambda line: None,
+    ages: Sequence[float] = (),
 ) -> Victim:
-    """Train the clean proxy number `proxy_seed`. Its seed is not a victim's: the attacker does not know the victim's initialisation."""
+    """Train the clean proxy number `proxy_seed`. Its seed is not a victim's: the attacker does not know the victim's initialisation.
+
+    Args:
+        ages: shares of the recipe's epoch limit, 0 … 1; the states then are the proxy's `snapshots`.
+
+    Raises:
+        InputError: an age is not in 0 … 1, or model or recipe are not allowed.
+    """
+    if outside := [age for age in ages if not 0 <= age <= 1]:
+        raise InputError(f"proxy ages {outside} are not in 0 … 1; give shares of the recipe's epochs")
     clean = apply(Poison(dataset.num_classes), dataset)
-    job = VictimJob("proxy", clean, seed("proxy", proxy_seed=proxy_seed))
+    job = VictimJob("proxy", clean, seed("proxy", proxy_seed=proxy_seed), tuple(ages), dataset.box)
     where = resolve_device(device)
-    return next(train([job], model, Recipe(**recipe), precision, where, progress))[1]
+    return next(train([job], model, Recipe.of(recipe, "recipe"), precision, where, progress))[1]
 
 
 def out_of_fold_probabilities(
     dataset: Dataset,
-    model: str,
+    model: models.Specification,
     recipe: Mapping[str, Any],
     folds: int,
     precision: str = "float32",
@@ -50,8 +62,8 @@ def out_of_fold_probabilities(
         training_set = TrainingSet(
             dataset.train_images[kept], dataset.train_labels[kept], dataset.num_classes, np.empty(0, dtype=np.int64)
         )
-        job = VictimJob(f"fold {fold + 1} of {folds}", training_set, seed("fold", fold=fold))
-        ((_, trained),) = train([job], model, Recipe(**recipe), precision, where, progress)
+        job = VictimJob(f"fold {fold + 1} of {folds}", training_set, seed("fold", fold=fold), box=dataset.box)
+        ((_, trained),) = train([job], model, Recipe.of(recipe, "recipe"), precision, where, progress)
         network = rebuild(model, dataset.input_shape, dataset.num_classes, trained.parameters, where)
         images = torch.from_numpy(dataset.train_images[held]).to(where)
         with torch.no_grad():

@@ -1,105 +1,197 @@
-"""The `loop` engine: one victim after the other, for any model on any device."""
+"""The `loop` engine: one victim after the other, for any model and recipe on any device."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from poisonlab import models
 from poisonlab.models.inference import INFERENCE_BATCH, predict, to_float
+from poisonlab.victims.objectives import Context, Objective
 from poisonlab.victims.order import epoch_order
 from poisonlab.victims.precision import PRECISIONS, computing_in, flushed_denormals
 from poisonlab.victims.recipe import Recipe
-from poisonlab.victims.victim import CHECK_BELOW, Progress, Victim, VictimJob
+from poisonlab.victims.victim import CHECK_BELOW, Progress, UnderWay, Victim, VictimJob, Weights
 
 # Relative error of a product of random 256 × 256 matrices: float32 stays below it by a factor of ten, bfloat16 is above it by a hundred.
 FLOAT32_ERROR = 1e-5
 
 
 def train(
-    jobs: Iterable[VictimJob], model: str, recipe: Recipe, precision: str, device: torch.device, progress: Progress
+    jobs: Iterable[VictimJob],
+    model: models.Specification,
+    recipe: Recipe,
+    precision: str,
+    device: torch.device,
+    progress: Progress,
+    under_way: UnderWay | None = None,
 ) -> Iterator[tuple[VictimJob, Victim]]:
     """Train the victims of `jobs`, see `poisonlab.victims.engines.train`."""
-    on_device: dict[int, Tensor] = {}
+    shared: np.ndarray | None = None
     for job in jobs:
         # Poisons that only relabel share the images of their data set: one copy on the device serves the whole chunk.
-        shared = id(job.training_set.images)
-        if shared not in on_device:
-            on_device = {shared: torch.from_numpy(job.training_set.images).to(device)}
+        if shared is not job.training_set.images:
+            shared = job.training_set.images
+            images = torch.from_numpy(shared).to(device)
         # A model may draw random numbers while it trains (dropout): they are its own, whatever was trained before.
         with torch.random.fork_rng(), onednn_matmul(), flushed_denormals():
             torch.manual_seed(job.seed)
-            victim = _train_one(job, on_device[shared], model, recipe, PRECISIONS[precision], device, progress)
+            victim = _Training(job, images, model, recipe, PRECISIONS[precision], device).run(progress, under_way)
         yield job, victim
 
 
-def _train_one(
-    job: VictimJob,
-    images: Tensor,
-    name: str,
-    recipe: Recipe,
-    compute: torch.dtype,
-    device: torch.device,
-    progress: Progress,
-) -> Victim:
-    labels = torch.from_numpy(job.training_set.labels).to(device)
-    poisoned = torch.from_numpy(job.training_set.poisoned).to(device)
-    n = len(labels)
-    model = models.build(name, tuple(images.shape[1:]), job.training_set.num_classes, job.seed).to(device)
-    if images.dim() == 4:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    weights = _flatten(model)
-    gradient = weights.grad
-    assert gradient is not None
-    adam = _Adam(weights, recipe.beta2)
-    steps_per_epoch = -(-n // recipe.batch_size)
-    step = epoch = 0
-    fitted = False
-    while epoch < recipe.epochs and not fitted:
-        order = torch.from_numpy(epoch_order(job.seed, epoch, n, recipe.batch_size, recipe.shuffle)).to(device)
-        wrong = torch.zeros((), dtype=torch.long, device=device)
-        model.train()
-        for batch in order.split(recipe.batch_size):
-            inputs = to_float(images[batch])
+@dataclass
+class _Clock:
+    """Where a training stands."""
+
+    stage: int = 0  # the phase
+    epoch: int = 0  # over all phases
+    begun: int = 0  # epoch at which the phase began
+    batch: int = 0  # of the epoch
+    step: int = 0  # over all phases
+
+
+class _Training:
+    """The training of one victim."""
+
+    def __init__(
+        self,
+        job: VictimJob,
+        images: Tensor,
+        model: models.Specification,
+        recipe: Recipe,
+        compute: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.job, self.images, self.recipe, self.compute, self.device = job, images, recipe, compute, device
+        self.labels = torch.from_numpy(job.training_set.labels).to(device)
+        self.poisoned = torch.from_numpy(job.training_set.poisoned).to(device)
+        self.model = models.build(model, tuple(images.shape[1:]), job.training_set.num_classes, job.seed).to(device)
+        if images.dim() == 4:
+            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.weights = _flatten(self.model)
+        self.clock, self.diverged = _Clock(), False
+        self.optimiser = recipe.stages[0].parts["optimiser"](self.weights)
+        self.wrong = torch.zeros((), dtype=torch.long, device=device)  # answers in this epoch
+        self.loss = torch.zeros((), device=device)  # sum over the steps of this epoch
+        self.snapshots: dict[float, Weights] = {}
+
+    def run(self, progress: Progress, under_way: UnderWay | None) -> Victim:
+        """Train to the end, from where an earlier run of the job was."""
+        if under_way is None or not self._resume(under_way):
+            self._keep_ages()
+        stages = self.recipe.stages
+        while not self._train_stage(stages[self.clock.stage], progress, under_way):
+            self.clock.stage, self.clock.begun = self.clock.stage + 1, self.clock.epoch
+            self.optimiser = stages[self.clock.stage].parts["optimiser"](self.weights)
+        answers = predict(self.model, self.images).cpu().numpy()
+        facts = {"diverged": self.diverged, "scalars": self._scalars()}
+        return Victim.judged(self._state(), self.clock.epoch, answers, self.job, self.snapshots, **facts)
+
+    def _train_stage(self, stage: Recipe, progress: Progress, under_way: UnderWay | None) -> bool:
+        """Train a phase to its end, and say whether it was the last."""
+        clock, n = self.clock, len(self.labels)
+        fitted = False
+        while clock.epoch - clock.begun < stage.epochs and not fitted and not self.diverged:
+            self._train_epoch(stage, under_way)
+            clock.epoch, clock.batch = clock.epoch + 1, 0
+            errors = int(self.wrong)
+            self.diverged = not bool(torch.isfinite(self.loss) & torch.isfinite(self.weights).all())
+            self._keep_ages()
+            if stage.stop_when_fitted and errors <= CHECK_BELOW * n:
+                fitted = _fits_everything(self.model, self.images, self.labels, self.poisoned)
+            progress(
+                f"{self.job.key}: epoch {clock.epoch} of at most {self.recipe.epochs}, {errors} of {n} wrong while training"
+            )
+        return self.diverged or clock.stage == len(self.recipe.stages) - 1
+
+    def _train_epoch(self, stage: Recipe, under_way: UnderWay | None) -> None:
+        """Train an epoch, or what is left of it."""
+        clock, size = self.clock, stage.batch_size
+        objective, gradient = stage.parts["objective"], self.weights.grad
+        assert gradient is not None
+        if clock.batch == 0:
+            self.wrong.zero_()
+            self.loss.zero_()
+        order = epoch_order(self.job.seed, clock.epoch, len(self.labels), size, stage.shuffle)
+        batches = torch.from_numpy(order).to(self.device).split(size)
+        first = (clock.epoch - clock.begun) * len(batches)
+        self.model.train()
+        for batch in batches[clock.batch :]:
+            inputs, labels = to_float(self.images[batch]), self.labels[batch]
             if inputs.dim() == 4:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
-            with computing_in(compute, device):
-                logits = model(inputs)
-            logits = logits.float()
+            step, steps = first + clock.batch, stage.epochs * len(batches)
+            context = Context(self.job.seed, clock.step, (step + 1) / steps, self.job.box)
             gradient.zero_()
-            F.cross_entropy(logits, labels[batch]).backward()
-            adam.step(recipe.rate(step, recipe.epochs * steps_per_epoch))
-            wrong += (logits.detach().argmax(1) != labels[batch]).sum()
-            step += 1
-        epoch += 1
-        errors = int(wrong)
-        if recipe.stop_when_fitted and errors <= CHECK_BELOW * n:
-            fitted = _fits_everything(model, images, labels, poisoned)
-        progress(f"{job.key}: epoch {epoch} of at most {recipe.epochs}, {errors} of {n} wrong while training")
-    answers = predict(model, images).cpu().numpy()
-    state = {key: value.detach().cpu().contiguous().numpy().copy() for key, value in model.state_dict().items()}
-    return Victim.judged(state, epoch, answers, job.training_set)
+            with computing_in(self.compute, self.device):
+                loss, logits = objective(self.model, inputs, labels, context)
+            loss.backward()
+            self.optimiser.step(stage.rate(step, steps))
+            self.wrong += (logits.detach().argmax(1) != labels).sum()
+            self.loss += loss.detach()
+            clock.batch, clock.step = clock.batch + 1, clock.step + 1
+            if under_way is not None and under_way.due():
+                under_way.save(self.job.key, *self._whole_state())
 
+    def _keep_ages(self) -> None:
+        for age in self.job.ages_at(self.clock.epoch, self.recipe.epochs):
+            self.snapshots[age] = self._state()
 
-class _Adam:
-    """torch.optim.Adam(fused=True) of one vector, by its operator: the class imports torch's compiler first, seconds in every job."""
+    def _scalars(self) -> dict[str, float]:
+        """What the model and the last phase's objective say of the trained model."""
+        entry = self.recipe.stages[self.clock.stage].parts["objective"].entry
+        assert isinstance(entry, Objective)
+        own: dict[str, float] = getattr(self.model, "scalars", dict)()
+        return {**(entry.scalars(self.model) if entry.scalars else {}), **own}
 
-    def __init__(self, weights: nn.Parameter, beta2: float) -> None:
-        assert weights.grad is not None
-        self.weights, self.gradient, self.beta2 = weights.detach(), weights.grad, beta2
-        self.moments = torch.zeros_like(self.weights), torch.zeros_like(self.weights)
-        self.steps = torch.zeros((), device=weights.device)
+    def _state(self) -> Weights:
+        state = self.model.state_dict()
+        return {key: value.detach().cpu().contiguous().numpy().copy() for key, value in state.items()}
 
-    def step(self, rate: float) -> None:
-        """One step at this learning rate."""
-        first, second = ([moment] for moment in self.moments)
-        self.steps += 1
-        torch._fused_adam_(
-            [self.weights], [self.gradient], first, second, [], [self.steps], lr=rate, beta1=0.9, beta2=self.beta2,
-            weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
-        )  # fmt: skip
+    # ---- going on in the middle
+
+    def _running(self) -> dict[str, Tensor]:
+        """Tensors that change from step to step beside the model's state."""
+        optimiser = {f"optimiser/{number}": tensor for number, tensor in enumerate(self.optimiser.state)}
+        return {**optimiser, "wrong": self.wrong, "loss": self.loss}
+
+    def _whole_state(self) -> tuple[Weights, dict[str, Any]]:
+        """Everything that the rest of the training depends on."""
+        arrays = {f"model/{name}": array for name, array in self._state().items()}
+        arrays |= {name: tensor.cpu().numpy() for name, tensor in self._running().items()}
+        for number, (_, state) in enumerate(self.snapshots.items()):
+            arrays |= {f"snapshot-{number}/{name}": array for name, array in state.items()}
+        arrays["random/cpu"] = torch.get_rng_state().numpy()
+        if self.device.type == "cuda":
+            arrays["random/cuda"] = torch.cuda.get_rng_state(self.device).numpy()
+        return arrays, {"clock": asdict(self.clock), "ages": list(self.snapshots)}
+
+    @torch.no_grad()
+    def _resume(self, under_way: UnderWay) -> bool:
+        """Go to where an earlier run of the job was, if it left its state."""
+        saved = under_way.load(self.job.key)
+        if saved is None:
+            return False
+        arrays, facts = saved
+
+        def state_of(prefix: str) -> Weights:
+            return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(f"{prefix}")}
+
+        self.clock = _Clock(**facts["clock"])
+        self.snapshots = {age: state_of(f"snapshot-{number}/") for number, age in enumerate(facts["ages"])}
+        self.model.load_state_dict({name: torch.from_numpy(array) for name, array in state_of("model/").items()})
+        self.optimiser = self.recipe.stages[self.clock.stage].parts["optimiser"](self.weights)
+        for name, tensor in self._running().items():
+            tensor.copy_(torch.from_numpy(arrays[name]))
+        torch.set_rng_state(torch.from_numpy(arrays["random/cpu"]))
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(torch.from_numpy(arrays["random/cuda"]), self.device)
+        return True
 
 
 def _flatten(model: nn.Module) -> nn.Parameter:

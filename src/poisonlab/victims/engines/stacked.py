@@ -20,8 +20,8 @@ from poisonlab.models.inference import to_float
 from poisonlab.victims.engines import forms
 from poisonlab.victims.order import epoch_order
 from poisonlab.victims.precision import PRECISIONS, computes_bfloat16, computing_in, flushed_denormals
-from poisonlab.victims.recipe import Recipe
-from poisonlab.victims.victim import CHECK_BELOW, Progress, Victim, VictimJob
+from poisonlab.victims.recipe import CATALOGUES, Recipe
+from poisonlab.victims.victim import CHECK_BELOW, Progress, UnderWay, Victim, VictimJob, Weights
 
 WIDTH = 64  # victims side by side: a choice, so few that a CPU's caches hold the activations of small nets
 # Bytes of the rows on a CPU, half of what the rule `train_victims` asks for: a job that takes more is killed without a word.
@@ -35,21 +35,49 @@ BETA1, EPS = 0.9, 1e-8  # Adam's defaults, as in the `loop` engine
 ALIGNMENT = 64
 COPIES = 8  # of its parameters that a row needs: weights, both moments, gradient, and those that come and go in a step
 POINTS_AT_ONCE = 500  # training points of each victim per forward pass without gradients
+IMAGES = 256 << 20  # bytes of different images that are held at a time, twice: as they come and side by side
+
+
+def trains(recipe: Recipe) -> bool:
+    """Whether this engine can train by a recipe: Adam on the cross-entropy, in one phase."""
+    (first, *more) = recipe.stages
+    plain = {
+        kind: CATALOGUES[kind].find(name) for kind, name in (("optimiser", "adam"), ("objective", "cross_entropy"))
+    }
+    return not more and all(first.parts[kind].entry is entry for kind, entry in plain.items())
+
+
+def _windows(jobs: Iterable[VictimJob]) -> Iterator[list[VictimJob]]:
+    """Jobs whose training sets have the same shapes, of as many jobs at a time as `IMAGES` holds of their different images."""
+    held: dict[int, np.ndarray] = {}
+    alike: dict[tuple[object, ...], list[VictimJob]] = {}
+    for job in jobs:
+        data = job.training_set
+        if id(data.images) not in held:
+            if held and sum(images.nbytes for images in held.values()) + data.images.nbytes > IMAGES:
+                yield from alike.values()
+                held, alike = {}, {}
+            held[id(data.images)] = data.images
+        alike.setdefault((data.images.shape[1:], len(data.labels), data.num_classes), []).append(job)
+    yield from alike.values()
 
 
 def train(
-    jobs: Iterable[VictimJob], model: str, recipe: Recipe, precision: str, device: torch.device, progress: Progress
+    jobs: Iterable[VictimJob],
+    model: models.Specification,
+    recipe: Recipe,
+    precision: str,
+    device: torch.device,
+    progress: Progress,
+    under_way: UnderWay | None = None,
 ) -> Iterator[tuple[VictimJob, Victim]]:
     """Train the victims of `jobs`, see `poisonlab.victims.engines.train`. Victims come in the order in which they are finished.
 
     When the memory does not suffice, half as many victims are trained side by side, and those that were under way begin again.
     """
-    alike: dict[tuple[object, ...], list[VictimJob]] = {}
-    for job in jobs:
-        data = job.training_set
-        alike.setdefault((data.images.shape[1:], len(data.labels), data.num_classes), []).append(job)
+    (recipe,) = recipe.stages
     width = WIDTH
-    for left in alike.values():
+    for left in _windows(jobs):
         while left:
             try:
                 for job, victim in _Group(left, model, recipe, PRECISIONS[precision], device).train(width, progress):
@@ -71,6 +99,7 @@ class _Slots:
 
     jobs: list[VictimJob]
     epochs: list[int]
+    snapshots: list[dict[float, Weights]]  # age → state of each
     weights: Tensor  # [victims, parameters]
     first_moment: Tensor
     second_moment: Tensor
@@ -83,14 +112,16 @@ class _Slots:
 
     def replace(self, rows: Sequence[int], others: "_Slots") -> None:
         """Put other victims into these rows."""
-        for row, job, epoch in zip(rows, others.jobs, others.epochs, strict=True):
-            self.jobs[row], self.epochs[row] = job, epoch
+        for position, row in enumerate(rows):
+            self.jobs[row], self.epochs[row] = others.jobs[position], others.epochs[position]
+            self.snapshots[row] = others.snapshots[position]
         for own, new in zip(self.tensors, others.tensors, strict=True):
             own[list(rows)] = new
 
     def keep(self, rows: Sequence[int]) -> "_Slots":
         index = torch.tensor(rows, dtype=torch.long, device=self.weights.device)
-        return _Slots([self.jobs[r] for r in rows], [self.epochs[r] for r in rows], *(t[index] for t in self.tensors))
+        own = ([mine[row] for row in rows] for mine in (self.jobs, self.epochs, self.snapshots))
+        return _Slots(*own, *(tensor[index] for tensor in self.tensors))  # type: ignore[arg-type]
 
     def fill(self, width: int) -> "_Slots":
         """Repeat the first victim up to the width."""
@@ -101,9 +132,15 @@ class _Group:
     """Victims whose training sets have the same shapes."""
 
     def __init__(
-        self, jobs: Sequence[VictimJob], name: str, recipe: Recipe, compute: torch.dtype, device: torch.device
+        self,
+        jobs: Sequence[VictimJob],
+        model: models.Specification,
+        recipe: Recipe,
+        compute: torch.dtype,
+        device: torch.device,
     ) -> None:
-        self.jobs, self.name, self.recipe, self.device = list(jobs), name, recipe, device
+        self.jobs, self.model, self.recipe, self.device = list(jobs), model, recipe, device
+        self.beta2: float = recipe.parts["optimiser"].parameters["beta2"]
         # Where the device computes in `compute`, everything is converted once a step; elsewhere products alone are rounded.
         native = compute == torch.float32 or computes_bfloat16(device)
         self.compute = compute if native else torch.float32
@@ -114,32 +151,35 @@ class _Group:
         distinct = list({id(job.training_set.images): job.training_set.images for job in jobs}.values())
         self.offset_of = {id(images): position * self.n for position, images in enumerate(distinct)}
         self.images = torch.cat([torch.from_numpy(array) for array in distinct]).to(device)
-        template = models.build(name, self.shape, self.num_classes, seed=0)
+        template = models.build(model, self.shape, self.num_classes, seed=0)
         self.template = template.state_dict()
+        self.parameters = sum(value.numel() for value in self.template.values())
         form = forms.of(template)
-        assert form is not None, f"model '{name}' has no form for this engine"
+        assert form is not None, f"model {model!r} has no form for this engine"
         self.form = form
         self.steps_per_epoch = -(-self.n // recipe.batch_size)
 
     def enter(self, jobs: list[VictimJob]) -> _Slots:
         """Rows of victims that begin."""
-        built = [models.build(self.name, self.shape, self.num_classes, job.seed).state_dict() for job in jobs]
+        built = [models.build(self.model, self.shape, self.num_classes, job.seed).state_dict() for job in jobs]
         rows = torch.stack([torch.cat([tensor.flatten() for tensor in state.values()]) for state in built])
         weights = F.pad(rows, (0, -rows.shape[1] % ALIGNMENT)).to(self.device)
         labels = torch.stack([torch.from_numpy(job.training_set.labels) for job in jobs]).to(self.device)
         offset = torch.tensor([[self.offset_of[id(job.training_set.images)]] for job in jobs], device=self.device)
         zeros = torch.zeros_like(weights)
-        return _Slots(jobs, [0] * len(jobs), weights, zeros, zeros.clone(), labels, offset)
+        snapshots: list[dict[float, Weights]] = [{} for _ in jobs]
+        slots = _Slots(jobs, [0] * len(jobs), snapshots, weights, zeros, zeros.clone(), labels, offset)
+        self._keep_ages(slots, len(jobs))
+        return slots
 
     def affordable(self) -> int:
         """How many rows `MEMORY` holds, at least one; on a GPU, which tells when there are too many, `WIDTH`."""
         if self.device.type != "cpu":
             return WIDTH
-        parameters = sum(value.numel() for value in self.template.values())
         # Of one point: the inputs and outputs of all layers.
         ends = sum(sum(value.shape) for value in self.template.values() if value.dim() == 2)
         points = min(self.n, max(POINTS_AT_ONCE, self.recipe.batch_size))
-        return max(1, MEMORY // (4 * (COPIES * parameters + 2 * points * ends)))
+        return max(1, MEMORY // (4 * (COPIES * self.parameters + 2 * points * ends)))
 
     def train(self, width: int, progress: Progress) -> Iterator[tuple[VictimJob, Victim]]:
         """Train every victim, `width` at a time, or as many as the budget holds."""
@@ -152,13 +192,14 @@ class _Group:
             if self.device.type in FIXED_WIDTH:
                 slots = slots.fill(width)
             with flushed_denormals():
-                errors = self._epoch(slots)
+                errors, diverged = self._epoch(slots)
             slots.epochs = [epoch + 1 for epoch in slots.epochs]
+            self._keep_ages(slots, victims)
             progress(
                 f"{slots.jobs[0].key}: epoch {slots.epochs[0]} of at most {recipe.epochs}, {errors[0]} of {n} wrong while training; "
                 f"{victims} side by side, {len(waiting)} wait"
             )
-            leaving = {row for row in range(victims) if slots.epochs[row] == recipe.epochs}
+            leaving = {row for row in range(victims) if slots.epochs[row] == recipe.epochs or diverged[row]}
             nearly = {row for row in range(victims) if recipe.stop_when_fitted and errors[row] <= CHECK_BELOW * n}
             if leaving | nearly:
                 answers = self._predict(slots).cpu().numpy()
@@ -167,7 +208,9 @@ class _Group:
                     if row in leaving or (answers[row] == job.training_set.labels).all():
                         leaving.add(row)
                         state = self._state(slots.weights[row])
-                        yield job, Victim.judged(state, slots.epochs[row], answers[row], job.training_set)
+                        dead = not all(np.isfinite(array).all() for array in state.values())
+                        kept = slots.snapshots[row]
+                        yield job, Victim.judged(state, slots.epochs[row], answers[row], job, kept, diverged=dead)
             free = sorted(leaving)
             new = [waiting.popleft() for _ in range(min(len(free), len(waiting)))]
             if new:
@@ -175,8 +218,14 @@ class _Group:
             if empty := set(free[len(new) :]) | set(range(victims, len(slots.jobs))):
                 slots = slots.keep([row for row in range(len(slots.jobs)) if row not in empty])
 
-    def _epoch(self, slots: _Slots) -> list[int]:
-        """Train every victim for one epoch; return how many points each got wrong on the way."""
+    def _keep_ages(self, slots: _Slots, victims: int) -> None:
+        """Keep the weights of the first so many victims that are of an age to be kept."""
+        for row in range(victims):
+            for age in slots.jobs[row].ages_at(slots.epochs[row], self.recipe.epochs):
+                slots.snapshots[row][age] = self._state(slots.weights[row])
+
+    def _epoch(self, slots: _Slots) -> tuple[list[int], list[bool]]:
+        """Train every victim for one epoch; return how many points each got wrong on the way, and whether it has diverged."""
         size = self.recipe.batch_size
         orders = [
             epoch_order(job.seed, epoch, self.n, size, self.recipe.shuffle)
@@ -194,22 +243,26 @@ class _Group:
             wrong += (logits.argmax(2) != labels).sum(1)
             # One step of Adam (Kingma & Ba, 2015, Algorithm 1) for every victim.
             slots.first_moment.lerp_(gradient, 1 - BETA1)
-            slots.second_moment.mul_(self.recipe.beta2).addcmul_(gradient, gradient, value=1 - self.recipe.beta2)
+            slots.second_moment.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
             slots.weights.sub_(slots.first_moment.mul(length).div_(slots.second_moment.sqrt().div_(spread).add_(EPS)))
-        return wrong.tolist()
+        # A loss that is not finite makes every gradient of the last layer's bias NaN, and with it the row's last weight.
+        diverged = ~torch.isfinite(slots.weights[:, self.parameters - 1])
+        errors, dead = torch.stack([wrong, diverged.long()]).tolist()
+        return errors, [bool(flag) for flag in dead]
 
     def _columns(self, epochs: Sequence[int]) -> Tensor:
         """Factors [steps, 2, victims, 1] of an epoch of Adam, each victim at its own epoch: length of a step, spread of the gradients.
 
         All at once: a transfer to a GPU in every step would make it wait for the host.
         """
-        recipe, per_epoch = self.recipe, self.steps_per_epoch
-        total = recipe.epochs * per_epoch
+        per_epoch = self.steps_per_epoch
+        total = self.recipe.epochs * per_epoch
 
         def factors(step: int) -> tuple[float, float]:
-            return recipe.rate(step, total) / (1 - BETA1 ** (step + 1)), (1 - recipe.beta2 ** (step + 1)) ** 0.5
+            return self.recipe.rate(step, total) / (1 - BETA1 ** (step + 1)), (1 - self.beta2 ** (step + 1)) ** 0.5
 
-        steps = [[factors(epoch * per_epoch + step) for epoch in epochs] for step in range(per_epoch)]
+        of = {epoch: [factors(epoch * per_epoch + step) for step in range(per_epoch)] for epoch in set(epochs)}
+        steps = [[of[epoch][step] for epoch in epochs] for step in range(per_epoch)]
         return torch.tensor(steps, dtype=torch.float32, device=self.device).transpose(1, 2)[..., None]
 
     @torch.no_grad()
@@ -224,5 +277,5 @@ class _Group:
     def _state(self, row: Tensor) -> dict[str, np.ndarray]:
         """A row of parameters under the names and in the shapes of the model's state."""
         sizes = [value.numel() for value in self.template.values()]
-        named = zip(self.template.items(), row[: sum(sizes)].cpu().split(sizes), strict=True)
+        named = zip(self.template.items(), row[: self.parameters].cpu().split(sizes), strict=True)
         return {key: piece.view(value.shape).numpy().copy() for (key, value), piece in named}

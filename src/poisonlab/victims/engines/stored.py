@@ -7,11 +7,17 @@ import torch
 from poisonlab import models
 from poisonlab.models.inference import predict, to_float
 from poisonlab.victims.recipe import Recipe
-from poisonlab.victims.victim import Progress, Victim, VictimJob
+from poisonlab.victims.victim import Progress, UnderWay, Victim, VictimJob
 
 
 def train(
-    jobs: Iterable[VictimJob], model: str, recipe: Recipe, precision: str, device: torch.device, progress: Progress
+    jobs: Iterable[VictimJob],
+    model: models.Specification,
+    recipe: Recipe,
+    precision: str,
+    device: torch.device,
+    progress: Progress,
+    under_way: UnderWay | None = None,
 ) -> Iterator[tuple[VictimJob, Victim]]:
     """Fit the victims of `jobs`, see `poisonlab.victims.engines.train`; recipe, precision and seed change nothing."""
     for job in jobs:
@@ -20,4 +26,5 @@ def train(
         network = models.build(model, tuple(images.shape[1:]), data.num_classes, job.seed).to(device)
         network.fit(to_float(images), torch.from_numpy(data.labels).to(device))  # type: ignore[operator]
         parameters = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
-        yield job, Victim.judged(parameters, 0, predict(network, images).cpu().numpy(), data)
+        scalars: dict[str, float] = getattr(network, "scalars", dict)()
+        yield job, Victim.judged(parameters, 0, predict(network, images).cpu().numpy(), job, scalars=scalars)
