@@ -14,8 +14,8 @@ with job(snakemake) as progress:
         needs = read_needs(settings["needs"], snakemake.input.needs)
         for draw in settings["draws"]:
             file, own = next(outputs), redrawn(dataset, settings["redraw"], draw)
-            with workspace(file, params.version) as folder:
-                poisons = craft(own, settings, needs, draw, params.device, folder, progress)
+            with workspace(file, f"{params.version} {settings} {draw}") as place:
+                poisons = craft(own, settings, needs, draw, params.device, place, progress)
                 facts = {key: settings[key] for key in ("strategy", "parameters", "flips", "budget", "per")}
                 files.save(file, poisons, own, draw=draw, sweep=settings["sweep"], values=settings["values"], settings=facts)
             progress(f"{name}: draw {draw} crafted")

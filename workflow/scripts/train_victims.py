@@ -6,13 +6,20 @@ with job(snakemake) as progress:
     from poisonlab.victims.chunk import train_chunk
 
     wildcards, params = snakemake.wildcards, snakemake.params
+    settings = params.settings
     rows = train_chunk(
         Dataset.load(snakemake.input.data),
-        grouped(params.settings["conditions"], snakemake.input.poisons),
+        grouped(settings["conditions"], snakemake.input.poisons),
         snakemake.output.victims,
         {"study": wildcards.study, "experiment": wildcards.experiment},
-        params.settings,
+        settings["repeats"],
+        settings["model"],
+        settings["recipe"],
+        settings["precision"],
+        settings["device"],
         params.version,
+        settings["redraw"],
+        settings["value"],
         # No parameter of the rule, which would train again when it changes; Snakemake's command line gives it as a word.
         str(snakemake.config.get("keep_victims", True)).lower() == "true",
         progress,

@@ -224,3 +224,8 @@ def _read_image(file: Path, size: tuple[int, int] | None, greyscale: bool) -> np
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     pixels = np.asarray(image)
     return pixels[None] if greyscale else pixels.transpose(2, 0, 1)
+
+
+def listing(folder: Path) -> list[tuple[str, int, int]]:
+    files = ((file, file.stat()) for file in sorted(folder.rglob("*")) if file.is_file())
+    return [(str(file.relative_to(folder)), state.st_size, state.st_mtime_ns) for file, state in files]

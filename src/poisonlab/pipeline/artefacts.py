@@ -98,7 +98,7 @@ class Artefacts:
 
     def model_modules(self, model: str) -> list[str]:
         """What builds a model, as `code_version` takes it."""
-        return models.modules(self.model(model))
+        return [models.import_path(self.model(model))]
 
     def training(self, model: str, recipe: str) -> Config:
         """What a trained model depends on, beside its data and its seed."""

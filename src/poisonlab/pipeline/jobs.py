@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from poisonlab.errors import InputError
@@ -70,6 +70,12 @@ def numbers(span: str) -> range:
     return range(first, last + 1)
 
 
+def grouped(names: Sequence[str], files: Sequence[str]) -> dict[str, list[str]]:
+    """Divide files among names, the same number to each, in their order."""
+    each = len(files) // len(names)
+    return {name: list(files[position * each : (position + 1) * each]) for position, name in enumerate(names)}
+
+
 @contextlib.contextmanager
 def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
     """Run a job's body: yields a function that writes a progress line (at most one every few seconds) to the job's log.
@@ -78,6 +84,9 @@ def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
     """
     die_with_parent()
     keep_freed_memory()
+    # Snakemake's command line gives false as a word.
+    if str(snakemake.config.get("kernels", True)).lower() == "false":
+        os.environ["POISONLAB_KERNELS"] = "off"
     last = 0.0
     with open(snakemake.log[0], "w", buffering=1) as log:
         # Warnings and messages of libraries belong to the job's log, not between Snakemake's lines.

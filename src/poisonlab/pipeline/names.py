@@ -31,7 +31,7 @@ def check_names(config: Config, studies: list[str]) -> None:
     mirror = config["mirror"]
     if mirror is not None and not _is_folder(mirror):
         raise InputError(f"mirror '{mirror}' is not a folder; correct it or set mirror: null")
-    for name, entry in config["models"].items():
+    for name in config["models"]:
         _check_model(config, name, f"models.{name}")
     for name, entry in config["recipes"].items():
         recipes.Recipe.of({key: value for key, value in entry.items() if key != "precision"}, f"recipes.{name}")
@@ -81,10 +81,10 @@ def _entry(config: Entry, section: str, name: str, where: str) -> Any:
 def _check_model(config: Entry, name: str, where: str) -> None:
     """Refuse a model that cannot exist; its module is looked at, not imported, for that would import torch."""
     specification = config["models"].get(name, name)
-    reference = models.check(specification, where)
-    if reference is None:
+    own, _ = models.parse(specification, where)
+    if ":" not in own:
         return
-    module, _, attribute = reference.partition(":")
+    module, _, attribute = own.partition(":")
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError, AttributeError):
@@ -253,7 +253,7 @@ def _check_victim(config: Entry, where: str, entry: Entry) -> None:
             recipes.Recipe.of({**{k: v for k, v in own.items() if k != "precision"}, key: value}, f"{where}.sweep")
         else:
             given = config["models"].get(entry["model"], entry["model"])
-            models.check({**(given if isinstance(given, dict) else {"model": given}), key: value}, f"{where}.sweep")
+            models.parse({**(given if isinstance(given, dict) else {"model": given}), key: value}, f"{where}.sweep")
     if values == "all":
         raise InputError(f"{where}.sweep.{place} is all, which only a poison's bucket may be; list its values")
 

@@ -14,9 +14,10 @@ from poisonlab import models
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.datasets.toys import redrawn
 from poisonlab.errors import InputError
+from poisonlab.models import kernels
 from poisonlab.models.inference import predict, rebuild, resolve_device
-from poisonlab.poisons import poison as poisons
-from poisonlab.poisons.poison import Place, Poison, TrainingSet
+from poisonlab.poisons import files
+from poisonlab.poisons.poison import Poison, TrainingSet, apply
 from poisonlab.results import storage
 from poisonlab.seeds import seed
 from poisonlab.victims.checkpoint import Checkpoint, Row, by_victim, known_victims, link, write_victims
@@ -26,7 +27,8 @@ from poisonlab.victims.victim import VictimJob
 
 COLUMNS = ("device", "epochs", "train_accuracy", "fitted_share", "natural_accuracy")
 OWN_COLUMNS = {*COLUMNS, "condition", "draw", "axis_value", "repeat", "memorised", "training_set", "diverged"}
-PoisonFiles = Mapping[str, str | Path | Sequence[str | Path]]
+PoisonFiles = Mapping[str, Sequence[str | Path]]  # condition → files of its poison, one for each draw
+Place = tuple[int, float | None]  # draw and value of the sweep, None without one
 
 
 def victim_key(condition: str, place: Place, repeat: int) -> str:
@@ -36,13 +38,19 @@ def victim_key(condition: str, place: Place, repeat: int) -> str:
     return f"{condition}_draw-{draw}{axis}_repeat-{repeat}"
 
 
-def crafted(poison_files: PoisonFiles) -> list[tuple[str, Poison, Place]]:
-    """Condition, poison and place of everything that was crafted for a chunk: condition → file or files of its poisons."""
+def crafted(poison_files: PoisonFiles, value: float | None = None) -> list[tuple[str, Poison, Place]]:
+    """Condition, poison and place of everything that was crafted for a chunk.
+
+    Args:
+        value: of the victims' own sweep, which takes the place of the poison's.
+    """
+    found = [
+        (condition, files.load(file)) for condition, draws in poison_files.items() for file in draws
+    ]
     return [
-        (condition, poison, place)
-        for condition, files in poison_files.items()
-        for file in ([files] if isinstance(files, str | Path) else files)
-        for poison, place in zip(*poisons.load(file), strict=True)
+        (condition, poison, (one.draw, own if value is None else value))
+        for condition, one in found
+        for poison, own in zip(one.poisons, one.values, strict=True)
     ]
 
 
@@ -72,6 +80,7 @@ def train_chunk(
     device: str,
     code_version: str,
     redraw: dict[str, Any] | None = None,
+    value: float | None = None,
     keep: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
@@ -82,23 +91,25 @@ def train_chunk(
     A training set is made when a victim needs it.
 
     Args:
-        poison_files: condition → file, or files, of its poisons; all of them have the same draws.
-        output: `<folder of the experiment>/<conditions>/<chunk>`.
+        poison_files: condition → files of its poison; all of them have the same draws.
+        output: `<folder of the experiment>/<victim>/<chunk>`.
         columns: study and experiment of every row.
         code_version: of the trainer; a victim of another version is not reused.
         redraw: options of the toy whose training set each draw draws anew, see `datasets.toys.redrawn`.
+        value: of the victims' own sweep, None without one.
         keep: leave the victims where the same job finds them when it runs again, because of another condition's poison or because its
             end was not noted. Its output is gone then: Snakemake deletes it before.
 
     Returns:
-        Identifying columns, `COLUMNS`, memorised, training_set (a hash), diverged, and the scalars of model and objective.
+        Identifying columns, `COLUMNS`, memorised, training_set (a hash), diverged, the scalars of model and objective, and the poison's facts
+        as `poison_<name>`.
 
     Raises:
         InputError: a poison, the model or the recipe is not allowed, or a scalar is called like another column.
     """
     where = resolve_device(device)
     output = Path(output)
-    pieces = crafted(poison_files)
+    pieces = crafted(poison_files, value)
     drawn = {draw: redrawn(dataset, redraw, draw) for draw in sorted({place[0] for _, _, place in pieces})}
     settings = {
         "model": models.parse(model),
@@ -106,18 +117,21 @@ def train_chunk(
         "precision": precision,
         "device": where.type,
         "code": code_version,
+        "kernels": kernels.enabled(),
     }
     digests = {draw: own.digest for draw, own in drawn.items()}
     wanted: dict[str, str] = {}
     identifying: dict[str, Row] = {}
     hashes: dict[str, str] = {}
+    facts: dict[str, Row] = {}
     for condition, poison, place in pieces:
         # Made for its identity alone, and again when it is needed: a chunk's training sets together may exceed the memory.
-        whole, content = _identities(poisons.apply(poison, drawn[place[0]]), digests[place[0]], settings)
+        whole, content = _identities(apply(poison, drawn[place[0]]), digests[place[0]], settings)
         for repeat in repeats:
             key = victim_key(condition, place, repeat)
             wanted[key], hashes[key] = whole, content
             identifying[key] = _identifying(columns, condition, place, repeat)
+            facts[key] = {f"poison_{name}": number for name, number in sorted(poison.facts.items())}
     victims = known_victims(output.parent.parent, wanted)
     checkpoint = Checkpoint(output, wanted)
 
@@ -125,7 +139,7 @@ def train_chunk(
         for condition, poison, place in pieces:
             keys = {repeat: victim_key(condition, place, repeat) for repeat in repeats}
             missing = {repeat: key for repeat, key in keys.items() if key not in victims}
-            training_set = poisons.apply(poison, drawn[place[0]]) if missing else None
+            training_set = apply(poison, drawn[place[0]]) if missing else None
             for repeat, key in missing.items():
                 assert training_set is not None
                 yield VictimJob(key, training_set, seed("victim", repeat=repeat), box=dataset.box)
@@ -156,7 +170,7 @@ def train_chunk(
     if keep:
         link(output)
     checkpoint.remove()
-    return pd.DataFrame([_row(identifying[key], hashes[key], victims[key][1]) for key in wanted])
+    return pd.DataFrame([_row(identifying[key], hashes[key], victims[key][1]) | facts[key] for key in wanted])
 
 
 def _row(identifying: Row, training_set: str, found: Row) -> Row:
@@ -171,7 +185,7 @@ def _identifying(columns: Row, condition: str, place: Place, repeat: int) -> Row
 
 
 def load_chunk(
-    path: str | Path, poison_files: PoisonFiles, columns: Row, repeats: Sequence[int]
+    path: str | Path, poison_files: PoisonFiles, columns: Row, repeats: Sequence[int], value: float | None = None
 ) -> list[tuple[Row, int, dict[str, np.ndarray]]]:
     """Read a chunk, or some of its conditions: for every victim its identifying columns, its number of classes and its parameters."""
     parameters = by_victim(storage.read_tensors(path)[0])
@@ -181,6 +195,6 @@ def load_chunk(
             poison.num_classes,
             parameters[victim_key(condition, place, repeat)],
         )
-        for condition, poison, place in crafted(poison_files)
+        for condition, poison, place in crafted(poison_files, value)
         for repeat in repeats
     ]

@@ -8,7 +8,7 @@ A strategy of your own lives in any importable module; name it ``module:function
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from poisonlab.errors import InputError
 from poisonlab.poisons.flips import Flip
 from poisonlab.poisons.poison import Poison
 from poisonlab.registry import Catalogue, Entry
-from poisonlab.results.storage import Workspace
+
+if TYPE_CHECKING:
+    from poisonlab.results.storage import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ class Request:
     draw: int = 0
     taken: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     device: str = "auto"
-    workspace: Workspace | None = None
+    workspace: "Workspace | None" = None
     progress: Callable[[str], None] = _silent
 
     def pool(self) -> np.ndarray:
