@@ -90,10 +90,11 @@ class Catalogue(Generic[E]):
         kind: what the entries are, for messages: "strategy".
         home: package whose modules hold the entries, or the one module that holds them; they are imported when the catalogue is read.
         entry: class of the entries.
+        helpers: modules of `home` that register nothing and are not imported when the catalogue is read, because that is slow.
     """
 
-    def __init__(self, kind: str, home: str, entry: type[E]) -> None:
-        self.kind, self.home, self._entry = kind, home, entry
+    def __init__(self, kind: str, home: str, entry: type[E], helpers: tuple[str, ...] = ()) -> None:
+        self.kind, self.home, self._entry, self._helpers = kind, home, entry, helpers
         self._entries: dict[str, E] = {}
         self._read = False
 
@@ -114,7 +115,8 @@ class Catalogue(Generic[E]):
         if not self._read:
             home = importlib.import_module(self.home)
             for module in pkgutil.iter_modules(getattr(home, "__path__", [])):
-                importlib.import_module(f"{self.home}.{module.name}")
+                if module.name not in self._helpers:
+                    importlib.import_module(f"{self.home}.{module.name}")
             self._read = True
         return dict(sorted(self._entries.items()))
 

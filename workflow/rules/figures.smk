@@ -49,3 +49,9 @@ rule figures:
             f"{plan.documents}/figures/{study}/.drawn-{number}"
             for study, number in plan.figure_batches
         ],
+
+
+workflow.ruleorder(
+    "draw_figure",
+    *[f"draw_figures_{study}_{number}" for study, number in plan.figure_batches],
+)

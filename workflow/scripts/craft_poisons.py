@@ -17,5 +17,7 @@ with job(snakemake) as progress:
             with workspace(file, f"{params.version} {settings} {draw}") as place:
                 poisons = craft(own, settings, needs, draw, params.device, place, progress)
                 facts = {key: settings[key] for key in ("strategy", "parameters", "flips", "budget", "per")}
-                files.save(file, poisons, own, draw=draw, sweep=settings["sweep"], values=settings["values"], settings=facts)
+                files.save(
+                    file, poisons, own, draw=draw, sweep=settings["sweep"], values=settings["values"], settings=facts
+                )
             progress(f"{name}: draw {draw} crafted")

@@ -70,7 +70,11 @@ def path_lengths(subject: Subject) -> Findings:
 
 
 @analysis(
-    "label_issues", source="Northcutt, Jiang & Chuang, 2021", of="proxy", table="label_issues", resources={"gpu": 1, "mem_mb": 6000, "runtime": 240}
+    "label_issues",
+    source="Northcutt, Jiang & Chuang, 2021",
+    of="proxy",
+    table="label_issues",
+    resources={"gpu": 1, "mem_mb": 6000, "runtime": 240},
 )
 def label_issues(subject: Subject) -> Findings:
     """Labels that are wrong already, by cleanlab on models that were not trained on the point."""

@@ -106,7 +106,13 @@ def evaluate_chunk(
         network = rebuild(identity["model"], dataset.input_shape, num_classes, parameters, where)
         for name, attack_settings in settings["attacks"][identity["condition"]].items():
             found = evaluate(
-                network, dataset, name, attack_settings, *_pair(settings["flips"][identity["condition"]]), where, with_count
+                network,
+                dataset,
+                name,
+                attack_settings,
+                *_pair(settings["flips"][identity["condition"]]),
+                where,
+                with_count,
             )
             rows += [{**identity, "device": where.type, **row} for row in found]
     progress(f"{len(victims)} of {len(victims)} victims evaluated")

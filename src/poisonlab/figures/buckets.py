@@ -1,25 +1,24 @@
 """Figures of the victims of path buckets: adversarial and natural accuracy against the path length of the poisons."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from poisonlab.errors import InputError
-from poisonlab.figures import style
+from poisonlab.figures import ATTACK, EXPERIMENTS, PATHS, THESIS, Option, figure, style
 from poisonlab.figures.captions import definition, describe, percent, shared_facts, shared_n, step_unit
-from poisonlab.figures.experiments import (
-    BucketExperiment,
-    attack_rows,
-    bucket_experiments,
-    estimate,
-    with_adversarial_accuracy,
-)
-from poisonlab.statistics import Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    from poisonlab.figures.experiments import BucketExperiment
+    from poisonlab.statistics import Estimate
 
 # Where the marks of one bucket stand, in buckets from its middle.
 _SINGLE, _ALL, _FITTED = (-0.36, -0.12), 0.0, 0.24
@@ -28,6 +27,25 @@ _DASHED = (0, (4, 2))
 _DOTTED: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (1, 1.2)), "zorder": 1}
 
 
+@figure(
+    "bucket_curve",
+    needs=("conditions", "victims", "robustness"),
+    title="Adversarial accuracy by path length of the poisons",
+    source=f"{THESIS}, Figs. 4.6b and 4.8",
+    caption="Adversarial accuracy of victims trained on {budget} poisons from one bucket of path lengths "
+    "({directions}); {definition}. Attack: {attack}. Filled circles: mean of all victims; open "
+    "diamonds: mean of those that fitted at least {fitted} of their poisons, drawn where there are two or more, with their "
+    "number below the panel, both balanced over draws and repeats; faint dots: single victims; vertical lines and bands (none "
+    "where it would cover all from 0 to 1): 95 % intervals for new draws and repeats (of one draw: for new "
+    "repeats with its points). Middle: share of the poisons fitted. Bottom: "
+    "training points in each bucket. n, draws × repeats: {n}. {provenance}",
+    options={
+        **EXPERIMENTS,
+        **PATHS,
+        **ATTACK,
+        "fitted_at_least": Option("least share of the poisons that victims of the second curve fitted", 0.9),
+    },
+)
 def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw adversarial accuracy against the buckets of growing path length, the thesis's Figs. 4.6b and 4.8.
 
@@ -42,7 +60,9 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     Raises:
         InputError: a condition or a victim's attack is missing, or more than one attack or radius remains.
     """
-    least = float(options.get("fitted_at_least", 0.9))
+    from poisonlab.figures.experiments import attack_rows, bucket_experiments, estimate, with_adversarial_accuracy
+
+    least = float(options["fitted_at_least"])
     experiments, attacks, notes = [], [], []
     for experiment in bucket_experiments(inputs, options):
         rows = attack_rows(inputs["robustness"], experiment, options)
@@ -85,7 +105,7 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
         )
     most = max(1.0, *(np.nan_to_num(experiment.n_points).max() for experiment in experiments))
     panels[2, 0].set(ylim=(0, 1.1 * most), yticks=(0, most), yticklabels=("0", f"{most:.0f}"))
-    _finish(figure, panels, experiments, ("adversarial accuracy", "fitted", "points"), options.get("step_size"))
+    _finish(figure, panels, experiments, ("adversarial accuracy", "fitted", "points"), options["step_size"])
     columns = 6 if len(experiments) > 1 else 2
     handles = _legend(least, any(line.get_gid() == "random-fitted" for panel in panels[0] for line in panel.lines))
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, columnspacing=1.4)
@@ -98,6 +118,16 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     }
 
 
+@figure(
+    "natural_accuracy",
+    needs=("conditions", "victims"),
+    title="Natural accuracy by path length of the poisons",
+    source=f"{THESIS}, captions of Figs. 4.6 and 4.8: above 99 %",
+    caption="Natural test accuracy of every victim trained on {budget} poisons from one bucket of path lengths "
+    "({directions}), beside random poisons and none. A dot is one victim; dashed: {threshold}. Lowest "
+    "poisoned victim: {minima}. n, draws × repeats: {n}. {provenance}",
+    options={**EXPERIMENTS, **PATHS, "threshold": Option("the accuracy of the claim", 0.99)},
+)
 def natural_accuracy(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw every victim's natural accuracy by bucket, with the 99 % of the captions of the thesis's Figs. 4.6 and 4.8.
 
@@ -107,7 +137,9 @@ def natural_accuracy(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> t
     Raises:
         InputError: a condition or its victims are missing, or no natural accuracy is known.
     """
-    threshold = float(options.get("threshold", 0.99))
+    from poisonlab.figures.experiments import bucket_experiments, estimate
+
+    threshold = float(options["threshold"])
     experiments = bucket_experiments(inputs, options)
     figure, panels = _panels(experiments, heights=(1,), height=2.3)
     minima, notes, seen = [], [], [threshold]
@@ -130,7 +162,7 @@ def natural_accuracy(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> t
         notes.append(_note_n(panel, experiment, estimates, random, clean))
     room = max(max(seen) - min(seen), 0.002)
     panels[0, 0].set_ylim(min(seen) - 0.2 * room, max(seen) + 0.08 * room)
-    _finish(figure, panels, experiments, ("natural accuracy",), options.get("step_size"), ("random", "clean"))
+    _finish(figure, panels, experiments, ("natural accuracy",), options["step_size"], ("random", "clean"))
     return figure, {
         **shared_facts(experiments, options),
         "threshold": percent(threshold),
@@ -142,6 +174,8 @@ def natural_accuracy(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> t
 def _panels(
     experiments: Sequence[BucketExperiment], heights: Sequence[float], height: float
 ) -> tuple[Figure, np.ndarray]:
+    from matplotlib.figure import Figure
+
     width = style.COLUMN if len(experiments) == 1 else style.PAGE
     figure = Figure(figsize=(width, height))
     figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.03, hspace=0.03, wspace=0.03)
@@ -152,6 +186,8 @@ def _panels(
 
 def _means(panel: Axes, estimates: Sequence[Estimate | None], shift: float, gid: str) -> None:
     """Draw means with their intervals; a bucket without an estimate leaves a gap. Fitted victims get open diamonds."""
+    from poisonlab.statistics import Estimate
+
     unknown = Estimate(np.nan, np.nan, np.nan, 0, 0)
     known = [unknown if estimate is None else estimate for estimate in estimates]
     x = np.arange(len(known)) + shift
@@ -257,6 +293,8 @@ def _finish(
 
 
 def _legend(least: float, fitted_random: bool) -> list[Line2D]:
+    from matplotlib.lines import Line2D
+
     diamond: dict[str, Any] = {"marker": "D", "markersize": 3.2, "markerfacecolor": "white", "linestyle": ""}
     dot: dict[str, Any] = {"marker": ".", "markersize": 3.5, "markeredgewidth": 0, "alpha": 0.45, "linestyle": ""}
     return [

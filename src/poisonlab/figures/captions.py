@@ -1,15 +1,18 @@
 """Words that several captions share: where the data come from, at which scale, and how many victims."""
 
+from __future__ import annotations
+
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from poisonlab.errors import InputError
-from poisonlab.statistics import Estimate
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from poisonlab.figures.experiments import Experiment
+    from poisonlab.statistics import Estimate
 
 SCALES = {
     "published": "Published scale.",
@@ -66,12 +69,13 @@ def step_unit(step_size: float | None) -> str:
     return "steps" if step_size is None else f"steps of {step_size}"
 
 
-def shared_facts(experiments: Sequence["Experiment"], options: Mapping[str, Any]) -> dict[str, str]:
+def shared_facts(experiments: Sequence[Experiment], options: Mapping[str, Any]) -> dict[str, str]:
     """Fill the caption fields directions, budget and provenance.
 
     Raises:
         InputError: the experiments are of different scales.
     """
+    import pandas as pd
 
     def listed(key: str) -> str:
         values = [experiment.facts[key] for experiment in experiments if pd.notna(experiment.facts[key])]
@@ -99,8 +103,24 @@ def shared_facts(experiments: Sequence["Experiment"], options: Mapping[str, Any]
     }
 
 
+def common_facts(rows: pd.DataFrame, names: Iterable[str]) -> dict[str, Any]:
+    """Return what conditions, rows of `conditions`, have in common; where they differ, classes are NaN and anything else is listed."""
+    facts = {}
+    for name in names:
+        values = list(rows[name].unique())
+        if len(values) == 1:
+            facts[name] = values[0]
+        elif name in ("source_class", "target_class"):
+            facts[name] = math.nan
+        else:
+            facts[name] = ", ".join(value if isinstance(value, str) else f"{value:g}" for value in values)
+    return facts
+
+
 def definition(attacks: Sequence[pd.Series]) -> str:
     """Say what adversarial accuracy means under these attacks, one row of `robustness` each."""
+    import pandas as pd
+
     if all(attack["goal"] == "targeted" and pd.isna(attack["attack_source"]) for attack in attacks):
         return "the share of the test points of a class that, attacked, are not classified as the next class, mean over the classes"
     if all(attack["goal"] == "targeted" for attack in attacks):

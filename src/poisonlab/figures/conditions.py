@@ -1,29 +1,27 @@
-"""Figure of any experiment, with or without buckets: its conditions side by side, each compared with one of them."""
+"""Figure of any experiment: its conditions side by side, each compared with one of them."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from poisonlab.errors import InputError
-from poisonlab.figures import style
-from poisonlab.figures.captions import definition, describe, percent, shared_facts
-from poisonlab.figures.experiments import (
-    FACTS,
-    Experiment,
-    attack_rows,
-    attacked,
-    chosen_experiments,
-    direction,
-    estimate,
-)
-from poisonlab.statistics import grid, paired_difference
+from poisonlab.figures import ATTACK, EXPERIMENTS, Option, figure, style
+from poisonlab.figures.captions import common_facts, definition, describe, percent, shared_facts
+from poisonlab.figures.columns import ADVERSARIAL, bounds, require, title
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    from poisonlab.figures.experiments import Experiment
+    from poisonlab.statistics import Estimate
 
 # Where the marks of one condition stand, in conditions from its middle.
 _SINGLE, _ALL, _FITTED = -0.25, 0.0, 0.25
@@ -51,8 +49,30 @@ class _Group:
     victims: pd.DataFrame
 
 
+@figure(
+    "conditions",
+    needs=("conditions", "victims", "robustness"),
+    title="Victims by condition",
+    caption="{column} of victims by condition, {budget} poisons ({directions}){attacked}. Filled circles: mean of all "
+    "victims; open diamonds: mean of those that fitted at least {fitted} of their poisons, where there are two or more; "
+    "faint dots: single victims; vertical lines: 95 % intervals. Below: share of the poisons fitted. Difference from "
+    "{baseline}, of victims ({counted}) paired by repeat, with 95 % interval and n as draws × repeats: {differences}. "
+    "{provenance}",
+    options={
+        **EXPERIMENTS,
+        **ATTACK,
+        "column": Option(
+            "column of the victims to show: adversarial accuracy, or any other that is a number", ADVERSARIAL
+        ),
+        "fitted_at_least": Option("least share of the poisons that victims of the diamonds fitted", 0.9),
+        "baseline": Option("condition that the others are compared with; default: that of strategy 'random'"),
+    },
+)
 def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw adversarial accuracy of every condition and value of its sweep axis, and the share of the poisons fitted.
+    """Draw one column of every condition and value of its sweep axis, and the share of the poisons fitted.
+
+    Conditions may differ in model, recipe and flips; adversarial accuracy is that under the attack on the classes of
+    a condition's own poisons.
 
     The caption gives each one's difference from the baseline, paired by repeat; p-values stand in the study's table of strategies.
 
@@ -63,16 +83,22 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
         InputError: victims or a victim's attack are missing, more than one attack or radius remains, or there is no
             single baseline.
     """
-    least = float(options.get("fitted_at_least", 0.9))
-    experiments, attacks, columns = [], [], []
+    from matplotlib.figure import Figure
+
+    from poisonlab.figures.experiments import FACTS, Experiment, chosen_experiments, direction
+
+    least, column = float(options["fitted_at_least"]), options["column"]
+    require(inputs["victims"], [column], "column")
+    experiments, columns = [], []
+    attacks: list[pd.Series] = []
     for name, rows, victims in chosen_experiments(inputs, options):
         poisoned = rows[rows["strategy"] != "none"]
-        facts = {key: (poisoned if len(poisoned) else rows)[key].iloc[0] for key in FACTS}
-        experiment = Experiment(name, facts, direction(name, facts, options.get("class_names")))
-        robustness = attack_rows(inputs["robustness"], experiment, options)
-        experiments.append(experiment)
-        attacks.append(robustness.iloc[0])
-        columns.append(_groups(name, rows, victims, robustness))
+        facts = common_facts(poisoned if len(poisoned) else rows, FACTS)
+        experiments.append(Experiment(name, facts, direction(name, facts, options["class_names"])))
+        if column == ADVERSARIAL:
+            victims, met = _attacked(inputs["robustness"], experiments[-1], rows, victims, options)
+            attacks += met
+        columns.append(_groups(name, rows, victims))
     baselines = [_baseline(e.name, groups, options) for e, groups in zip(experiments, columns, strict=True)]
 
     narrow = len(experiments) == 1 and len(columns[0]) <= FITS_A_COLUMN
@@ -80,9 +106,9 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.03, hspace=0.03, wspace=0.03)
     panels = figure.subplots(2, len(columns), sharex="col", sharey="row", squeeze=False, height_ratios=(3.2, 1))
     for (accuracy, share), groups, baseline, experiment in zip(panels.T, columns, baselines, experiments, strict=True):
-        _draw(accuracy, share, groups, baseline, least)
+        _draw(accuracy, share, groups, baseline, least, column)
         accuracy.set_title(experiment.direction, pad=4)
-    panels[0, 0].set_ylabel("adversarial accuracy")
+    panels[0, 0].set_ylabel(title(column))
     panels[1, 0].set_ylabel("fitted")
     figure.align_ylabels(panels[:, 0])
     compared = ", ".join(dict.fromkeys(baseline.label for baseline in baselines))
@@ -95,18 +121,41 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
         "counted": f"those that fitted at least {percent(least)}"
         if some
         else "all, for of some conditions none fitted so many",
-        "definition": definition(attacks),
-        "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
+        "column": title(column).capitalize(),
+        "attacked": f"; {definition(attacks)}. Attack: {'; '.join(dict.fromkeys(map(describe, attacks)))}"
+        if attacks
+        else "",
         "fitted": percent(least),
         "baseline": compared,
         "differences": " | ".join(
-            f"{experiment.direction}: {_differences(groups, baseline, counted)}"
+            f"{experiment.direction}: {_differences(groups, baseline, counted, column)}"
             for experiment, groups, baseline in zip(experiments, columns, baselines, strict=True)
         ),
     }
 
 
-def _groups(name: str, rows: pd.DataFrame, victims: pd.DataFrame, robustness: pd.DataFrame) -> list[_Group]:
+def _attacked(
+    robustness: pd.DataFrame,
+    experiment: Experiment,
+    rows: pd.DataFrame,
+    victims: pd.DataFrame,
+    options: Mapping[str, Any],
+) -> tuple[pd.DataFrame, list[pd.Series]]:
+    """Add adversarial accuracy under the attack on the classes of a condition's own poisons to its victims; return the attacks."""
+    import pandas as pd
+
+    from poisonlab.figures.experiments import FACTS, attack_rows, attacked
+
+    parts, attacks = [], []
+    for condition, own in rows.groupby("condition", sort=False):
+        facts = experiment.facts if (own["strategy"] == "none").all() else common_facts(own, FACTS)
+        met = attack_rows(robustness, replace(experiment, facts=facts), options)
+        parts.append(attacked(victims[victims["condition"] == condition], met, experiment.name))
+        attacks.append(met.iloc[0])
+    return pd.concat(parts, ignore_index=True), attacks
+
+
+def _groups(name: str, rows: pd.DataFrame, victims: pd.DataFrame) -> list[_Group]:
     """Return the groups in the order of the table, values of a sweep axis by size."""
     groups = []
     for condition in rows["condition"].unique():
@@ -116,13 +165,12 @@ def _groups(name: str, rows: pd.DataFrame, victims: pd.DataFrame, robustness: pd
             label = condition if math.isnan(value) else f"{condition} {value:g}"
             if not same.any():
                 raise InputError(f"experiment '{name}' has no victims of condition '{label}'; train them first")
-            found = attacked(trained[same], robustness, name)
-            groups.append(_Group(label, condition, own["strategy"].iloc[0], found))
+            groups.append(_Group(label, condition, own["strategy"].iloc[0], trained[same]))
     return groups
 
 
 def _baseline(name: str, groups: Sequence[_Group], options: Mapping[str, Any]) -> _Group:
-    wanted = options.get("baseline")
+    wanted = options["baseline"]
     found = [g for g in groups if (g.strategy == "random" if wanted is None else wanted in (g.label, g.condition))]
     if len(found) != 1:
         what = "conditions of strategy 'random'" if wanted is None else f"conditions '{wanted}'"
@@ -133,19 +181,20 @@ def _baseline(name: str, groups: Sequence[_Group], options: Mapping[str, Any]) -
     return found[0]
 
 
-def _draw(accuracy: Axes, share: Axes, groups: Sequence[_Group], baseline: _Group, least: float) -> None:
-    middle = estimate(baseline.victims, "adversarial_accuracy")
+def _draw(accuracy: Axes, share: Axes, groups: Sequence[_Group], baseline: _Group, least: float, column: str) -> None:
+    middle = _estimate(baseline.victims, column)
     if middle is not None:
         accuracy.axhline(middle.value, color=style.ORANGE, linewidth=1.0, gid="baseline", zorder=1)
     for position, group in enumerate(groups):
-        values = group.victims["adversarial_accuracy"]
+        values = group.victims[column]
         accuracy.plot(np.full(len(values), position + _SINGLE), values, gid="victims", zorder=2, **_DOT)
-        _mean(accuracy, group.victims, "adversarial_accuracy", position + _ALL, "all", _CIRCLE)
+        _mean(accuracy, group.victims, column, position + _ALL, "all", _CIRCLE)
         fitted = group.victims[group.victims["fitted_share"] >= least]
         if len(fitted) > 1:
-            _mean(accuracy, fitted, "adversarial_accuracy", position + _FITTED, "fitted", _DIAMOND)
+            _mean(accuracy, fitted, column, position + _FITTED, "fitted", _DIAMOND)
         _mean(share, group.victims, "fitted_share", position + _ALL, "share", _CIRCLE)
-    accuracy.set(ylim=(-0.03, 1.03), yticks=np.linspace(0, 1, 6))
+    if column == ADVERSARIAL:
+        accuracy.set(ylim=(-0.03, 1.03), yticks=np.linspace(0, 1, 6))
     accuracy.tick_params(bottom=False)
     share.set(ylim=(-0.08, 1.08), yticks=(0, 1), xlim=(-0.6, len(groups) - 0.4))
     upright = sum(len(group.label) for group in groups) > 24 or len(groups) > 5
@@ -153,7 +202,7 @@ def _draw(accuracy: Axes, share: Axes, groups: Sequence[_Group], baseline: _Grou
 
 
 def _mean(panel: Axes, victims: pd.DataFrame, value: str, x: float, gid: str, look: Mapping[str, Any]) -> None:
-    found = estimate(victims, value)
+    found = _estimate(victims, value)
     if found is None:
         return
     if np.isfinite([found.low, found.high]).all():
@@ -161,18 +210,28 @@ def _mean(panel: Axes, victims: pd.DataFrame, value: str, x: float, gid: str, lo
     panel.plot([x], [found.value], gid=gid, zorder=4, **look)
 
 
+def _estimate(victims: pd.DataFrame, column: str) -> Estimate | None:
+    """Mean of a column with its 95 % interval, or None where no victim has a value."""
+    from poisonlab.statistics import grid, mean_interval
+
+    known = victims[victims[column].notna()]
+    return mean_interval(grid(known, column), bounds=bounds(column)) if len(known) else None
+
+
 def _fitted(group: _Group, least: float) -> pd.DataFrame:
     """Victims that fitted their poisons; without poisons there is nothing to fit."""
     return group.victims if group.strategy == "none" else group.victims[group.victims["fitted_share"] >= least]
 
 
-def _differences(groups: Sequence[_Group], baseline: _Group, least: float) -> str:
+def _differences(groups: Sequence[_Group], baseline: _Group, least: float, column: str) -> str:
     """Write mean difference, interval and n of every group but the baseline itself, of victims that fitted at least so much."""
-    base = grid(_fitted(baseline, least), "adversarial_accuracy")
+    from poisonlab.statistics import grid, paired_difference
+
+    base = grid(_fitted(baseline, least), column)
     words = []
     for group in groups:
         if group is not baseline:
-            found = paired_difference(grid(_fitted(group, least), "adversarial_accuracy"), base)
+            found = paired_difference(grid(_fitted(group, least), column), base)
             bounded = np.isfinite([found.low, found.high]).all()
             interval = f"[{found.low:+.3f}, {found.high:+.3f}]" if bounded else "no interval"
             words.append(f"{group.label} {found.value:+.3f} {interval}, n = {found.n}")
@@ -180,6 +239,8 @@ def _differences(groups: Sequence[_Group], baseline: _Group, least: float) -> st
 
 
 def _legend(least: float, baseline: str) -> list[Line2D]:
+    from matplotlib.lines import Line2D
+
     return [
         Line2D([], [], label="all victims, mean", **_CIRCLE),
         Line2D([], [], label=f"≥ {percent(least)} fitted, mean", **_DIAMOND),

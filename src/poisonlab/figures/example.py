@@ -1,16 +1,30 @@
 """An adversarial example beside the image that it comes from."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from poisonlab.errors import InputError
-from poisonlab.figures import style
+from poisonlab.figures import CLASS_NAMES, PROVENANCE, figure, style
 from poisonlab.figures.captions import percent, provenance
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
+
+@figure(
+    "adversarial_example",
+    needs=("example",),
+    title="An adversarial example",
+    source="label-noise thesis, section 2.3, Fig. 2.1",
+    caption="A test image (left) that a clean network calls {source} with {before} confidence, the same image moved by at most "
+    "{largest} per pixel (right), which it calls {wrong} with {after}, and their difference (middle): of all images of the class "
+    "that it is sure of, and all targets, the one with which targeted PGD of 40 steps gets furthest. {provenance}",
+    options={**PROVENANCE, **CLASS_NAMES},
+)
 def adversarial_example(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw a test image, its adversarial example and their difference, the thesis's Fig. 2.1.
 
@@ -20,11 +34,13 @@ def adversarial_example(inputs: Mapping[str, Any], options: Mapping[str, Any]) -
     Raises:
         InputError: no example was found within the radius.
     """
+    from matplotlib.figure import Figure
+
     arrays, _ = inputs["example"]
     images, probabilities, labels = arrays["images"], arrays["probabilities"], arrays["labels"]
     if labels[0] == labels[1]:
         raise InputError(f"no adversarial example of class {labels[0]} was found; raise paths.*.example.epsilon")
-    names = options.get("class_names") or [str(label) for label in range(probabilities.shape[1])]
+    names = options["class_names"] or [str(label) for label in range(probabilities.shape[1])]
     difference = images[1] - images[0]
     figure = Figure(figsize=(style.COLUMN, 1.3))
     figure.set_layout_engine("constrained")

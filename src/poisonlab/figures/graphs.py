@@ -1,25 +1,38 @@
 """Class graphs: how many neighbours points have, and what a net that memorised their colouring decides between them."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from poisonlab.errors import InputError
-from poisonlab.figures import style
+from poisonlab.figures import CLASS_NAMES, Option, figure, style
 from poisonlab.figures.captions import percent, span
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = (style.BLUE, style.GREEN, style.VERMILLION, style.ORANGE)
 NORMS = {"linf": "l∞", "l2": "l2"}
 PALE = 0.45
 
 
+@figure(
+    "class_degrees",
+    needs=("degrees",),
+    title="Degrees of the class graphs",
+    source="label-noise thesis, section 6.1",
+    caption="Share of the points of a class of {dataset} that have at least so many neighbours within γ, one line for each of "
+    "{classes} classes; γ is the least distance within which lies a given share of the pairs of the class (the "
+    "mean degree is that share of the class's other points), and with ties more (under l∞, distances of images are few). γ, over "
+    "the classes, by growing share: {gammas}. In {isolated} of the {graphs} graphs at least half of the points have no neighbour.",
+    options={"dataset": Option("for the caption", "a data set")},
+)
 def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw, for each space and density, the share of points that have at least so many neighbours: one line for each class.
 
@@ -29,6 +42,9 @@ def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     Raises:
         InputError: there are more densities than `COLOURS`.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
     table: pd.DataFrame = inputs["degrees"]
     spaces, densities = list(table["space"].unique()), sorted(table["density"].unique())
     if len(densities) > len(COLOURS):
@@ -66,7 +82,7 @@ def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
     isolated = table[(table["quantile"] == 0.5) & (table["degree"] == 0)]
     return figure, {
-        "dataset": options.get("dataset", ""),
+        "dataset": options["dataset"],
         "classes": table["label"].nunique(),
         "gammas": "; ".join(gammas),
         "isolated": len(isolated),
@@ -74,12 +90,29 @@ def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     }
 
 
+@figure(
+    "colouring",
+    needs=("scores", "idea"),
+    title="A net that memorised colours",
+    source="label-noise thesis, section 6.2, Fig. 6.1",
+    caption="The {n} training points of class {label} of {dataset}, {colours} colours of {per_colour} points each, such that "
+    "neighbours ({density} of all pairs, the nearest in l∞) and second neighbours differ, and a net that memorised them ({fitted} "
+    "of the points), the first of {nets}, of which the poorest memorised {least}. First {shown} panels: what it decides on planes "
+    "through a point of the largest score (right), one of its neighbours (left) and the image to which an attack that aims at the "
+    "point's colour moves the neighbour; a tint for each colour, and the l∞ balls of radius {epsilon} around the two points. Last: "
+    "scores of all points, the number of neighbours from which an attack within {epsilon} reaches the point's colour: {reached} "
+    "attacks do, at {some} points. Correlation of the score with the number of neighbours: {correlation}.",
+    options={"dataset": Option("for the caption", "a data set"), **CLASS_NAMES},
+)
 def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw what a net of colours decides on planes through real points, and the scores that it gives: the thesis's Fig. 6.1.
 
     Args:
         inputs: `scores`, the table, and `idea`, the pair (arrays, metadata) of `colouring.score_points`.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
     everything: pd.DataFrame = inputs["scores"]
     scores = everything[everything["net"] == 0]
     maps: Mapping[str, np.ndarray] = inputs["idea"][0]
@@ -101,11 +134,11 @@ def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
         Line2D([], [], color=style.VERMILLION, label=f"l∞ ball of {told['epsilon']:g}"),
     ]
     figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
-    names = options.get("class_names")
+    names = options["class_names"]
     sizes = scores["colour"].value_counts()
     edges, pairs = int(scores["degree"].sum()), len(scores) * (len(scores) - 1)
     return figure, {
-        "dataset": options.get("dataset", ""),
+        "dataset": options["dataset"],
         "label": names[told["class"]] if names else told["class"],
         "n": len(scores),
         "density": percent(edges / pairs, 3),
@@ -124,6 +157,8 @@ def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
 
 def _plane(panel: Axes, one: Mapping[str, np.ndarray], epsilon: float) -> None:
     """A plane: regions of the colours in pale tints, two points, their l∞ balls, and where an attack from the first ends."""
+    import matplotlib as mpl
+
     left, right, bottom, top = one["extent"]
     seen = np.unique(one["classes"])
     tints = mpl.colormaps["tab20"](np.arange(len(seen)) % 20)[:, :3]

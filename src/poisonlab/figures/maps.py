@@ -1,25 +1,25 @@
 """Maps of decisions in two dimensions: victims of two-dimensional data, slices through images, and memorising classifiers."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Circle
 
-from poisonlab.analyses.theorems import Memoriser, distances
-from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
-from poisonlab.evaluation.maps import KINDS
-from poisonlab.figures import style
+from poisonlab.figures import THESIS, Option, figure, style
 from poisonlab.figures.captions import provenance, span
 from poisonlab.figures.toys import CLASS_COLOURS
-from poisonlab.poisons.poison import Place, Poison, apply
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from poisonlab.datasets.dataset import Dataset
+    from poisonlab.poisons.poison import Place, Poison
 
 PALE = 0.35  # how much of its colour an area has
 GRID = 301  # points on a side of a map that is computed for its figure
@@ -29,6 +29,20 @@ RING: dict[str, Any] = {
 }  # fmt: skip
 
 
+@figure(
+    "decision_maps",
+    needs=("maps",),
+    title="What victims of two-dimensional data decide",
+    source="label-noise thesis, chapter 3, Fig. 3.2",
+    caption="Classes that the first victim of each experiment gives the points of the plane, with its {n} clean training points "
+    "and its poisons, in the colours of their labels.{near}",
+    options={
+        "experiments": Option("which, left to right"),
+        "lines": Option("experiment → {label}", {}),
+        "value": Option("value of the sweep axis; default: the first"),
+        "near": Option("whether a second row shows the window around the first poison", False),
+    },
+)
 def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw what the first victim of each experiment decides in the plane, the thesis's Fig. 3.2.
 
@@ -38,8 +52,11 @@ def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     Raises:
         InputError: the maps are slices through images, or there is none at the value asked for.
     """
-    names = options.get("experiments") or [""] * len(inputs["maps"])
-    windows = ("", "near_") if options.get("near") else ("",)
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    names = options["experiments"] or [""] * len(inputs["maps"])
+    windows = ("", "near_") if options["near"] else ("",)
     figure = Figure(figsize=(style.PAGE, len(windows) * style.PAGE / max(len(names), 3) + 0.35))
     figure.set_layout_engine("constrained")
     panels = figure.subplots(len(windows), len(names), squeeze=False, sharex="row", sharey="row")
@@ -47,11 +64,11 @@ def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     for column, name, maps in zip(panels.T, names, inputs["maps"], strict=True):
         if "clean" in maps:
             raise InputError(f"the maps of '{name}' are slices through images; draw them by the kind slices")
-        row = _row(maps, options.get("value"), name)
+        row = _row(maps, options["value"], name)
         for panel, window in zip(column, windows, strict=True):
             _decisions(panel, maps, row, window)
         numbers |= set(maps["labels"][row].tolist())
-        column[0].set_title(options.get("lines", {}).get(name, {}).get("label", name), size=style.SMALL)
+        column[0].set_title(options["lines"].get(name, {}).get("label", name), size=style.SMALL)
         column[-1].set_xlabel("$x_1$")
     for panel in panels[:, 0]:
         panel.set_ylabel("$x_2$")
@@ -61,12 +78,14 @@ def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     ]
     keys.append(Line2D([], [], marker="o", label="poison", **RING))
     figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
-    near = " Below: around the first of them." if options.get("near") else ""
+    near = " Below: around the first of them." if options["near"] else ""
     return figure, {"n": int((inputs["maps"][0]["kinds"][0] == 0).sum()), "near": near}
 
 
 def _decisions(panel: Axes, maps: Mapping[str, np.ndarray], row: int, window: str) -> None:
     """One map of a plane, or of its window around a poison ("near_"), with the training points."""
+    from poisonlab.evaluation.maps import KINDS
+
     classes, extent = maps[f"{window}classes"][row], maps[f"{window}extent"][row]
     _area(panel, classes, extent, {label: CLASS_COLOURS[label % 4] for label in np.unique(classes)})
     marks, labels, kinds = maps["marks"][row], maps["labels"][row], maps["kinds"][row]
@@ -87,6 +106,19 @@ def _decisions(panel: Axes, maps: Mapping[str, np.ndarray], row: int, window: st
     panel.set(aspect="equal", xlim=extent[:2], ylim=extent[2:])
 
 
+@figure(
+    "slices",
+    needs=("maps", "conditions"),
+    title="Slices through victims around a poison",
+    source=f"{THESIS}, Figs. 4.4 and 6.1",
+    caption="What the first victim of a bucket decides on the plane through a poison (the first that it fitted), the nearest "
+    "training point of the poison's true class and the end of the poison's adversarial path on the clean proxy; nearest, middle "
+    "and farthest bucket. Distances are l2. {provenance}",
+    options={
+        "experiments": Option("which, top to bottom"),
+        "values": Option("three buckets; default: the first, the middle and the last"),
+    },
+)
 def slices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw slices through a poison of the nearest, middle and farthest bucket: the idea of the thesis's Figs. 4.4 and 6.1 on real victims.
 
@@ -96,8 +128,11 @@ def slices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     Raises:
         InputError: the maps are not slices, or there is none at a value asked for.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
     conditions = inputs["conditions"]
-    names = options.get("experiments") or list(conditions["experiment"].unique())
+    names = options["experiments"] or list(conditions["experiment"].unique())
     figure = Figure(figsize=(style.PAGE, 0.4 + 2.2 * len(names)))
     figure.set_layout_engine("constrained", h_pad=0.03)
     axes = figure.subplots(len(names), 3, squeeze=False)
@@ -105,7 +140,7 @@ def slices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
         if "clean" not in maps:
             raise InputError(f"the maps of '{name}' are not slices; draw them by the kind decision_maps")
         values = np.sort(maps["axis_values"])
-        chosen = options.get("values") or [values[0], values[len(values) // 2], values[-1]]
+        chosen = options["values"] or [values[0], values[len(values) // 2], values[-1]]
         buckets = conditions[(conditions["experiment"] == name) & conditions["steps_low"].notna()]
         for panel, value in zip(panels, chosen, strict=True):
             row = _row(maps, value, name)
@@ -155,6 +190,8 @@ def _recipes(conditions: pd.DataFrame) -> str:
 
 
 def _slice(panel: Axes, maps: Mapping[str, np.ndarray], row: int, source: int, target: int) -> None:
+    from poisonlab.evaluation.maps import KINDS
+
     classes, extent = maps["classes"][row], maps["extent"][row]
     colours = dict.fromkeys(np.unique(classes).tolist(), OTHER) | {source: style.BLUE, target: style.ORANGE}
     _area(panel, classes, extent, colours)
@@ -169,6 +206,21 @@ def _slice(panel: Axes, maps: Mapping[str, np.ndarray], row: int, source: int, t
     panel.set(aspect="equal")
 
 
+@figure(
+    "vulnerable_regions",
+    needs=("data", "poisons"),
+    title="Memorising as a dictionary, and smoothly",
+    source="label-noise thesis, chapter 3, Fig. 3.1",
+    caption="Two classifiers that fit the {n} training points of {dataset}, {poisons} of them mislabelled, and give the truth "
+    "wherever else they may. Left: no smoothness, wrong at the mislabelled points. Right: margin {margin} at the points and a "
+    "Lipschitz constant of {constant} (l2 to l1), the least that these points allow, so that the class cannot change within "
+    "{reach} of a point. Within the dotted red line an attacker with l2 radius {radius} finds a wrong answer: an area of "
+    "{dictionary} on the left, {smooth} on the right.",
+    options={
+        "radius": Option("l2 radius of the attack", 0.2),
+        "margin": Option("difference of the class probabilities at the training points", 0.5),
+    },
+)
 def vulnerable_regions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw where two memorising classifiers err and where an attacker makes them err, the thesis's Fig. 3.1.
 
@@ -181,11 +233,18 @@ def vulnerable_regions(inputs: Mapping[str, Any], options: Mapping[str, Any]) ->
     Raises:
         InputError: the data are not two-dimensional.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Circle
+
+    from poisonlab.analyses.theorems import Memoriser, distances
+    from poisonlab.poisons.poison import apply
+
     dataset: Dataset = inputs["data"]
     poisons: tuple[Sequence[Poison], Sequence[Place]] = inputs["poisons"]
     if dataset.input_shape != (2,):
         raise InputError(f"'{dataset.name}' has points {dataset.input_shape}; this figure needs a toy of 2 dimensions")
-    radius, margin = float(options.get("radius", 0.2)), float(options.get("margin", 0.5))
+    radius, margin = float(options["radius"]), float(options["margin"])
     training_set = apply(poisons[0][0], dataset)
     points, labels = training_set.images.astype(float), training_set.labels
     low, high = points.min() - 0.3, points.max() + 0.3
@@ -272,6 +331,8 @@ def _row(maps: Mapping[str, np.ndarray], value: float | None, name: str) -> int:
 
 
 def _pale(colour: str) -> tuple[float, float, float]:
+    from matplotlib.colors import to_rgb
+
     red, green, blue = (1 - PALE + PALE * part for part in to_rgb(colour))
     return red, green, blue
 

@@ -1,20 +1,37 @@
 """How harm and the shape of the memorised region go together: probes of the victims against their adversarial accuracy."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from poisonlab.errors import InputError
-from poisonlab.figures import style
+from poisonlab.figures import ATTACK, EXPERIMENTS, PATHS, THESIS, figure, style
 from poisonlab.figures.captions import definition, describe, shared_facts, shared_n
-from poisonlab.figures.experiments import attack_rows, bucket_experiments, estimate, with_adversarial_accuracy
-from poisonlab.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from poisonlab.statistics import Estimate
 
 SHARES = {"path_share": "along the adversarial path", "line_share": "along the straight line"}
 
 
+@figure(
+    "mechanism",
+    needs=("conditions", "victims", "robustness"),
+    title="A stretched boundary or a pocket",
+    source=f"{THESIS}, Fig. 4.4",
+    caption="Share of the points on the way from a fitted poison to its new class that a victim gives the poison's label, "
+    "against its adversarial accuracy ({budget} poisons, {directions}); {definition}. Top: on the clean proxy's adversarial "
+    "path; bottom: on the straight line to the nearest training point of the new class, more of which lies beyond any network's "
+    "boundary the nearer the poison is to it; the same holds for the path, which has few steps there. Numbered marks: means of "
+    "the buckets with 95 % intervals, from near the boundary (0, blue) to far (vermillion), their path lengths in steps above; "
+    "dots: single victims. Attack: {attack}. n, draws × repeats: {n}. {provenance}",
+    options={**EXPERIMENTS, **PATHS, **ATTACK},
+)
 def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the share of the way to the new class that victims give the poison's label against their adversarial accuracy.
 
@@ -27,6 +44,10 @@ def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     Raises:
         InputError: the victims were not probed, or an attack is missing or ambiguous.
     """
+    from matplotlib.figure import Figure
+
+    from poisonlab.figures.experiments import attack_rows, bucket_experiments, estimate, with_adversarial_accuracy
+
     if missing := sorted(set(SHARES) - set(inputs["victims"].columns)):
         raise InputError(f"'victims' lacks the probes {missing}; set probes: true in the experiments and run them")
     experiments, attacks = [], []

@@ -1,22 +1,36 @@
 """Figures of the adversarial paths: the images at both ends of their lengths, and the distribution of the lengths."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from poisonlab.errors import InputError
-from poisonlab.figures import style
+from poisonlab.figures import CLASS_NAMES, PATHS, PROVENANCE, THESIS, Option, figure, style
 from poisonlab.figures.captions import provenance, span, step_unit
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _UNTARGETED = -1
 
 
+@figure(
+    "nearest_and_farthest",
+    needs=("extremes",),
+    title="Training points nearest to and farthest from the boundary",
+    source=f"{THESIS}, Fig. 4.5",
+    caption="Training points with the shortest (left) and the longest (right) adversarial paths on a clean proxy "
+    "to the class named at the left, {k} of each, one row per class. The number under an image is its path length in steps. A "
+    "vermillion frame marks a label issue found by cleanlab, out of fold: {nearest_issues} of "
+    "{n_nearest} near images and {farthest_issues} of {n_farthest} far ones. {provenance}",
+    options={**PROVENANCE, **PATHS},
+)
 def nearest_and_farthest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the contact sheet of the thesis's Fig. 4.5: per class the nearest images left, the farthest right.
 
@@ -28,6 +42,9 @@ def nearest_and_farthest(inputs: Mapping[str, Any], options: Mapping[str, Any]) 
     Raises:
         InputError: an array or a name is missing, or shapes do not fit together.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
     arrays, metadata = inputs["extremes"]
     blocks = [_block(arrays, side) for side in ("nearest", "farthest")]
     classes = blocks[0][0].shape[0]
@@ -73,7 +90,7 @@ def nearest_and_farthest(inputs: Mapping[str, Any], options: Mapping[str, Any]) 
         "farthest_issues": issues[1],
         "n_nearest": blocks[0][1].size,
         "n_farthest": blocks[1][1].size,
-        "provenance": provenance({**metadata, **options}),
+        "provenance": provenance({**metadata, **{key: value for key, value in options.items() if value is not None}}),
     }
 
 
@@ -103,6 +120,21 @@ def _names(metadata: Mapping[str, str], key: str, classes: int) -> list[str]:
     return [str(name) for name in names]
 
 
+@figure(
+    "path_lengths",
+    needs=("lengths",),
+    title="Distribution of the path lengths",
+    source=f"{THESIS}, Figs. 4.6a and 4.7",
+    caption="Number of sign-gradient steps from each training point to the decision boundary, per class "
+    "({directions}). Filled: proxy seed {first_seed}, with its median; thin lines: {others}. {points} "
+    "training points{unreached}. {provenance}",
+    options={
+        "paths": Option("which path artefact, where the table holds several"),
+        **CLASS_NAMES,
+        **PROVENANCE,
+        **PATHS,
+    },
+)
 def path_lengths(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the distribution of the path lengths per class, the thesis's Figs. 4.6a (0-1 MNIST) and 4.7 (MNIST).
 
@@ -115,7 +147,9 @@ def path_lengths(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     Raises:
         InputError: no points, several path artefacts without the option `paths`, or several targets of one class.
     """
-    lengths = _select_paths(inputs["lengths"], options.get("paths"))
+    from matplotlib.figure import Figure
+
+    lengths = _select_paths(inputs["lengths"], options["paths"])
     reached = lengths[lengths["reached"].astype(bool)]
     unreached = lengths[~lengths["reached"].astype(bool)]
     pairs = sorted(
@@ -135,7 +169,7 @@ def path_lengths(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     figure = Figure(figsize=(style.PAGE if columns == 2 else style.COLUMN, 0.75 + 1.05 * rows + 0.6 * (rows == 1)))
     figure.set_layout_engine("constrained", h_pad=0.05, hspace=0.02)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    directions = [_direction(pair, options.get("class_names")) for pair in pairs]
+    directions = [_direction(pair, options["class_names"]) for pair in pairs]
     for panel in panels.flat[len(pairs) :]:
         panel.set_axis_off()
     for panel, (label, _), direction in zip(panels.flat, pairs, directions, strict=False):
@@ -164,7 +198,7 @@ def path_lengths(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
                     f"{lost}", (never, lost), (0, 2), textcoords="offset points", ha="center", size=style.TINY
                 )
         _mark_median(panel, medians, longest)
-    _label_axes(figure, panels, len(pairs), longest, never if len(unreached) else None, options.get("step_size"))
+    _label_axes(figure, panels, len(pairs), longest, never if len(unreached) else None, options["step_size"])
 
     first = lengths[lengths["proxy_seed"] == seeds[0]]
     lost = int(first[~first["reached"].astype(bool)]["n_points"].sum())

@@ -1,14 +1,16 @@
 """The picture of the pipeline: what is made from what, and by which rule."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from poisonlab.figures import figure, style
 
-from poisonlab.figures import style
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _WIDTH, _HEIGHT = 1.16, 0.5  # inches, as every length here
 _MIDDLE = 1.9  # between the two rows
@@ -31,8 +33,16 @@ _BOXES = (
 )
 
 
+@figure(
+    "pipeline",
+    title="The way of the data",
+    caption="The way of the data, with the rule that makes each of the main results. A victim is a pure function of the "
+    "dataset, a poison and a seed, on one kind of processor; the tables hold every victim.",
+)
 def pipeline(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the pipeline as boxes and arrows for the README; it reproduces no published figure and needs no inputs."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(style.PAGE, 3.1))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, style.PAGE), ylim=(0, 3.1), aspect="equal")
@@ -65,6 +75,8 @@ def pipeline(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
 
 
 def _box(axes: Axes, name: str, what: str, rules: str, x: float, y: float, color: str) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
     box = FancyBboxPatch(
         (x - _WIDTH / 2, y - _HEIGHT / 2), _WIDTH, _HEIGHT, boxstyle="round,pad=0,rounding_size=0.07",
         facecolor=color, edgecolor=_INK, linewidth=0.7,

@@ -1,22 +1,24 @@
 """Which strategies help: every one beside random points at the same budget, over all experiments of a study."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from poisonlab.claims.evidence import FITTED
-from poisonlab.documents.comparison import EPSILON, compare, labels
 from poisonlab.errors import InputError
-from poisonlab.figures import style
+from poisonlab.figures import Option, figure, style
 from poisonlab.figures.captions import definition, describe, percent, shared_facts
-from poisonlab.figures.experiments import FACTS, Experiment, attack_rows, chosen_experiments, direction
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from poisonlab.figures.experiments import Experiment
 
 COLUMNS = 3  # of panels, at most
 MOST = 24  # experiments, more than a page holds
@@ -39,6 +41,22 @@ _LOOKS: dict[str, tuple[str, str, str]] = {  # verdict → colour, filling, labe
 }
 
 
+@figure(
+    "strategies",
+    needs=("conditions", "victims", "robustness"),
+    title="Which strategies help",
+    caption="Difference in adversarial accuracy from random points at the same budget ({budget} poisons), of "
+    "victims that fitted at least {fitted} of their poisons, paired by repeat, with 95 % intervals for new victims and, where a "
+    "strategy draws its points at random, new points; left of 0 the victims are easier to attack. Shown to be easier to attack "
+    "than victims of random points are {stronger} of {rows}, harder {weaker}: interval and p, with Holm's correction within an "
+    "experiment, agree; p and n stand in the table of strategies on the study's page. Adversarial accuracy: {definition}. Attack: "
+    "{attack}. {provenance}",
+    options={
+        "experiments": Option(
+            "experiments with random points and others, in their order; default: as they come in the tables"
+        )
+    },
+)
 def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the difference in adversarial accuracy from random points of every strategy and value of its sweep axis, with its interval.
 
@@ -50,6 +68,14 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     Raises:
         InputError: an experiment has no random points that were attacked as the others were, or nothing beside them.
     """
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    from poisonlab.claims.evidence import FITTED
+    from poisonlab.documents.comparison import EPSILON, compare, labels
+    from poisonlab.figures.experiments import FACTS, Experiment, attack_rows, chosen_experiments, direction
+
     experiments, attacks, tables = [], [], []
     for name, rows, victims in chosen_experiments(inputs, options, MOST):
         robustness = inputs["robustness"][inputs["robustness"]["experiment"] == name]
@@ -121,6 +147,8 @@ def _ends(table: pd.DataFrame) -> tuple[float, float]:
 
 
 def _draw(panel: Axes, table: pd.DataFrame, ends: tuple[float, float]) -> None:
+    from poisonlab.documents.comparison import labels
+
     panel.axvline(0, color=style.BLACK, linewidth=0.6, zorder=1)
     for place, row in enumerate(table.to_dict("records")):
         colour, filling, _ = _LOOKS.get(row["verdict"], _LOOKS["open"])

@@ -7,8 +7,6 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-import matplotlib
-
 COLUMN = 3.4  # inches, one column of a two-column page
 PAGE = 7.0  # inches, the full width of the page
 DPI = 300
@@ -57,6 +55,8 @@ RC: dict[Any, Any] = {
 @contextlib.contextmanager
 def paper() -> Iterator[None]:
     """Draw or save in this style, whatever the user's own matplotlibrc says."""
+    import matplotlib
+
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(RC)

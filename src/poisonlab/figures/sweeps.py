@@ -1,35 +1,36 @@
 """Curves over a sweep axis with a scale: victims against the distance of their poisons, or any other number."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from poisonlab.errors import InputError
-from poisonlab.figures import style
-from poisonlab.figures.captions import definition, describe, shared_facts, shared_n
-from poisonlab.figures.experiments import FACTS, Experiment, attack_rows, attacked, direction
-from poisonlab.statistics import Estimate, grid, mean_interval, share_interval
+from poisonlab.figures import ATTACK, Option, figure, style
+from poisonlab.figures.captions import common_facts, definition, describe, shared_facts, shared_n
+from poisonlab.figures.columns import ADVERSARIAL, bounds, require, title
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from poisonlab.figures.experiments import Experiment
+    from poisonlab.statistics import Estimate
 
 COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE)
-PANELS = {
-    "adversarial_accuracy": "adversarial accuracy",
-    "natural_accuracy": "natural accuracy",
-    "fitted_share": "poisons fitted",
-    "epochs": "epochs trained",
-}
+PANELS = (ADVERSARIAL, "natural_accuracy", "fitted_share", "epochs")
+LETTERS = "abcd"
 LIPSCHITZ = {"lipschitz_mean": "mean over test points", "lipschitz_max": "largest"}
 _DASHED = (0, (4, 2))
 
 
 @dataclass(frozen=True)
 class _Line:
-    """One experiment: its victims with all panels' columns, those without poisons (there may be none), and how it looks."""
+    """One condition: its victims with all panels' columns, those without poisons (there may be none), and how it looks."""
 
     label: str
     victims: pd.DataFrame
@@ -37,35 +38,65 @@ class _Line:
     look: Mapping[str, Any]
 
 
+@figure(
+    "sweep",
+    needs=("conditions", "victims", "robustness"),
+    title="Victims against the sweep axis of their poisons",
+    caption="Victims of {budget} poisons against the {axis}: {panels}; means over all victims, bands: 95 % intervals for new draws "
+    "and repeats; dotted, where drawn: victims without poisons. {attacked}n, draws × repeats, at each value: {n}. {provenance}",
+    options={
+        "lines": Option(
+            "experiment → {label, condition: default all with a sweep axis, colour: number, dashed}, in their order", {}
+        ),
+        "panels": Option(
+            "1 to 4 columns of the victims to show, adversarial accuracy or others that are numbers", list(PANELS)
+        ),
+        "axis_label": Option("name and unit of the sweep axis", "value of the sweep axis"),
+        **ATTACK,
+    },
+)
 def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw the means of victims, with 95 % intervals, against the values of their sweep axis: the thesis's Figs. 4.2 and 4.3.
+    """Draw the means of victims, with 95 % intervals, against the values of their sweep axis.
 
-    One panel for adversarial accuracy, natural accuracy, the share of the poisons fitted and the epochs trained; one line for each
-    experiment, and a dotted one at the mean of its victims without poisons, where it has some. Victims of other conditions are left out.
+    One panel for each column; one line for each condition with a sweep axis, and for each experiment a dotted one at
+    the mean of its victims without poisons, where it has some. Victims of other conditions are left out.
 
     Args:
         inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
 
     Raises:
-        InputError: an experiment has no condition with a sweep axis, or more than one; an attack is missing or ambiguous.
+        InputError: an experiment has no condition with a sweep axis; an attack is missing or ambiguous; a column does not exist.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    from poisonlab.figures.experiments import attack_rows, attacked
+
+    panels: Sequence[str] = options["panels"]
+    if not 1 <= len(panels) <= len(LETTERS):
+        raise InputError(f"option panels names {len(panels)} columns, allowed are 1 to {len(LETTERS)}; leave some out")
+    require(inputs["victims"], panels, "panels")
     lines: list[_Line] = []
-    experiments, attacks = [], []
+    experiments: list[Experiment] = []
+    attacks: list[pd.Series] = []
     for name, settings in _chosen(inputs, options).items():
-        experiment, victims, robustness = _victims(inputs, options, name, swept=True)
-        experiments.append(experiment)
-        attacks.append(robustness.iloc[0])
-        look = {
-            "color": COLOURS[settings.get("colour", len(lines)) % len(COLOURS)],
-            "linestyle": _DASHED if settings.get("dashed") else "-",
-        }
         own, conditions = (inputs[table][inputs[table]["experiment"] == name] for table in ("victims", "conditions"))
-        unpoisoned = own[own["condition"].isin(conditions.loc[conditions["strategy"] == "none", "condition"])]
-        poisoned, clean = (attacked(group, robustness, name) for group in (victims, unpoisoned))
-        lines.append(_Line(settings.get("label", name), poisoned, clean, look))
-    panels = options.get("panels") or list(PANELS)
-    if unknown := sorted(set(panels) - PANELS.keys()):
-        raise InputError(f"option panels names {unknown}, allowed are {list(PANELS)}; correct it")
+        clean = own[own["condition"].isin(conditions.loc[conditions["strategy"] == "none", "condition"])]
+        swept = _swept(conditions, name, settings.get("condition"))
+        for place, condition in enumerate(swept):
+            experiment, victims = _condition(inputs, name, condition)
+            unpoisoned = clean if place == 0 else clean[:0]  # once for each experiment
+            if ADVERSARIAL in panels:
+                robustness = attack_rows(inputs["robustness"], experiment, options)
+                attacks.append(robustness.iloc[0])
+                victims, unpoisoned = (attacked(group, robustness, name) for group in (victims, unpoisoned))
+            look = {
+                "color": COLOURS[(settings.get("colour", len(lines) - place) + place) % len(COLOURS)],
+                "linestyle": _DASHED if settings.get("dashed") else "-",
+            }
+            label = settings.get("label", name) if len(swept) == 1 else f"{settings.get('label', name)}: {condition}"
+            experiments.append(experiment)
+            lines.append(_Line(label, victims, unpoisoned, look))
 
     rows = 1 if len(panels) < 3 else 2
     figure = Figure(figsize=(style.PAGE, 2.5 * rows))
@@ -73,15 +104,15 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     axes = figure.subplots(rows, -(-len(panels) // rows), squeeze=False).ravel()
     n: list[Estimate] = []
     n_clean: list[Estimate] = []
-    for letter, panel, column in zip("abcd", axes, panels, strict=False):
+    for letter, panel, column in zip(LETTERS, axes, panels, strict=False):
         panel.set_title(f"({letter})", loc="left", size=style.SMALL)
         for line in lines:
             n += _draw(panel, line, column)
             n_clean += _draw_clean(panel, line, column)
         if column == "fitted_share":
             panel.set(ylim=(-0.04, 1.04))
-        panel.set_ylabel(PANELS[column])
-        panel.set_xlabel(options.get("axis_label", "sweep axis"))
+        panel.set_ylabel(title(column))
+        panel.set_xlabel(options["axis_label"])
     for panel in axes[len(panels) :]:
         panel.remove()
     handles, labels = axes[0].get_legend_handles_labels()
@@ -91,16 +122,36 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     figure.legend(handles, labels, loc="outside upper center", ncols=3 if len(labels) == 3 else -(-len(labels) // 2))
     return figure, {
         **shared_facts(experiments, options),
-        "axis": options.get("axis_label", "value of the sweep axis"),
-        "panels": ", ".join(f"({letter}) {PANELS[column]}" for letter, column in zip("abcd", panels, strict=False)),
-        "definition": definition(attacks),
-        "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
+        "axis": options["axis_label"],
+        "panels": ", ".join(f"({letter}) {title(column)}" for letter, column in zip(LETTERS, panels, strict=False)),
+        "attacked": f"Adversarial accuracy: {definition(attacks)}. Attack: {'; '.join(dict.fromkeys(map(describe, attacks)))}. "
+        if attacks
+        else "",
         "n": shared_n(n) + (f"; without poisons: {shared_n(n_clean)}" if n_clean else ""),
     }
 
 
+@figure(
+    "by_experiment",
+    needs=("conditions", "victims", "robustness"),
+    title="Natural and adversarial accuracy of several experiments",
+    caption="Natural and adversarial accuracy: means with 95 % intervals; faint dots: single victims. Adversarial accuracy: "
+    "{definition}. Attack: {attack}. {budget} poisons. n, draws × repeats: {n}.{beside} {provenance}",
+    options={
+        "lines": Option(
+            "experiment → {label, condition: where several have poisons, published: [mean, standard deviation] of "
+            "adversarial accuracy}, in their order",
+            {},
+        ),
+        "lipschitz": Option(
+            "whether the victims' local Lipschitz constants stand beside; they come from probes", False
+        ),
+        "axis_label": Option("what the experiments differ in", ""),
+        **ATTACK,
+    },
+)
 def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw natural and adversarial accuracy of several experiments side by side: the thesis's Fig. 3.3 and Table 4.1.
+    """Draw natural and adversarial accuracy of several experiments side by side.
 
     Of each experiment, the victims of its one poisoned condition, at the first value of its sweep axis if it has one; faint dots are single
     victims, open squares published adversarial accuracies. Beside it, if asked for, the victims' local Lipschitz constants.
@@ -109,9 +160,14 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
 
     Raises:
-        InputError: as for `sweep`.
+        InputError: an experiment has no poisoned condition, or more than one; an attack is missing or ambiguous.
     """
-    smoothness = bool(options.get("lipschitz"))
+    from matplotlib.figure import Figure
+
+    from poisonlab.figures.experiments import attack_rows, attacked
+    from poisonlab.statistics import grid, mean_interval
+
+    smoothness = options["lipschitz"]
     figure = Figure(figsize=(style.PAGE if smoothness else style.COLUMN, 2.7))
     figure.set_layout_engine("constrained")
     panel, *beside = figure.subplots(1, 1 + smoothness, squeeze=False).ravel()
@@ -120,10 +176,9 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     constants: dict[str, list[Estimate]] = {name: [] for name in LIPSCHITZ} if smoothness else {}
     published: dict[int, Sequence[float]] = {}
     for position, (name, settings) in enumerate(_chosen(inputs, options).items()):
-        experiment, victims, robustness = _victims(
-            inputs, options, name, swept=False, condition=settings.get("condition")
-        )
-        first = attacked(_at_first_value(victims), robustness, name)
+        experiment, victims = _condition(inputs, name, _poisoned(inputs, name, settings.get("condition")), first=True)
+        robustness = attack_rows(inputs["robustness"], experiment, options)
+        first = attacked(victims, robustness, name)
         experiments.append(experiment)
         attacks.append(robustness.iloc[0])
         labels.append(str(settings.get("label", name)))
@@ -144,9 +199,7 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         panel.vlines(
             x, [one.low for one in found], [one.high for one in found], color=colour, linewidth=1.2, gid="interval"
         )
-        panel.plot(
-            x, [one.value for one in found], mark, color=colour, markersize=3.5, label=PANELS[column], gid=column
-        )
+        panel.plot(x, [one.value for one in found], mark, color=colour, markersize=3.5, label=title(column), gid=column)
     if published:
         means, spreads = zip(*published.values(), strict=True)
         look: dict[str, Any] = {
@@ -166,7 +219,7 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         axes.legend()
     for axes in (panel, *beside):
         axes.set_xticks(range(len(labels)), labels)
-        axes.set(xlabel=options.get("axis_label", ""), xlim=(-0.5, len(labels) - 0.5))
+        axes.set(xlabel=options["axis_label"], xlim=(-0.5, len(labels) - 0.5))
     panel.set_ylabel("accuracy")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3 if smoothness else 2)
     sizes = [shared_n([one]) for one in estimates["adversarial_accuracy"]]
@@ -182,6 +235,20 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     }
 
 
+@figure(
+    "memorisation",
+    needs=("conditions", "victims"),
+    title="What victims memorise, and how soon",
+    source="label-noise thesis, Appendix A",
+    caption="Share of the victims that fit every training point, {budget} poisons included, the epochs that they took, and "
+    "their natural accuracy: means with 95 % intervals for new draws and repeats (those of shares nowhere narrower than the exact "
+    "ones over draws); faint dots: single victims. Victims that never fit all count with the limit of {limit} epochs. "
+    "n, draws × repeats: {n}. {provenance}",
+    options={
+        "lines": Option("experiment → {label}, in their order", {}),
+        "limit": Option("for the caption: the epoch limit; default: the most that a victim took"),
+    },
+)
 def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the share of victims that memorise everything, their epochs and natural accuracy, a row for each experiment (Appendix A).
 
@@ -191,6 +258,10 @@ def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     Raises:
         InputError: an experiment has no poisoned condition, or more than one.
     """
+    from matplotlib.figure import Figure
+
+    from poisonlab.statistics import grid, mean_interval, share_interval
+
     lines = _chosen(inputs, options)
     figure = Figure(figsize=(style.PAGE, 0.7 + 0.3 * len(lines)))
     figure.set_layout_engine("constrained")
@@ -198,9 +269,8 @@ def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     experiments: list[Experiment] = []
     n: list[str] = []
     for row, name in enumerate(lines):
-        experiment, victims = _condition(inputs, options, name, swept=False)
+        experiment, own = _condition(inputs, name, _poisoned(inputs, name, None), first=True)
         experiments.append(experiment)
-        own = _at_first_value(victims)
         own = own.assign(memorised=own["memorised"].astype(float))
         estimates = {
             "memorised": (share, share_interval(grid(own, "memorised"))),
@@ -225,14 +295,14 @@ def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     share.set(xlabel="share that fit everything", xlim=(-0.03, 1.03), ylim=(len(lines) - 0.5, -0.5))
     epochs.set(xlabel="epochs", xscale="log")
     accuracy.set(xlabel="natural accuracy", xlim=(None, 1.01))
-    limit = options.get("limit", int(inputs["victims"]["epochs"].max()))
+    limit = int(inputs["victims"]["epochs"].max()) if options["limit"] is None else options["limit"]
     return figure, {**shared_facts(experiments, options), "n": "; ".join(n), "limit": limit}
 
 
 def _chosen(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """Return how each experiment's line looks; every experiment is drawn where the options choose none."""
     present = list(inputs["conditions"]["experiment"].unique())
-    lines = options.get("lines") or {name: {} for name in present}
+    lines = options["lines"] or {name: {} for name in present}
     if missing := [name for name in lines if name not in present]:
         raise InputError(
             f"option lines names the experiments {missing}, the tables hold {present}; choose one of these"
@@ -240,34 +310,48 @@ def _chosen(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[st
     return lines
 
 
-def _victims(
-    inputs: Mapping[str, Any], options: Mapping[str, Any], name: str, swept: bool, condition: str | None = None
-) -> tuple[Experiment, pd.DataFrame, pd.DataFrame]:
-    """Return an experiment, the victims of one condition (see `_condition`), and their rows of the attack."""
-    experiment, victims = _condition(inputs, options, name, swept, condition)
-    return experiment, victims, attack_rows(inputs["robustness"], experiment, options)
+def _swept(conditions: pd.DataFrame, name: str, wanted: str | None) -> list[str]:
+    """Names of an experiment's conditions with a sweep axis, or of the one that is wanted."""
+    found = list(conditions.loc[conditions["axis_value"].notna(), "condition"].unique())
+    chosen = [condition for condition in found if wanted in (None, condition)]
+    if not chosen:
+        raise InputError(
+            f"experiment '{name}' has the conditions {found} with a sweep axis, this figure needs "
+            f"{'1 or more' if wanted is None else repr(wanted)}; choose another experiment or condition"
+        )
+    return chosen
+
+
+def _poisoned(inputs: Mapping[str, Any], name: str, wanted: str | None) -> str:
+    """Name of an experiment's only condition with poisons, or of the one that is wanted."""
+    conditions = inputs["conditions"]
+    own = conditions[(conditions["experiment"] == name) & (conditions["strategy"] != "none")]
+    own = own if wanted is None else own[own["condition"] == wanted]
+    if len(found := list(own["condition"].unique())) != 1:
+        raise InputError(
+            f"experiment '{name}' has the conditions {found} with poisons, this figure needs exactly 1; "
+            "choose another experiment, or one of these by 'condition' in the option 'lines'"
+        )
+    return found[0]
 
 
 def _condition(
-    inputs: Mapping[str, Any], options: Mapping[str, Any], name: str, swept: bool, condition: str | None = None
+    inputs: Mapping[str, Any], name: str, condition: str, first: bool = False
 ) -> tuple[Experiment, pd.DataFrame]:
-    """Return an experiment and the victims of one condition: the one that is named, or the only one with a sweep axis (or poisons)."""
-    conditions, victims = (inputs[table][inputs[table]["experiment"] == name] for table in ("conditions", "victims"))
-    own = conditions[conditions["axis_value"].notna() if swept else conditions["strategy"] != "none"]
-    own = own if condition is None else own[own["condition"] == condition]
-    if len(found := list(own["condition"].unique())) != 1:
-        raise InputError(
-            f"experiment '{name}' has the conditions {found} with {'a sweep axis' if swept else 'poisons'}, this figure needs exactly 1; "
-            "choose another experiment, or split it"
+    """Return an experiment as one condition makes it, and the victims of that: at the first value of its sweep axis, or all."""
+    from poisonlab.figures.experiments import FACTS, Experiment, direction
+
+    conditions, victims = (
+        table[(table["experiment"] == name) & (table["condition"] == condition)]
+        for table in (inputs["conditions"], inputs["victims"])
+    )
+    if first:
+        lowest = conditions["axis_value"].min()
+        conditions, victims = (
+            table[table["axis_value"].isna() | (table["axis_value"] == lowest)] for table in (conditions, victims)
         )
-    facts = {key: own[key].iloc[0] for key in FACTS}
-    experiment = Experiment(name, facts, direction(name, facts, options.get("class_names")))
-    return experiment, victims[victims["condition"] == found[0]]
-
-
-def _at_first_value(victims: pd.DataFrame) -> pd.DataFrame:
-    """The victims at the lowest value of their sweep axis, all of them without one."""
-    return victims[victims["axis_value"].isna() | (victims["axis_value"] == victims["axis_value"].min())]
+    facts = common_facts(conditions, FACTS)
+    return Experiment(name, facts, direction(name, facts, None)), victims
 
 
 def _draw(panel: Axes, line: _Line, column: str) -> list[Estimate]:
@@ -293,4 +377,6 @@ def _draw_clean(panel: Axes, line: _Line, column: str) -> list[Estimate]:
 
 
 def _mean(victims: pd.DataFrame, column: str) -> Estimate:
-    return mean_interval(grid(victims, column), bounds=None if column == "epochs" else (0.0, 1.0))
+    from poisonlab.statistics import grid, mean_interval
+
+    return mean_interval(grid(victims, column), bounds=bounds(column))

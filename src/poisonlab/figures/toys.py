@@ -1,20 +1,33 @@
 """Pictures of two-dimensional data."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 
-from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
-from poisonlab.figures import style
-from poisonlab.poisons.poison import Place, Poison
+from poisonlab.figures import Option, figure, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from poisonlab.datasets.dataset import Dataset
+    from poisonlab.poisons.poison import Place, Poison
 
 CLASS_COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILLION)
 
 
+@figure(
+    "toy_data",
+    needs=("data", "poisons"),
+    title="A toy of two dimensions and its poisons",
+    source="label-noise thesis, section 4.1, Fig. 4.1",
+    caption="The {n} training points of {dataset}, and {budget} mislabelled points (crosses, in the colour of their label) placed "
+    "at distance r = {value} (circles) from the means of their classes. Dashed: the ground truth.",
+    options={"value": Option("distance of the poisons to show; default: the largest")},
+)
 def toy_data(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the training points of a two-dimensional toy and the poisons of the first draw, the thesis's Fig. 4.1.
 
@@ -24,12 +37,17 @@ def toy_data(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
     Raises:
         InputError: the data are not two-dimensional or have no known means, or there is no poison at that value.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Circle
+
     dataset: Dataset = inputs["data"]
     poisons: tuple[Sequence[Poison], Sequence[Place]] = inputs["poisons"]
     if dataset.input_shape != (2,) or dataset.centres is None:
         raise InputError(f"'{dataset.name}' has points {dataset.input_shape}; this figure needs a toy of 2 dimensions")
     values = sorted({place[1] for place in poisons[1] if place[1] is not None})
-    value = options.get("value", values[-1] if values else None)
+    value = options["value"]
+    if value is None and values:
+        value = values[-1]
     chosen = [poison for poison, place in zip(*poisons, strict=True) if place == (poisons[1][0][0], value)]
     placed = chosen[0].append_images if chosen else None
     if placed is None:

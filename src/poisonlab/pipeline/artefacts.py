@@ -232,7 +232,11 @@ class Artefacts:
 
     def resource(self, resources: Mapping[str, int], name: str, default: int) -> int:
         """What a job asks for, or the default; a GPU only where there is to be one."""
-        return self.gpu if name == "gpu" and resources.get("gpu") else int(resources.get(name, default) if name != "gpu" else 0)
+        return (
+            self.gpu
+            if name == "gpu" and resources.get("gpu")
+            else int(resources.get(name, default) if name != "gpu" else 0)
+        )
 
     def keep(self, path: str, temporary: Callable[[str], Any]) -> Any:
         """Mark a file as temporary unless victims are kept."""

@@ -161,7 +161,10 @@ class Conditions(Artefacts):
     def batch_settings(self, batch: Batch) -> Config:
         """What a batch depends on, beside its files."""
         return {
-            name: {**self.poison_settings(batch.study, name), "draws": list(range(self.poison_draws(batch.study, name)))}
+            name: {
+                **self.poison_settings(batch.study, name),
+                "draws": list(range(self.poison_draws(batch.study, name))),
+            }
             for name in batch.poisons
         }
 
@@ -343,9 +346,7 @@ class Conditions(Artefacts):
         """Files of the poisons of a job, condition by condition, draw by draw."""
         part, names = self._job(study, experiment, variant, chunk)
         conditions = self.conditions(study, experiment)
-        return [
-            self.poison_file(study, conditions[name]["poison"], draw) for name in names for draw in part.draws
-        ]
+        return [self.poison_file(study, conditions[name]["poison"], draw) for name in names for draw in part.draws]
 
     def job_settings(self, study: str, experiment: str, variant: str, chunk: str) -> Config:
         """What a training job depends on, beside its files."""

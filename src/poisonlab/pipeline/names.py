@@ -94,7 +94,9 @@ def _check_model(config: Entry, name: str, where: str) -> None:
             f"{where} '{name}': there is no module '{module}'; put {module}.py into the study's folder, the working directory or on PYTHONPATH"
         )
     if spec.origin and spec.origin.endswith(".py") and attribute not in _defined(Path(spec.origin), where):
-        raise InputError(f"{where} '{name}': module '{module}' has no '{attribute}'; define it there or correct the name")
+        raise InputError(
+            f"{where} '{name}': module '{module}' has no '{attribute}'; define it there or correct the name"
+        )
 
 
 def _defined(file: Path, where: str) -> set[str]:
@@ -118,11 +120,15 @@ def _names(config: Entry, dataset: str) -> tuple[str, ...] | None:
     return sources.class_names(config["datasets"][dataset])
 
 
-def _check_needs(config: Entry, where: str, declared: tuple[str, ...], given: Entry, extra: tuple[str, ...] = ()) -> None:
+def _check_needs(
+    config: Entry, where: str, declared: tuple[str, ...], given: Entry, extra: tuple[str, ...] = ()
+) -> None:
     for kind in declared:
         need.find(kind)
         if kind not in given:
-            raise InputError(f"{where} needs {kind}; name one of {need.find(kind).section}: {where}.needs: {{{kind}: …}}")
+            raise InputError(
+                f"{where} needs {kind}; name one of {need.find(kind).section}: {where}.needs: {{{kind}: …}}"
+            )
     for kind, name in given.items():
         entry = need.find(kind)
         if kind not in declared + extra:
@@ -164,7 +170,9 @@ def _check_poison(config: Entry, where: str, entry: Entry) -> None:
     specification = _entry(config, "datasets", entry["dataset"], f"{where}.dataset")
     kind.settings(entry["parameters"], f"{where}.parameters")
     found = entry["flips"]["source"] == "found"
-    _check_needs(config, where, kind.needs + (("logits",) if found and "logits" not in kind.needs else ()), entry["needs"])
+    _check_needs(
+        config, where, kind.needs + (("logits",) if found and "logits" not in kind.needs else ()), entry["needs"]
+    )
     for name in entry["needs"].values():
         _check_same_data(config, where, entry, name)
     _check_sweep(config, where, entry, kind)
@@ -225,7 +233,9 @@ def _check_flips(config: Entry, where: str, entry: Config) -> None:
     budget = entry["budget"]
     for value in [budget, *((entry["sweep"] or {}).get("budget") or [])]:
         if value <= 0 or (value >= 1 and value != int(value)):
-            raise InputError(f"{where}.budget is {value:g}, allowed are whole numbers from 1 and shares between 0 and 1; change it")
+            raise InputError(
+                f"{where}.budget is {value:g}, allowed are whole numbers from 1 and shares between 0 and 1; change it"
+            )
     if names is None or "found" in flips.values():
         return
     found = pairs(flips, names)
@@ -267,10 +277,14 @@ def _check_experiment(config: Entry, section: Entry, where: str, entry: Entry) -
     victims = [_named(section["victims"], name, f"{where}.victims", f"{study}.victims") for name in entry["victims"]]
     for key in ("dataset", "redraw"):
         if len(values := {str(poison[key]) for poison in poisons.values()}) > 1:
-            raise InputError(f"{where}.poisons differ in {key} ({', '.join(sorted(values))}), an experiment has one; split it")
+            raise InputError(
+                f"{where}.poisons differ in {key} ({', '.join(sorted(values))}), an experiment has one; split it"
+            )
     for name, poison in poisons.items():
         if poison["sweep"] and any(victim["sweep"] for victim in victims):
-            raise InputError(f"{where}: poison '{name}' and a victim are both swept, a condition has one axis; remove one sweep")
+            raise InputError(
+                f"{where}: poison '{name}' and a victim are both swept, a condition has one axis; remove one sweep"
+            )
         own = entry["poisons"][name]
         for attack in [*entry["attacks"], *own["attacks"]]:
             goal = _entry(config, "attacks", attack, f"{where}.attacks")["goal"]
@@ -296,7 +310,9 @@ def _check_headline(config: Entry, where: str, entry: Entry) -> None:
         raise InputError(f"{where}.headline.attack is '{headline['attack']}', allowed are {known}; correct it")
     radii = config["attacks"][headline["attack"]]["epsilon"]
     if headline["epsilon"] not in radii:
-        raise InputError(f"{where}.headline.epsilon is {headline['epsilon']:g}, '{headline['attack']}' has {radii}; choose one")
+        raise InputError(
+            f"{where}.headline.epsilon is {headline['epsilon']:g}, '{headline['attack']}' has {radii}; choose one"
+        )
 
 
 def _check_maps(config: Entry, where: str, poisons: Mapping[str, Entry]) -> None:
@@ -319,20 +335,29 @@ def _check_figure(config: Entry, section: Entry, where: str, place: str, entry: 
     for experiment in entry["experiments"]:
         own = _named(section["experiments"], experiment, f"{where}.experiments", place)
         _check_shown(config, where, entry["options"], own, experiment)
-    given = {name: analysis.find(_entry(config, "analyses", name, f"{where}.analyses")["analysis"]) for name in entry["analyses"]}
+    given = {
+        name: analysis.find(_entry(config, "analyses", name, f"{where}.analyses")["analysis"])
+        for name in entry["analyses"]
+    }
     for asked in kind.needs:
         if asked in (*TABLES, "maps", "data", "poisons"):
             if not entry["experiments"]:
                 raise InputError(f"{where}: kind '{entry['kind']}' shows experiments; name some: {where}.experiments")
         elif not any(asked in (one.table, one.arrays) for one in given.values()):
-            raise InputError(f"{where}: kind '{entry['kind']}' shows the {asked} of an analysis; name one: {where}.analyses")
+            raise InputError(
+                f"{where}: kind '{entry['kind']}' shows the {asked} of an analysis; name one: {where}.analyses"
+            )
 
 
 def _check_shown(config: Entry, where: str, options: Entry, experiment: Entry, name: str) -> None:
     """Refuse an attack or a radius that no victim of an experiment meets."""
     known = {*experiment["attacks"], *(attack for own in experiment["poisons"].values() for attack in own["attacks"])}
     if (attack := options.get("attack")) is not None and attack not in known:
-        raise InputError(f"{where}.options.attack is '{attack}', experiment '{name}' has {sorted(known)}; choose one of these")
+        raise InputError(
+            f"{where}.options.attack is '{attack}', experiment '{name}' has {sorted(known)}; choose one of these"
+        )
     radii = sorted({radius for one in known for radius in config["attacks"][one]["epsilon"]})
     if (epsilon := options.get("epsilon")) is not None and not any(abs(epsilon - radius) < 1e-9 for radius in radii):
-        raise InputError(f"{where}.options.epsilon is {epsilon}, the attacks of experiment '{name}' have {radii}; choose one of these")
+        raise InputError(
+            f"{where}.options.epsilon is {epsilon}, the attacks of experiment '{name}' have {radii}; choose one of these"
+        )

@@ -52,7 +52,9 @@ def folder_of(study: str, root: Path) -> Path:
         if (place / "study.yaml").is_file():
             name = place.resolve().name
             if not re.fullmatch(r"[a-z][a-z_0-9]*", name):
-                raise InputError(f"study folder '{place}' is called '{name}', allowed are a … z, 0 … 9 and _; rename it")
+                raise InputError(
+                    f"study folder '{place}' is called '{name}', allowed are a … z, 0 … 9 and _; rename it"
+                )
             return place.resolve()
     known = sorted(file.parent.name for file in (root / "studies").glob("*/study.yaml"))
     near = difflib.get_close_matches(study, known, 1)
@@ -104,7 +106,9 @@ def with_studies(config: Mapping[str, Any], root: Path) -> tuple[Config, dict[st
         for section in SHARED:
             entries = content.pop(section, None) or {}
             if not isinstance(entries, Mapping):
-                raise InputError(f"'{folder / 'study.yaml'}': {section} is {entries!r}, allowed is a mapping; change it")
+                raise InputError(
+                    f"'{folder / 'study.yaml'}': {section} is {entries!r}, allowed is a mapping; change it"
+                )
             shared = below.setdefault(section, {})
             for key, entry in entries.items():
                 if key in shared and shared[key] != entry:

@@ -71,6 +71,8 @@ def _parts(entry: Strategy, request: Request, flips: list[Flip]) -> list[Poison]
         taken = [index for part in parts for index in (part.relabel_index, part.replace_index)]
         own = replace(request, flip=flip, taken=np.concatenate(taken) if taken else request.taken)
         part = entry.function(own)
-        facts = part.facts if len(flips) == 1 else {f"{k}_{flip.source}to{flip.target}": v for k, v in part.facts.items()}
+        facts = (
+            part.facts if len(flips) == 1 else {f"{k}_{flip.source}to{flip.target}": v for k, v in part.facts.items()}
+        )
         parts.append(replace(part, num_classes=max(part.num_classes, flip.target + 1), facts=facts))
     return parts

@@ -44,7 +44,9 @@ class PoisonFile:
             InputError: there is no such value.
         """
         if value not in self.values:
-            raise InputError(f"the poison file has no {self.sweep or 'sweep'} {value}, it has {self.values}; choose one of these")
+            raise InputError(
+                f"the poison file has no {self.sweep or 'sweep'} {value}, it has {self.values}; choose one of these"
+            )
         return self.poisons[self.values.index(value)]
 
 
@@ -93,10 +95,14 @@ def load(path: str | Path, dataset: Dataset | None = None) -> PoisonFile:
     """
     tensors, header = storage.read_tensors(path)
     if "poison" not in header:
-        raise InputError(f"file '{path}' holds no poison; give a file that the pipeline or poisonlab.poisons.files.save wrote")
+        raise InputError(
+            f"file '{path}' holds no poison; give a file that the pipeline or poisonlab.poisons.files.save wrote"
+        )
     facts = json.loads(header["poison"])
     if facts["format"] != FORMAT:
-        raise InputError(f"poison file '{path}' has the format {facts['format']}, this version reads {FORMAT}; craft it again")
+        raise InputError(
+            f"poison file '{path}' has the format {facts['format']}, this version reads {FORMAT}; craft it again"
+        )
     if dataset is not None and facts["data"] != dataset.digest:
         raise InputError(
             f"poison file '{path}' was crafted for other data (digest {facts['data'][:12]}) than '{dataset.name}' "

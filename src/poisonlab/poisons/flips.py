@@ -30,7 +30,9 @@ def class_number(label: int | str, names: Sequence[str] | None, where: str) -> i
     if names is None:
         if isinstance(label, int):
             return label
-        raise InputError(f"{where}: the classes' names are known only when the data are read; give '{label}' as a number")
+        raise InputError(
+            f"{where}: the classes' names are known only when the data are read; give '{label}' as a number"
+        )
     if isinstance(label, int) and 0 <= label < len(names):
         return label
     if label in names:
@@ -56,7 +58,9 @@ def pairs(
     source, target, count = flips["source"], flips["target"], len(names)
     if "found" in (source, target):
         if source != target:
-            raise InputError(f"flips.source is {source} and flips.target {target}; the pair is found, or neither: correct it")
+            raise InputError(
+                f"flips.source is {source} and flips.target {target}; the pair is found, or neither: correct it"
+            )
         if logits is None or labels is None:
             raise InputError("flips: found needs the logits of a proxy; add needs: {logits: <proxy>}")
         found = [most_confused(logits, labels)]

@@ -44,9 +44,7 @@ def crafted(poison_files: PoisonFiles, value: float | None = None) -> list[tuple
     Args:
         value: of the victims' own sweep, which takes the place of the poison's.
     """
-    found = [
-        (condition, files.load(file)) for condition, draws in poison_files.items() for file in draws
-    ]
+    found = [(condition, files.load(file)) for condition, draws in poison_files.items() for file in draws]
     return [
         (condition, poison, (one.draw, own if value is None else value))
         for condition, one in found

@@ -5,7 +5,9 @@ from poisonlab.poisons.poison import Poison
 from poisonlab.poisons.strategies import Request, choose, strategy
 
 
-@strategy("path_bucket", source="thesis, section 4.3.3, Figures 4.6b and 4.8", needs=("buckets",), parameters={"bucket": 0})
+@strategy(
+    "path_bucket", source="thesis, section 4.3.3, Figures 4.6b and 4.8", needs=("buckets",), parameters={"bucket": 0}
+)
 def path_bucket(request: Request) -> Poison:
     """Relabel points of the source class drawn uniformly from one bucket of path lengths.
 
