@@ -4,7 +4,8 @@ import re
 from functools import cached_property
 from pathlib import Path
 
-from poisonlab import figures
+from poisonlab.figures import FigureKind
+from poisonlab.figures import figure as catalogue
 from poisonlab.pipeline.conditions import Conditions
 from poisonlab.pipeline.configuration import Config
 from poisonlab.pipeline.names import TABLES
@@ -60,7 +61,9 @@ class Plan(Conditions):
 
     def table_folder(self, study: str, experiment: str) -> str:
         """Folder of an experiment's tables: in this run's results or in the archive."""
-        return str(self.root / "archive" / study / experiment) if self.archive else f"results/tables/{study}/{experiment}"
+        return (
+            str(self.root / "archive" / study / experiment) if self.archive else f"results/tables/{study}/{experiment}"
+        )
 
     def _artefact(self, study: str, experiment: str, need: str) -> str:
         """File of an experiment's table or of its maps."""
@@ -83,7 +86,7 @@ class Plan(Conditions):
         return [file for file in files if file in finished or Path(file).is_file()]
 
     def archived_bucket_files(self) -> dict[str, str]:
-        """"study/experiment" → file of its buckets, of the experiments that have some."""
+        """ "study/experiment" → file of its buckets, of the experiments that have some."""
         named = {key: self.buckets_of(*key) for key in self.experiments}
         return {"/".join(key): self.bucket_file(name) for key, name in named.items() if name}
 
@@ -103,14 +106,16 @@ class Plan(Conditions):
     @cached_property
     def figures(self) -> dict[tuple[str, str], Config]:
         """(study, figure) → configuration, for every figure that can be asked for; of the archive, with the experiments that it holds."""
-        entries = {(study, name): entry for study in self.folders for name, entry in self.config[study]["figures"].items()}
+        entries = {
+            (study, name): entry for study in self.folders for name, entry in self.config[study]["figures"].items()
+        }
         if self.archive:
             entries = {(study, name): self._archived_part(study, entry) for (study, name), entry in entries.items()}
         return entries
 
     def _archived_part(self, study: str, entry: Config) -> Config:
         """Configuration of a figure without the experiments that are not archived; as it is where none is."""
-        needs = [need for need in figures.figure.find(entry["kind"]).needs if need in (*TABLES, "maps")]
+        needs = [need for need in catalogue.find(entry["kind"]).needs if need in (*TABLES, "maps")]
         there = [
             name
             for name in entry["experiments"]
@@ -126,7 +131,9 @@ class Plan(Conditions):
             return [
                 key
                 for key in self.figures
-                if all(Path(file).is_file() for file in self.figure_inputs(*key) if Path(file).is_relative_to(self.root))
+                if all(
+                    Path(file).is_file() for file in self.figure_inputs(*key) if Path(file).is_relative_to(self.root)
+                )
             ]
         runs = set(self.experiments)
         return [
@@ -139,9 +146,9 @@ class Plan(Conditions):
         """Whether a figure is drawn from trained victims, or from data, poisons and analyses alone."""
         return bool({*TABLES, "maps"} & set(self.figure_kind(study, figure).needs))
 
-    def figure_kind(self, study: str, figure: str) -> figures.FigureKind:
+    def figure_kind(self, study: str, figure: str) -> FigureKind:
         """Catalogue entry of a figure."""
-        return figures.figure.find(self.figures[study, figure]["kind"])
+        return catalogue.find(self.figures[study, figure]["kind"])
 
     def figure_inputs(self, study: str, figure: str) -> list[str]:
         """Files that a figure is drawn from."""
@@ -216,7 +223,9 @@ class Plan(Conditions):
 
     def batch_inputs(self, study: str, number: int) -> list[str]:
         """Files that a job's figures are drawn from."""
-        return list(dict.fromkeys(file for name in self._batch(study, number) for file in self.figure_inputs(study, name)))
+        return list(
+            dict.fromkeys(file for name in self._batch(study, number) for file in self.figure_inputs(study, name))
+        )
 
     def batch_figures(self, study: str, number: int) -> list[Config]:
         """What a job's figures depend on, beside the content of their inputs."""
@@ -275,11 +284,13 @@ class Plan(Conditions):
             if name in self._judged_analyses() and (self.archive or name in self.analyses)
         }
         if self.archive:
-            inputs = {key: files for key, files in inputs.items() if all(Path(file).is_file() for file in files.values())}
+            inputs = {
+                key: files for key, files in inputs.items() if all(Path(file).is_file() for file in files.values())
+            }
         return inputs
 
     def headlines(self) -> dict[str, Config | None]:
-        """"study/experiment" → attack, radius and column that count when nothing else is said."""
+        """ "study/experiment" → attack, radius and column that count when nothing else is said."""
         return {f"{study}/{name}": self.experiment(study, name)["headline"] for study, name in self.experiments}
 
     def compared(self, study: str) -> dict[str, dict[str, str]]:
@@ -300,7 +311,9 @@ class Plan(Conditions):
         for own, name in self.drawn:
             if own == study:
                 entry, kind = self.figures[own, name], self.figure_kind(own, name)
-                tables = [f"{study}/{one}" for one in entry["experiments"]] + [f"analyses/{one}" for one in entry["analyses"]]
+                tables = [f"{study}/{one}" for one in entry["experiments"]] + [
+                    f"analyses/{one}" for one in entry["analyses"]
+                ]
                 pictures.append(
                     {
                         "name": name,
