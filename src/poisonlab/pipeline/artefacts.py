@@ -149,7 +149,7 @@ class Artefacts:
     def bucket_settings(self, buckets: str) -> Config:
         """What cutting buckets depends on."""
         entry = self.config["buckets"][buckets]
-        return {key: entry[key] for key in ("source", "count", "scheme", "minimum")}
+        return {"source_class": entry["source"]} | {key: entry[key] for key in ("count", "scheme", "minimum")}
 
     # --------------------------------------------------------------------------------------------------------------- analyses
 
