@@ -146,3 +146,10 @@ def test_the_catalogue_is_readable_without_torch():
         [*lines, "[models.import_path(name) for name in model.entries()]", "sys.exit('torch' in sys.modules)"]
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_entry_builds_the_class_whose_code_is_part_of_the_version(name):
+    module, _, attribute = models.import_path(name).partition(":")
+    built = models.build(name, (1, 8, 8), 3, seed=0)
+    assert (type(built).__module__, type(built).__name__) == (module, attribute)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from poisonlab import models
+from poisonlab.errors import InputError
 from poisonlab.models.networks import HashedMLP, hash_bits
 
 
@@ -45,6 +46,58 @@ def test_a_hashed_net_takes_the_bits_and_the_modulus_of_its_hash():
     assert net(inputs).shape == (1, 3)
     with pytest.raises(ValueError, match=r"modulus 8 is not between 1 and 2\^3 - 1"):
         HashedMLP((2,), 3, bits=3, modulus=8)
+
+
+def test_width_and_depth_are_those_of_the_hidden_layers():
+    def shapes(**parameters):
+        return [tuple(layer.weight.shape) for layer in models.build({"model": "mlp", **parameters}, (5,), 3, 0).layers]
+
+    assert shapes() == [(64, 5), (64, 64), (3, 64)]
+    assert shapes(width=7, depth=3) == [(7, 5), (7, 7), (7, 7), (3, 7)]
+    assert shapes(depth=0) == [(3, 5)]
+    deep, same = (
+        models.build(name, (5,), 3, 1).state_dict() for name in ("deep_mlp", {"model": "mlp", "width": 128, "depth": 3})
+    )
+    assert all(torch.equal(deep[name], weights) for name, weights in same.items())
+    with pytest.raises(InputError, match="width 0 and depth 2, they must be at least 1 and 0"):
+        shapes(width=0)
+
+
+@pytest.mark.parametrize(
+    ("specification", "message"),
+    [
+        ({"model": "mlp", "hidden": 3}, r"'mlp' has no parameters \['hidden'\], it takes \['depth', 'width'\]"),
+        ({"model": "mlp", "width": "wide"}, "width of 'mlp' is 'wide', allowed is a whole number"),
+        ({"width": 3}, r"model is \{'width': 3\}, allowed is a name or"),
+        (3, "model is 3, allowed is a name or"),
+        ("lenet", "model 'lenet' does not exist; choose one of conv_pool, deep_mlp"),
+    ],
+)
+def test_a_specification_that_is_not_allowed_is_refused_before_anything_is_built(specification, message):
+    with pytest.raises(InputError, match=message):
+        models.import_path(specification)
+
+
+class Scaled(torch.nn.Linear):
+    """A model of one's own, with a parameter."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int, factor: float = 1.0) -> None:
+        super().__init__(input_shape[0], num_classes)
+        self.factor = factor
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.factor * super().forward(inputs)
+
+
+def test_a_model_of_ones_own_takes_parameters_without_registration():
+    name = f"{__name__}:Scaled"
+    assert models.parse({"model": name, "factor": 3}) == (name, {"factor": 3})
+    assert models.import_path({"model": name, "factor": 3}) == name
+    inputs = torch.rand(4, 5, generator=torch.Generator().manual_seed(0))
+    one, three = (models.build(own, (5,), 3, 0) for own in (name, {"model": name, "factor": 3}))
+    torch.testing.assert_close(three(inputs), 3 * one(inputs))  # a product is rounded once
+    with pytest.raises(InputError, match=r"callable as \(input_shape, num_classes, size\)"):
+        models.build({"model": name, "size": 3}, (5,), 3, 0)
 
 
 def test_a_normalised_net_normalises_each_batch_while_it_trains():
