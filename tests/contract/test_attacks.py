@@ -110,7 +110,7 @@ def grey_images(count: int) -> Tensor:
     return 0.4 + 0.2 * torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-# ------------------------------------------------------------------------------------------------ for every attack
+# -------------------------------------------------------------------------------- for every attack
 
 
 @every_norm
@@ -220,13 +220,13 @@ def test_the_networks_of_the_catalogue_can_be_attacked(name, norm, network):
     assert name not in ("pgd", "apgd_ce", "apgd_dlr", "apgd_margin") or verdicts.fooled[1].any()
 
 
-# ------------------------------------------------------------------------------------------------ against a closed form
+# -------------------------------------------------------------------------------- against a closed form
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
 @every_norm
 def test_a_linear_model_is_fooled_where_its_margin_is_less_than_what_the_radius_can_move(name, norm, classes):
-    # Untargeted, the ball reaches class c from class y where ε·‖w_c − w_y‖ of the dual norm exceeds the margin z_y − z_c.
+    # Untargeted, the ball reaches class c from class y where ε·‖w_c − w_y‖, of the dual norm, exceeds z_y − z_c.
     if classes < attacks.attack.find(name).least_classes:
         pytest.skip("needs more classes")
     model, images = Linear(classes), grey_images(200)
@@ -252,7 +252,7 @@ def test_a_linear_model_is_fooled_where_its_margin_is_less_than_what_the_radius_
         assert missed == 0 if classes == 2 else missed < 0.1
 
 
-# ------------------------------------------------------------------------------------------------ against published libraries
+# -------------------------------------------------------------------------------- against published libraries
 
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd"])
@@ -307,7 +307,8 @@ def test_the_verdicts_are_those_of_autoattack_for_every_point(digits, name, norm
 
 
 def test_for_two_classes_the_margin_fools_what_the_cross_entropy_fools_and_goes_on_where_that_is_flat(digits):
-    # The cross-entropy of two classes is a rising function of the margin: both give the same signs. Large logits flatten it alone.
+    # The cross-entropy of two classes is a rising function of the margin: both have the same signs. Large logits
+    # flatten the cross-entropy alone.
     images = grey_images(200)
     plain, steep = Linear(2), Linear(2, scale=2.0**10)
     labels = plain(images).argmax(1)
@@ -320,7 +321,7 @@ def test_for_two_classes_the_margin_fools_what_the_cross_entropy_fools_and_goes_
     assert fooled("apgd_ce", steep).sum() < fooled("apgd_margin", steep).sum() / 2
 
 
-# ------------------------------------------------------------------------------------------------ what cannot be
+# -------------------------------------------------------------------------------- what cannot be
 
 
 @pytest.mark.parametrize("name", ["apgd_ce", "apgd_dlr", "apgd_margin", "square"])
@@ -340,7 +341,7 @@ def test_dlr_refuses_two_classes_and_names_the_attack_to_take():
 
 def test_square_under_l2_refuses_images_that_are_too_small():
     images, model = torch.rand(3, 1, 4, 16), Linear(3)
-    with pytest.raises(InputError, match=r"at least 5 × 5 pixels, these have 4 × 16; take norm: linf"):
+    with pytest.raises(InputError, match=r"at least 5 × 5 pixels, these have 4 × 16; take norm: linf or method: pgd"):
         run(chosen("square", [0.1], norm="l2"), model, images, torch.zeros(3, dtype=torch.long))
 
 

@@ -68,8 +68,9 @@ def test_another_class_of_the_same_module_is_another_model():
     assert len(versions | {code_version("poisonlab.models.networks")}) == 3
 
 
-def test_an_edit_of_the_attacks_evaluates_again_and_retrains_nothing(edit: Edit):
-    assert edit("poisonlab/attacks/steps.py", "2.5 / self.steps", "2.0 / self.steps") == {"evaluate_robustness"}
+@pytest.mark.parametrize(("file", "old", "new"), [("steps", "2.5 / self", "2.0 / self"), ("auto", "> 0:", ">= 0:")])
+def test_an_edit_of_an_attack_evaluates_again_and_retrains_nothing(edit: Edit, file: str, old: str, new: str):
+    assert edit(f"poisonlab/attacks/{file}.py", old, new) == {"evaluate_robustness"}
 
 
 def test_an_edit_of_the_engine_under_attacks_and_paths_makes_both_stale(edit: Edit):

@@ -33,9 +33,10 @@ class Verdicts:
     """What an attack did to n points at each of E radii.
 
     Attributes:
-        fooled: [E, n] bool; untargeted, the attack found an image that is classified wrongly; targeted, one that is classified as the
-            target.
-        correct: [E, n] bool; the image that the attack ends with (the fooling one, for fooled points) is classified as the true label.
+        fooled: [E, n] bool; untargeted, the attack found an image that is classified wrongly; targeted, one that is
+            classified as the target.
+        correct: [E, n] bool; the image that the attack ends with (of fooled points the fooling one) is classified as
+            the true label.
     """
 
     fooled: "Tensor"
@@ -49,8 +50,8 @@ class Method(Entry):
     Attributes:
         norms: norms of the ball that it knows.
         targeted: it can lead points to a given class.
-        images: it takes images [n, channels, height, width] with values in [0, 1] only, no vectors and no features without a box.
-        least_classes: fewer classes have no such attack; instead: what to take then.
+        images: it takes images [n, channels, height, width] in [0, 1] only, no vectors and no features without a box.
+        least_classes: fewer classes have no such attack; `instead` says what to take then.
         check: called with norm and the parameters; raises InputError for values that do not fit.
         columns: norm and the parameters → its values of `COLUMNS`, where they are not its parameters of these names.
     """
@@ -68,15 +69,15 @@ attack: Catalogue[Method] = Catalogue("attack", "poisonlab.attacks.catalogue", M
 
 
 def check_radii(epsilons: Sequence[Any], where: str = "epsilon") -> None:
-    """Refuse radii that are no finite numbers ≥ 0; `where` names them.
+    """Check that radii are finite numbers ≥ 0; `where` names them.
 
     Raises:
-        InputError: they are.
+        InputError: one is not.
     """
     for epsilon in epsilons:
         if isinstance(epsilon, bool) or not isinstance(epsilon, Real) or not 0 <= float(epsilon) < math.inf:
             raise InputError(
-                f"{where} is {epsilon!r}, allowed are finite numbers of at least 0, in the unit of the images; change it"
+                f"{where} is {epsilon!r}, allowed are finite numbers of at least 0 in the unit of the images; change it"
             )
 
 
@@ -84,7 +85,8 @@ def settings(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return an entry of the configuration's `attacks`, checked, with all defaults filled in.
 
     Args:
-        entry: `epsilon`, a list of radii, and where they differ from the defaults `method`, `norm`, `goal` and the method's parameters.
+        entry: `epsilon`, a list of radii, and where they differ from the defaults `method` (pgd), `norm` (linf), `goal`
+            (target; untargeted where the method cannot be targeted) and the method's parameters.
         where: names the entry in messages: "attacks.pgd".
 
     Raises:
@@ -93,18 +95,17 @@ def settings(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     name = entry.get("method", "pgd")
     if not isinstance(name, str):
         raise InputError(f"{where}.method is {name!r}, allowed is the name of an attack, such as pgd; change it")
-    method = attack.find(name)
+    try:
+        method = attack.find(name)
+    except InputError as error:
+        raise InputError(f"{where}.method: {error}") from error
     norm = entry.get("norm", method.norms[0])
     if norm not in method.norms:
         raise InputError(f"{where}.norm is {norm!r}, '{method.name}' allows {' and '.join(method.norms)}; change it")
     goals = ("target", "next", "untargeted") if method.targeted else ("untargeted",)
     goal = entry.get("goal", goals[0])
     if goal not in goals:
-        way_out = (
-            "change it"
-            if method.targeted
-            else "set goal: untargeted, or take a method that can be targeted, such as pgd"
-        )
+        way_out = "change it" if method.targeted else "set goal: untargeted, or take a targeted method, such as pgd"
         raise InputError(f"{where}.goal is {goal!r}, '{method.name}' allows {', '.join(goals)}; {way_out}")
     epsilon = entry.get("epsilon")
     if not isinstance(epsilon, list) or not epsilon:
@@ -121,13 +122,13 @@ def settings(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _method(chosen: Mapping[str, Any]) -> tuple[Method, dict[str, Any]]:
-    """The method of an attack that has the `settings` `chosen`, and its own parameters."""
+    """The method of an attack, given by its `settings`, and its parameters."""
     method = attack.find(chosen["method"])
     return method, {name: chosen[name] for name in method.parameters}
 
 
 def columns(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """What the table `robustness` says of an attack that has the `settings` `chosen`, by column; NaN for what its method does not have."""
+    """What the table `robustness` says of an attack, given by its `settings`: column → value, NaN where it has none."""
     method, parameters = _method(chosen)
     own = {name: value for name, value in parameters.items() if name in COLUMNS}
     return {**dict.fromkeys(COLUMNS, math.nan), **own, **method.columns(norm=chosen["norm"], **parameters)}
@@ -152,7 +153,7 @@ def check_inputs(
     if method.images and (len(input_shape) != 3 or box is None or tuple(box) != (0, 1)):
         range_ = "without a box" if box is None else f"in {list(box)}"
         raise InputError(
-            f"{where}: '{method.name}' takes images [channels, height, width] in [0, 1] only, these are inputs of shape "
+            f"{where}: '{method.name}' takes images [channels, height, width] in [0, 1] only, these are inputs "
             f"{tuple(input_shape)} {range_}; take fgsm or pgd"
         )
     if num_classes < method.least_classes:
@@ -174,12 +175,16 @@ def run(
     seed: int = 0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Verdicts:
-    """Make the attack that has the `settings` `chosen` on images [n, …] of the given labels [n]; `where` names it in messages.
+    """Make an attack, given by its `settings`, on images [n, …]. The model is frozen meanwhile, and then as it was.
 
-    The model is frozen and in evaluation mode meanwhile, then as it was.
+    Args:
+        where: names the attack in messages.
+        labels: [n]; targets: [n], or None for an untargeted attack.
+        box: range that attacked images stay in, None for features without one.
+        seed: of all random numbers; progress: gets lines of text.
 
     Raises:
-        InputError: the attack cannot be made on such inputs or classes, or an attack of one's own does not return verdicts.
+        InputError: the attack cannot be made on such inputs or classes, or one of your own does not return verdicts.
     """
     import torch
 
@@ -206,12 +211,11 @@ def run(
     for name in ("fooled", "correct"):
         verdict = getattr(found, name, None)
         if not isinstance(verdict, torch.Tensor) or verdict.dtype != torch.bool or verdict.shape != wanted:
-            what = (
-                f"{verdict.dtype} {tuple(verdict.shape)}"
-                if isinstance(verdict, torch.Tensor)
-                else type(verdict).__name__
-            )
+            what = type(verdict).__name__
+            if isinstance(verdict, torch.Tensor):
+                what = f"{verdict.dtype} {tuple(verdict.shape)}"
             raise InputError(
-                f"{where}: '{method.name}' returned {what} as {name}, allowed is a bool tensor {wanted}; return Verdicts(fooled, correct)"
+                f"{where}: '{method.name}' returned {what} as {name}, allowed is a bool tensor {wanted}; "
+                "return Verdicts(fooled, correct)"
             )
     return found

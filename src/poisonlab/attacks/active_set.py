@@ -1,7 +1,7 @@
 """The active-set engine under the attacks and the adversarial paths.
 
-Parameters are frozen, the gradient is taken with respect to the input only, one forward pass gives both the verdict and the gradient, and
-points leave as soon as their verdict is known: their places go to the points that still wait.
+Parameters are frozen, and the gradient is taken with respect to the input only. One forward pass gives both the verdict
+and the gradient. Points leave as soon as their verdict is known: their places go to the points that still wait.
 """
 
 from collections.abc import Callable, Iterator

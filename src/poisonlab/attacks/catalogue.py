@@ -61,7 +61,7 @@ def r_fgsm(*inputs: Any, norm: str, alpha: float, **options: Any) -> Verdicts:
 
 @attack(
     "pgd",
-    source="thesis, Algorithm 1; Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018",
+    source="thesis, Algorithm 1; Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, 2018",
     parameters={"steps": 20, "step_size": None, "random_start": False, "restarts": 1},
     check=steps.Attack,
     columns=lambda **chosen: _columns(steps.Attack(**chosen)),
@@ -125,7 +125,7 @@ def apgd_margin(*inputs: Any, **options: Any) -> Verdicts:
     columns=lambda **chosen: {"random_start": True},
 )
 def square(*inputs: Any, box: Any, **options: Any) -> Verdicts:
-    """Random squares that are kept where they lower the margin; it asks for logits only, so masked gradients do not stop it."""
+    """Random squares, kept where they lower the margin. It sees logits only: masked gradients do not stop it."""
     from poisonlab.attacks import auto
 
     return auto.square(*inputs, **options)

@@ -33,10 +33,11 @@ def path_lengths(
     places: int = ACTIVE_POINTS,
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[Tensor, Tensor]:
-    """Length of each point's adversarial path: sign-gradient steps until the model's output is the target (thesis, Algorithm 2).
+    """Length of each adversarial path: sign-gradient steps until the model says the target (thesis, Algorithm 2).
 
-    The listing is called gradient *ascent*; it *descends* the loss towards the target, without projection and without a clip to the pixel
-    box. That is what `box=None` does; a box clips every iterate. Untargeted, the path ends at any other class than the label.
+    The listing is called gradient *ascent*; it *descends* the loss towards the target, without projection and without a
+    clip to the pixel box. That is what `box=None` does; a box clips every iterate. Untargeted, the path ends at any
+    other class than the label.
 
     Args:
         images: positions [k] → images [k, …]; a function, so that a large training set need not exist as float.
@@ -57,7 +58,7 @@ def path_lengths(
 def path_points(
     model: nn.Module, images: Tensor, targets: Tensor, step_size: float, max_steps: int, box: Box = None
 ) -> list[Tensor]:
-    """Every point of the targeted adversarial paths of a few images [n, …]: for each, [steps + 1, …], the image itself first."""
+    """Points of the targeted adversarial paths of a few images [n, …]: of each [steps + 1, …], the image first."""
     paths = [[image] for image in images]
     advance = _step(step_size, box)
 
@@ -72,7 +73,7 @@ def path_points(
 
 
 def path_targets(labels: np.ndarray, goal: str, num_classes: int) -> np.ndarray | None:
-    """Target class [n] of each point: `next` is the next class cyclically (thesis, section 4.3.3), `untargeted` is None."""
+    """Target class [n] of each point: the next class, cyclically (thesis, section 4.3.3); None for `untargeted`."""
     return None if goal == "untargeted" else (labels + 1) % num_classes
 
 

@@ -47,7 +47,7 @@ def _random_offsets(shape: torch.Size, norm: str, generator: torch.Generator) ->
 
 
 def _starts(settings: Attack, images: Tensor, seed: int) -> Tensor | None:
-    """Offsets [n, …] of the starting points from the images, in units of ε; None where the attack starts at the images."""
+    """Offsets [n, …] of the starting points from the images, as shares of ε; None for a start at the images."""
     generator = torch.Generator().manual_seed(seed)
     if settings.random_start:
         return _random_offsets(images.shape, settings.norm, generator).to(images)
@@ -69,7 +69,9 @@ def attack(
     places: int = ACTIVE_POINTS,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Verdicts:
-    """Attack every image at every radius in one pass (thesis, Algorithm 1; the best iterate counts, as in the `robustness` library).
+    """Attack every image at every radius in one pass (thesis, Algorithm 1).
+
+    The best iterate counts, as in the `robustness` library.
 
     Args:
         images: [n, …] float; labels: [n] true labels; targets: [n] or None for an untargeted attack.
@@ -140,7 +142,7 @@ def perturb(
 ) -> Tensor:
     """Return the last iterate of FGSM, R+FGSM or PGD for every image [n, …]; thesis, Algorithm 1 as printed.
 
-    The model is frozen and in evaluation mode meanwhile, then as it was; nothing can be differentiated through the result.
+    The model is frozen and in evaluation mode meanwhile, then as it was. The result carries no derivatives.
 
     Raises:
         InputError: the radius is no finite number ≥ 0.

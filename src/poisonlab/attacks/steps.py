@@ -13,9 +13,10 @@ class Attack:
     Attributes:
         norm: "linf" or "l2".
         steps: number of gradient steps.
-        step_size: length of a step as a share of ε; None gives the `robustness` library's 2.5 / steps, and 1 for a single step.
-        random_start: start at a random point of the ball; restarts: number of starts, a point is fooled if one of them fools it.
-        random_sign: start at a share of ε along random signs (linf only); 0 starts at the image.
+        step_size: length of a step as a share of ε; None is the `robustness` library's 2.5 / steps, or 1 for one.
+        random_start: start at a random point of the ball.
+        restarts: number of starts; a point is fooled if one of them fools it.
+        random_sign: share of ε, in [0, 1], that the start moves along random signs (linf only); 0 starts at the image.
     """
 
     norm: str = "linf"
@@ -43,7 +44,8 @@ class Attack:
             )
         if not 0 <= self.random_sign <= 1 or (self.random_sign and (self.norm != "linf" or self.random_start)):
             raise InputError(
-                f"attack random_sign is {self.random_sign}; it is a share of ε in [0, 1], for linf, and excludes random_start"
+                f"attack random_sign is {self.random_sign}; allowed is a share of ε in [0, 1], under linf and without "
+                "random_start; change one of them"
             )
 
     @property

@@ -15,8 +15,8 @@ from poisonlab.models.inference import rebuild, resolve_device, to_float
 
 Row = dict[str, Any]
 COLUMNS = (
-    "study", "experiment", "condition", "axis_value", "dataset", "model", "recipe", "precision", "device", "draw", "repeat",
-    "attack", "norm", "goal", "attack_source", "attack_target", "epsilon", "steps", "step_size", "random_start", "restarts", "n_points",
+    "study", "experiment", "condition", "axis_value", "dataset", "model", "recipe", "precision", "device", "draw",
+    "repeat", "attack", "norm", "goal", "attack_source", "attack_target", "epsilon", *attacks.COLUMNS, "n_points",
     "adversarial_accuracy", "still_correct", "method",
 )  # fmt: skip
 
@@ -33,13 +33,14 @@ def evaluate(
 ) -> list[Row]:
     """Attack the test points and return one row per radius (and per pair of classes).
 
-    Adversarial accuracy, targeted s → t: the share of all test points of class s whose attacked image is *not* classified t; untargeted:
-    the share of all test points whose attacked image is still classified correctly. `still_correct` is the latter in both cases.
+    Adversarial accuracy, targeted s → t: the share of all test points of class s whose attacked image is *not*
+    classified t; untargeted: the share of all test points whose attacked image is still classified correctly.
+    `still_correct` is the latter in both cases.
     `step_size` is the length of a step as a share of ε.
 
     Args:
-        settings: an attack, as `attacks.settings` returns it; `goal` is `target` (source → target), `next` (every class to the next one)
-            or `untargeted` (all test points).
+        settings: an attack, as `attacks.settings` returns it; `goal` is `target` (source → target), `next` (every class
+            to the next one) or `untargeted` (all test points).
         source, target: the classes of the poisoning experiment.
     """
     goal, labels = settings["goal"], dataset.test_labels
@@ -91,9 +92,10 @@ def evaluate_chunk(
     device: str = "auto",
     progress: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
-    """Evaluate every victim of a chunk, given as (identifying columns, number of classes, parameters), under every attack.
+    """Evaluate every victim of a chunk under every attack.
 
     Args:
+        victims: (identifying columns, number of classes, parameters) of each.
         settings: `attacks`, condition → name → its settings; `flips`, condition → `source` and `target` of its poison.
     """
     where = resolve_device(device)

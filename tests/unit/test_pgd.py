@@ -17,8 +17,9 @@ from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.models.inference import rebuild
 
-# In double precision the two sides differ by rounding alone (1e-16 per operation, some hundreds of operations). In single precision a
-# pixel whose gradient is nearly 0 could get the other sign by rounding, and a verdict could turn; in double that is out of reach.
+# In double precision the two sides differ by rounding alone (1e-16 per operation, some hundreds of operations). In
+# single precision a pixel whose gradient is nearly 0 could get the other sign by rounding, and a verdict could turn; in
+# double that is out of reach.
 ROUNDING = 1e-12
 PLACES = (1, 7, 512)
 BOX = (0.0, 1.0)
@@ -107,7 +108,7 @@ class Moody(nn.Module):
         return [(part.training, [p.requires_grad for p in part.parameters()]) for part in self.modules()]
 
 
-# ------------------------------------------------------------------------------------------------ against published libraries
+# -------------------------------------------------------------------------------- against published libraries
 
 
 @pytest.mark.parametrize("goal", GOALS)
@@ -121,7 +122,7 @@ def test_fgsm_and_pgd_give_the_images_of_torchattacks(model, points, norm, steps
     elif norm == "linf":
         theirs = torchattacks.PGD(model, eps=epsilon, alpha=length, steps=steps, random_start=False)
     else:
-        # They divide by the norm of the *mean* gradient plus 1e-10, which moves these images by up to 2e-6: taken out of the comparison.
+        # They divide by the norm of the *mean* gradient plus 1e-10, which moves these images by up to 2e-6: taken out.
         theirs = torchattacks.PGDL2(
             model, eps=epsilon, alpha=length, steps=steps, random_start=False, eps_for_division=1e-30
         )
@@ -178,7 +179,7 @@ def test_r_fgsm_gives_the_images_of_its_paper(model, points, goal):
     )
 
 
-# ------------------------------------------------------------------------------------------------ verdicts of the active set
+# -------------------------------------------------------------------------------- verdicts of the active set
 
 
 @pytest.mark.parametrize("goal", GOALS)
@@ -250,7 +251,7 @@ def test_more_restarts_only_add_fooled_points_and_the_seed_decides(model, points
 
 def test_random_starts_are_uniform_in_the_ball():
     n, dimension = 4000, 3
-    # Kolmogorov-Smirnov tests on fixed seeds; a p-value above 0.001 is what a uniform sample gives on all but one seed in a thousand.
+    # Kolmogorov-Smirnov tests on fixed seeds; uniform samples have a p-value above 0.001 on all but one seed in 1000.
     box = _random_offsets(torch.Size([n, 1, dimension]), "linf", torch.Generator().manual_seed(0)).flatten().numpy()
     assert stats.kstest(box, stats.uniform(-1, 2).cdf).pvalue > 1e-3
     ball = _random_offsets(torch.Size([n, dimension]), "l2", torch.Generator().manual_seed(0)).numpy()
@@ -315,14 +316,14 @@ def test_impossible_attacks_are_refused():
     for size in (0, -1.0, math.nan, math.inf, True, "long"):
         with pytest.raises(InputError, match=r"step_size is .*, allowed is a finite share of ε above 0"):
             Attack(step_size=size)
-    with pytest.raises(InputError, match=r"random_sign is 0\.5; it is .* for linf"):
+    with pytest.raises(InputError, match=r"random_sign is 0\.5; allowed is .* under linf"):
         Attack(norm="l2", random_sign=0.5)
     for alpha in (-0.1, 1.0, math.nan):
         with pytest.raises(InputError, match=r"alpha is .*, allowed is a share of ε of at least 0 and below 1"):
             r_fgsm(alpha=alpha)
 
 
-# ------------------------------------------------------------------------------------------------ the model is left as it was
+# -------------------------------------------------------------------------------- the model is left as it was
 
 
 @pytest.mark.parametrize("run", ["attack", "perturb", "path_lengths"])
