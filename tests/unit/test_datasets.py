@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tarfile
 import threading
+import tracemalloc
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from torchvision.datasets import CIFAR10, MNIST
 from poisonlab import datasets
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.datasets.fetch import UNPACKED_MD5, fetch
+from poisonlab.datasets.npz import free_memory
+from poisonlab.datasets.own import listing as images_of
 from poisonlab.datasets.prepare import prepare
 from poisonlab.datasets.sources import SOURCES, class_counts, class_names, options_of, validate_specification
 from poisonlab.datasets.toys import redrawn
@@ -100,6 +104,14 @@ def test_the_catalogue_agrees_with_the_digits() -> None:
         ({"source": "folder", "path": ".", "test_fraction": 1.0}, ["test_fraction is 1.0", "between 0 and 1"]),
         ({"source": "gaussians", "variance": 0}, ["variance is 0", "above 0"]),
         ({"source": "gaussians", "mean": float("nan")}, ["mean is nan", "above 0"]),
+        ({"source": "gaussians", "mean": float("inf")}, ["mean is inf", "at most 1000000000"]),
+        ({"source": "gaussians", "variance": 10**400}, ["variance is 1000", "at most 1000000000"]),
+        ({"source": "gaussians", "seed": 10**400}, ["seed is 1000", "from -1000000000 to 1000000000"]),
+        ({"source": "gaussians", "noise": False}, ["noise is False", "a whole number from 0"]),
+        ({"source": "gaussians", "dimensions": -1}, ["dimensions is -1", "a whole number from 1"]),
+        ({"source": "npz", "path": "~nobody-of-that-name/x.npz"}, ["path '~nobody-of-that-name/x.npz' cannot be used"]),
+        ({"source": "folder", "path": "a\0b"}, ["path 'a\\x00b' cannot be used", "datasets.mine.path"]),
+        ({"source": "folder", "path": "a" * 300}, ["cannot be used (", "correct datasets.mine.path"]),
     ],
 )
 def test_a_bad_specification_is_one_clear_line(specification: dict, words: list[str]) -> None:
@@ -319,7 +331,152 @@ def test_a_single_array_and_a_cut_archive_are_refused(tmp_path: Path) -> None:
         prepare("mine", {"source": "npz", "path": str(tmp_path / "cut.npz")})
 
 
+def write_archive_of(path: Path, **members: bytes) -> None:
+    """An .npz of the good arrays, in which some members have another content."""
+    np.savez_compressed(path, **good_arrays())  # type: ignore[arg-type]
+    with zipfile.ZipFile(path) as archive:
+        contents = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {**contents, **{f"{key}.npy": value for key, value in members.items()}}.items():
+            archive.writestr(name, content)
+
+
+def header(shape: str, version: tuple[int, int] = (1, 0), length: int | None = None, dtype: str = "|u1") -> bytes:
+    """The beginning of an .npy file."""
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    size = (len(text) if length is None else length).to_bytes(2 if version == (1, 0) else 4, "little")
+    return b"\x93NUMPY" + bytes(version) + size + text
+
+
+NPZ_MEMBERS: dict[str, tuple[bytes, list[str]]] = {
+    "a text": (b"six images, to follow", ["magic string"]),
+    "nothing": (b"", ["cannot be read"]),
+    "a header that is no Python": (header("(" * 9000), ["cannot be read"]),
+    "a header that is longer than the file": (header("(3,)", (2, 0), length=2**32 - 1), ["cannot be read"]),
+    "an unknown version": (header("(3,)", (9, 0)), ["cannot be read"]),
+    "a huge shape": (header("(60000000000, 28, 28)") + bytes(100), ["uint8 (60000000000, 28, 28)", "it has 100"]),
+    "too little": (header("(6, 4, 5)") + bytes(119), ["so 120 bytes, and it has 119"]),
+    "too much": (header("(6, 4, 5)") + bytes(10**6), ["so 120 bytes, and it has 1000000"]),
+    "a negative side": (header("(-2, -60)") + bytes(120), ["cannot be read"]),
+    "texts of no length": (header("(6,)", dtype="<U0"), ["cannot be read"]),
+    "sides that no array has": (header(f"(0, {10**30})"), ["cannot be read"]),
+    "objects": (header("(6,)", dtype="|O") + bytes(48), ["it holds objects", "never loaded"]),
+}
+
+
+@pytest.mark.parametrize("case", NPZ_MEMBERS)
+def test_a_member_that_is_no_array_or_not_the_one_it_declares_is_one_clear_line(tmp_path: Path, case: str) -> None:
+    content, words = NPZ_MEMBERS[case]
+    path = tmp_path / "mine.npz"
+    write_archive_of(path, train_images=content)
+    with pytest.raises(InputError) as caught:
+        prepare("mine", {"source": "npz", "path": str(path)})
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in [*words, f"'{path}': array 'train_images' cannot be read (", ";"]), message
+
+
+@pytest.mark.parametrize(
+    ("flags", "method", "words"),
+    [(1, 8, "it is encrypted"), (0, 14, "compressed by method 14"), (0, 99, "compressed by method 99")],
+)
+def test_an_npz_that_is_encrypted_or_oddly_compressed_is_one_clear_line(
+    tmp_path: Path, flags: int, method: int, words: str
+) -> None:
+    path = tmp_path / "mine.npz"
+    write_archive_of(path)
+    content = bytearray(path.read_bytes())
+    # Flags and method of every entry: 6 bytes behind the mark of its own header, 8 behind that in the directory.
+    for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        place = -1
+        while (place := content.find(mark, place + 1)) >= 0:
+            content[place + offset] |= flags
+            content[place + offset + 2] = method
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"array 'train_images' cannot be read \({words}"):
+        prepare("mine", {"source": "npz", "path": str(path)})
+
+
+def test_an_npz_is_not_unpacked_beyond_what_its_header_declares(tmp_path: Path) -> None:
+    path = tmp_path / "mine.npz"
+    write_archive_of(path, train_images=header("(6, 4, 5)") + bytes(1 << 28))
+    assert path.stat().st_size < 1 << 20
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="so 120 bytes, and it has 268435456"):
+            prepare("mine", {"source": "npz", "path": str(path)})
+        # Of the 256 MiB, the first 64 KiB are unpacked to read the header; the rest is what Python needs for itself.
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_data_that_do_not_fit_into_memory_are_refused_before_anything_is_made(tmp_path: Path, monkeypatch) -> None:
+    for module in ("npz", "prepare"):
+        monkeypatch.setattr(f"poisonlab.datasets.{module}.free_memory", lambda: 1000)
+    np.savez(tmp_path / "mine.npz", **good_arrays())  # type: ignore[arg-type]
+    # 9 images of 4 × 5 doubles, 6 labels of 8 bytes and 3 of one.
+    size = 9 * 4 * 5 * 8 + 6 * 8 + 3
+    with pytest.raises(InputError, match=rf"arrays take {size / 1e9:.3g} GB and 1e-06 GB of memory are free"):
+        prepare("mine", {"source": "npz", "path": str(tmp_path / "mine.npz")})
+    with pytest.raises(
+        InputError, match=r"'toy' takes .* and 1e-06 GB of memory are free; lower datasets\.toy\.n_train"
+    ):
+        prepare("toy", {"source": "gaussians"})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of its memory")
+def test_the_free_memory_is_at_most_what_the_machine_has() -> None:
+    # 64 MiB: more than enough for a test, and a thousandth of it if the unit were wrong.
+    assert 64 << 20 < free_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_an_array_that_is_stored_column_by_column_comes_back_as_it_was(tmp_path: Path) -> None:
+    arrays = good_arrays() | {"train_images": np.asfortranarray(good_arrays()["train_images"].astype(">f4"))}
+    np.savez(tmp_path / "mine.npz", **arrays)  # type: ignore[arg-type]
+    dataset = prepare("mine", {"source": "npz", "path": str(tmp_path / "mine.npz")})
+    np.testing.assert_array_equal(dataset.train_images[:, 0], good_arrays()["train_images"].astype(np.float32))
+
+
 # --------------------------------------------------------------------------------------------------------- your folder
+
+
+def test_the_listing_of_a_folder_follows_links_and_sees_a_changed_image(tmp_path: Path) -> None:
+    store, folder = tmp_path / "store", tmp_path / "pets"
+    for name in ("cat", "dog"):
+        write_image(store / name / "0.png", 10)
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).symlink_to(store / name, target_is_directory=True)
+    (store / "cat" / "notes.txt").write_text("not an image")
+    (store / "dog" / ".hidden.png").write_text("")
+    (store / "dog" / "1.png").symlink_to(store / "cat" / "0.png")
+    (store / "dog" / "2.png").symlink_to(tmp_path / "nowhere.png")
+    before = images_of(folder)
+    size = (store / "cat" / "0.png").stat().st_size
+    assert [(name, length) for name, length, _ in before] == [
+        ("cat/0.png", size),
+        ("dog/0.png", size),
+        ("dog/1.png", size),
+    ]
+    write_image(store / "cat" / "0.png", 10, size=(60, 40))
+    changed = {name for (name, *_), new in zip(before, images_of(folder), strict=True) if (name, *_) != new}
+    assert changed == {"cat/0.png", "dog/1.png"}
+
+
+def test_the_listing_of_a_split_folder_is_of_both_splits_and_a_link_upwards_ends(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_image(tmp_path / split / "cat" / "0.png", 10)
+        (tmp_path / split / "cat" / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "train" / "again").symlink_to(tmp_path / "train", target_is_directory=True)
+    (tmp_path / "train" / "self").symlink_to(tmp_path / "train" / "self")
+    assert [name for name, *_ in images_of(tmp_path)] == ["test/cat/0.png", "train/cat/0.png"]
+    write_image(tmp_path / "train" / "1.png", 10)
+    assert "train/again/1.png" in [name for name, *_ in images_of(tmp_path)]
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"folder '.*nowhere' cannot be read \(.*; make it readable"):
+        images_of(tmp_path / "nowhere")
 
 
 def write_image(path: Path, value: int, size: tuple[int, int] = (6, 4), mode: str = "RGB") -> None:
@@ -603,6 +760,8 @@ def test_a_damaged_download_is_refused_and_leaves_nothing(host: Path, tmp_path: 
 def test_fetch_refuses_what_it_cannot_do(small_mirror: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"mirror '.*nowhere' is not a folder"):
         fetch("mnist", tmp_path / "raw", tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"path '~nobody-of-that-name/x' cannot be used .*; correct `mirror:`"):
+        fetch("mnist", tmp_path / "raw", Path("~nobody-of-that-name/x"))
     with pytest.raises(InputError, match=r"'digits' is not fetched.*mnist, fashion_mnist, cifar10"):
         fetch("digits", tmp_path / "raw")
     with pytest.raises(InputError, match="exists already; delete it"):

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from poisonlab.datasets.sources import SOURCES
+from poisonlab.datasets.sources import SOURCES, expanded
 from poisonlab.errors import InputError, one_line
 
 # torchvision knows the md5 of the compressed files only; these are the same files unpacked.
@@ -51,7 +51,7 @@ def fetch(source: str, destination: Path, mirror: Path | None = None) -> None:
         fetched = [name for name, entry in SOURCES.items() if entry.kind == "torchvision"]
         raise InputError(f"source '{source}' is not fetched; sources that are: {', '.join(fetched)}")
     if mirror is not None:
-        mirror = Path(mirror).expanduser()
+        mirror = expanded(mirror, "`mirror:`")
         if not mirror.is_dir():
             raise InputError(f"mirror '{mirror}' is not a folder; correct `mirror:`, or leave it empty to download")
     with _whole_folder(Path(destination)) as partial:

@@ -1,12 +1,13 @@
 """Your own data: an .npz file, or a folder of images per class."""
 
-import zipfile
-import zlib
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from poisonlab.datasets.dataset import Dataset, make_dataset, stratified_split
+from poisonlab.datasets.npz import read_arrays
 from poisonlab.errors import InputError, one_line
 
 
@@ -16,7 +17,7 @@ def read_npz(name: str, path: Path) -> Dataset:
     Images are [n, height, width], [n, height, width, channels], or [n, features] for vectors; uint8, or float in
     [0, 1]. Labels are integers from 0 without gaps. Object arrays (pickles) are never loaded.
     """
-    arrays = _npz_arrays(path)
+    arrays = read_arrays(path, ("train_images", "train_labels", "test_images", "test_labels"), ("class_names",))
     for split in ("train", "test"):
         _check_images(path, f"{split}_images", arrays[f"{split}_images"])
         _check_labels(path, f"{split}_labels", arrays[f"{split}_labels"], len(arrays[f"{split}_images"]))
@@ -50,34 +51,6 @@ def read_npz(name: str, path: Path) -> Dataset:
         (_channels_first(test), arrays["test_labels"]),
         names,
     )
-
-
-def _npz_arrays(path: Path) -> dict[str, np.ndarray]:
-    needed = ("train_images", "train_labels", "test_images", "test_labels")
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"'{path}' is not an .npz archive ({one_line(error)}); write it with np.savez") from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise InputError(
-            f"'{path}' is one array, not an .npz archive; write it with np.savez and the arrays {', '.join(needed)}"
-        )
-    arrays = {}
-    with archive:
-        for key in needed:
-            if key not in archive:
-                raise InputError(
-                    f"'{path}' lacks the array '{key}', it has {sorted(archive)}; give {', '.join(needed)}"
-                )
-        for key in (*needed, *({"class_names"} & set(archive))):
-            try:
-                arrays[key] = archive[key]
-            except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                raise InputError(
-                    f"'{path}': array '{key}' cannot be read ({one_line(error)}); write a plain array with np.savez, "
-                    f"pickled objects are never loaded"
-                ) from error
-    return arrays
 
 
 def _check_images(path: Path, key: str, images: np.ndarray) -> None:
@@ -133,6 +106,7 @@ def _channels_first(images: np.ndarray) -> np.ndarray:
     return images.transpose(0, 3, 1, 2) if images.ndim == 4 else images
 
 
+SPLITS = ("train", "test")  # folders of an image folder that is split already
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -144,7 +118,7 @@ def read_folder(
     Classes and images are in alphabetical order; hidden files and files without an image suffix are left out. The
     images are only ever read.
     """
-    given = [split for split in ("train", "test") if (path / split).is_dir()]
+    given = [split for split in SPLITS if (path / split).is_dir()]
     if len(given) == 1:
         raise InputError(
             f"'{path}' has a folder '{given[0]}' alone; give both train/<class>/ and test/<class>/, or only <class>/"
@@ -191,12 +165,43 @@ def read_folder(
     return make_dataset(name, (images_all[train], labels[train]), (images_all[test], labels[test]), names)
 
 
+def listing(folder: str | Path) -> list[tuple[str, int, int]]:
+    """Return every image that `read_folder` would read: name below `folder`, size in bytes, time of change in ns.
+
+    Links are followed, of images and of folders, as `read_folder` follows them; the depth is fixed, so that a link to a
+    folder above ends nowhere else. The order is that of the names.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    folder = Path(folder)
+    found = []
+    try:
+        for root in [folder / split for split in SPLITS if (folder / split).is_dir()] or [folder]:
+            for group in _class_folders(root):
+                for file in _images(group):
+                    with contextlib.suppress(FileNotFoundError):  # a link to nowhere: `read_folder` refuses it
+                        state = file.stat()
+                        found.append((str(file.relative_to(folder)), state.st_size, state.st_mtime_ns))
+    except OSError as error:
+        raise InputError(f"folder '{folder}' cannot be read ({one_line(error)}); make it readable") from error
+    return sorted(found)
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    return sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    return (
+        item for item in folder.iterdir() if item.suffix.lower() in IMAGE_SUFFIXES and not item.name.startswith(".")
+    )
+
+
 def _image_files(folder: Path) -> dict[str, list[Path]]:
     files = {}
-    for group in sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith(".")):
-        files[group.name] = sorted(
-            item for item in group.iterdir() if item.suffix.lower() in IMAGE_SUFFIXES and not item.name.startswith(".")
-        )
+    for group in _class_folders(folder):
+        files[group.name] = sorted(_images(group))
         if not files[group.name]:
             raise InputError(
                 f"'{group}' has no image; allowed are {' '.join(IMAGE_SUFFIXES)}; add images or remove the folder"
@@ -216,12 +221,12 @@ def _read_image(file: Path, size: tuple[int, int] | None, greyscale: bool) -> np
                     f"'{file}' has more than 8 bits for each channel (mode {opened.mode}); store it with 8 bits"
                 )
             image: Image.Image = ImageOps.exif_transpose(opened).convert("L" if greyscale else "RGB")
+        if size is not None:
+            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     except InputError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
         raise InputError(f"image '{file}' cannot be read ({one_line(error)}); replace or remove it") from error
-    if size is not None:
-        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     pixels = np.asarray(image)
     return pixels[None] if greyscale else pixels.transpose(2, 0, 1)
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from poisonlab.datasets.dataset import Dataset, make_dataset, stratified_split
+from poisonlab.datasets.npz import free_memory
 from poisonlab.datasets.own import read_folder, read_npz
-from poisonlab.datasets.sources import DIGITS, SOURCES, class_numbers, options_of, user_path, validate_specification
+from poisonlab.datasets.sources import DIGITS, SOURCES, class_numbers, expanded, options_of, validate_specification
 from poisonlab.datasets.toys import gaussians
 from poisonlab.errors import InputError, one_line
 
@@ -30,16 +31,29 @@ def prepare(name: str, specification: dict[str, Any], raw: Path | None = None) -
     if source == "digits":
         dataset = _digits(name)
     elif source == "npz":
-        dataset = read_npz(name, user_path(options))
+        dataset = read_npz(name, expanded(options["path"], f"datasets.{name}.path"))
     elif source == "folder":
-        dataset = read_folder(name, user_path(options), options["size"], options["greyscale"], options["test_fraction"])
+        path = expanded(options["path"], f"datasets.{name}.path")
+        dataset = read_folder(name, path, options["size"], options["greyscale"], options["test_fraction"])
     elif source == "gaussians":
+        _check_memory(name, options)
         dataset = gaussians(name, **options)
     else:
         dataset = _torchvision(name, source, raw)
     if not options.get("classes"):
         return dataset
     return _subset(dataset, class_numbers(name, options["classes"], dataset.class_names))
+
+
+def _check_memory(name: str, options: dict[str, Any]) -> None:
+    """Refuse a toy that does not fit into memory, before anything of it is made."""
+    # Drawn in float64, kept in float32, both at once.
+    needed = 12 * (options["n_train"] + options["n_test"]) * (options["dimensions"] + options["noise"])
+    if needed > (free := free_memory()):
+        raise InputError(
+            f"dataset '{name}' takes {needed / 1e9:.3g} GB and {free / 1e9:.3g} GB of memory are free; "
+            f"lower datasets.{name}.n_train, n_test, dimensions or noise"
+        )
 
 
 def _subset(dataset: Dataset, numbers: list[int]) -> Dataset:

@@ -1,12 +1,12 @@
 """Where data sets come from: the catalogue of sources and what can be checked before anything is read."""
 
-import math
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from poisonlab.errors import InputError
+from poisonlab.errors import InputError, one_line
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,24 @@ class Source:
     torchvision_class: str = ""
 
 
+LARGEST = 10**9  # that a number may be; the squares of such features are finite in float32
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _whole(least: int, default: int | None) -> Option:
+    """A whole number from `least`."""
+    return Option(
+        f"a whole number from {least} to {LARGEST}",
+        lambda value: isinstance(value, int) and _is_number(value) and value >= least,
+        default,
+    )
+
+
+def _above_zero(default: float) -> Option:
+    return Option(f"a number above 0, at most {LARGEST}", lambda value: _is_number(value) and value > 0, default)
 
 
 def _is_class_list(value: object) -> bool:
@@ -50,6 +62,7 @@ _CLASSES = Option("a list of two or more class numbers or quoted class names", _
 _PATH = Option(
     "the path of a file or folder", lambda value: isinstance(value, str | Path) and str(value) != "", required=True
 )
+_SIDE = _whole(1, None)
 DIGITS = tuple("0123456789")
 
 SOURCES: dict[str, Source] = {
@@ -89,7 +102,7 @@ SOURCES: dict[str, Source] = {
             "classes": _CLASSES,
             "size": Option(
                 "[height, width] in pixels",
-                lambda value: isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_count, value)),
+                lambda value: isinstance(value, list | tuple) and len(value) == 2 and all(map(_SIDE.accepts, value)),
             ),
             "greyscale": Option("true or false", lambda value: isinstance(value, bool), False),
             "test_fraction": Option("a number between 0 and 1", lambda value: _is_number(value) and 0 < value < 1),
@@ -98,13 +111,13 @@ SOURCES: dict[str, Source] = {
     "gaussians": Source(
         "toy",
         {
-            "dimensions": Option("a whole number from 1", _is_count, 16),
-            "noise": Option("a whole number from 0", lambda value: value == 0 or _is_count(value), 0),
-            "mean": Option("a number above 0", lambda value: _is_number(value) and value > 0, 10.0),
-            "variance": Option("a number above 0", lambda value: _is_number(value) and value > 0, 1.0),
-            "n_train": Option("a whole number from 1", _is_count, 64),
-            "n_test": Option("a whole number from 1", _is_count, 1000),
-            "seed": Option("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool), 0),
+            "dimensions": _whole(1, 16),
+            "noise": _whole(0, 0),
+            "mean": _above_zero(10.0),
+            "variance": _above_zero(1.0),
+            "n_train": _whole(1, 64),
+            "n_test": _whole(1, 1000),
+            "seed": _whole(-LARGEST, 0),
         },
         ("negative", "positive"),
     ),
@@ -122,7 +135,7 @@ def validate_specification(name: str, specification: dict[str, Any]) -> None:
     if SOURCES[source].class_names and options.get("classes"):
         class_numbers(name, options["classes"], SOURCES[source].class_names)
     if "path" in options:
-        path = user_path(options)
+        path = expanded(options["path"], f"datasets.{name}.path")
         if source == "npz" and not path.is_file():
             raise InputError(f"dataset '{name}': '{path}' is not a file; correct datasets.{name}.path")
         if source == "folder" and not path.is_dir():
@@ -172,8 +185,19 @@ def options_of(name: str, specification: dict[str, Any]) -> dict[str, Any]:
     return {key: option.default for key, option in known.items()} | given
 
 
-def user_path(options: dict[str, Any]) -> Path:
-    return Path(options["path"]).expanduser()
+def expanded(path: str | Path, key: str) -> Path:
+    """Return a path of the user's with `~` filled in; `key` is where the configuration names it.
+
+    Raises:
+        InputError: it names the home of nobody, or the system cannot look whether it is there.
+    """
+    try:
+        found = Path(path).expanduser()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found.stat()
+    except (RuntimeError, ValueError, OSError) as error:  # no such user, a zero byte, a name too long, no permission
+        raise InputError(f"path {str(path)!r} cannot be used ({one_line(error)}); correct {key}") from error
+    return found
 
 
 def class_numbers(name: str, classes: Sequence[int | str], names: Sequence[str]) -> list[int]:
