@@ -378,7 +378,7 @@ def test_a_member_that_is_no_array_or_not_the_one_it_declares_is_one_clear_line(
 
 @pytest.mark.parametrize(
     ("flags", "method", "words"),
-    [(1, 8, "it is encrypted"), (0, 14, "compressed by method 14"), (0, 99, "compressed by method 99")],
+    [(1, 8, "it is encrypted"), (0, 14, "it is compressed by method 14"), (0, 99, "it is compressed by method 99")],
 )
 def test_an_npz_that_is_encrypted_or_oddly_compressed_is_one_clear_line(
     tmp_path: Path, flags: int, method: int, words: str
