@@ -11,15 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from poisonlab.errors import InputError
-from poisonlab.seeds import seed
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training and test images with their labels.
+    """Training and test images with their labels; validation images where `splits.split` divided the training set.
 
     Images are [n, channels, height, width], vectors [n, features]: uint8 0 … 255 that means value / 255, or float32.
     Labels are 0 … num_classes − 1, int64; of a subset they follow the order in which its classes are listed.
+    An index is the position in the source's training or test set, int64.
+
+    Attributes:
+        box: the values that an attack may reach: (0, 1) for images, None for unbounded features.
+        centres: [classes, features] float64, means of the classes' distributions where they are known (toys); further
+            features, which are noise, have none.
     """
 
     name: str
@@ -28,14 +33,13 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray  # [n] int64
     class_names: tuple[str, ...]
-    box: (
-        tuple[float, float] | None
-    )  # the values that an attack may reach: (0, 1) for images, None for unbounded features
-    train_index: np.ndarray  # [n] int64, position in the source's training set
-    test_index: np.ndarray  # [n] int64, position in the source's test set
-    centres: np.ndarray | None = (
-        None  # [classes, features] float64, means of the classes' distributions where they are known (toys); noise after them has none
-    )
+    box: tuple[float, float] | None
+    train_index: np.ndarray  # [n]
+    test_index: np.ndarray  # [n]
+    centres: np.ndarray | None = None
+    validation_images: np.ndarray | None = None  # as train_images
+    validation_labels: np.ndarray | None = None  # [n] int64
+    validation_index: np.ndarray | None = None  # [n], position in the source's training set
 
     @property
     def num_classes(self) -> int:
@@ -58,7 +62,7 @@ class Dataset:
             )
 
     def without_test_set(self) -> "Dataset":
-        """Return the data set with an empty test set."""
+        """Return the data set with an empty test set; a validation set stays."""
         images, labels, index = self.test_images[:0], self.test_labels[:0], self.test_index[:0]
         return dataclasses.replace(self, test_images=images, test_labels=labels, test_index=index)
 
@@ -104,16 +108,16 @@ class Dataset:
             name=facts["name"],
             class_names=tuple(facts["class_names"]),
             box=box,
-            **{name: arrays[name] for name in ARRAYS},
-            centres=arrays.get("centres"),
+            **{name: arrays[name] for name in (*ARRAYS, *OPTIONAL) if name in arrays},
         )
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        return arrays if self.centres is None else arrays | {"centres": self.centres}
+        arrays = {name: getattr(self, name) for name in (*ARRAYS, *OPTIONAL)}
+        return {name: array for name, array in arrays.items() if array is not None}
 
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "train_index", "test_index")
+OPTIONAL = ("centres", "validation_images", "validation_labels", "validation_index")
 
 
 def as_float(images: np.ndarray) -> np.ndarray:
@@ -140,19 +144,3 @@ def make_dataset(
         train_index=np.arange(len(train[1])),
         test_index=np.arange(len(test[1])),
     )
-
-
-def stratified_split(labels: np.ndarray, test_fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return sorted positions for training and test: the same fraction, at least one point, of every class.
-
-    Points are drawn in the order of a hash of their position, so that every version of NumPy gives the same split.
-    """
-    test: list[int] = []
-    for label in np.unique(labels):
-        drawn = sorted(
-            np.flatnonzero(labels == label).tolist(), key=lambda position: seed("test split", point=position)
-        )
-        test += drawn[: min(max(1, round(test_fraction * len(drawn))), len(drawn) - 1)]
-    is_test = np.zeros(len(labels), dtype=bool)
-    is_test[test] = True
-    return np.flatnonzero(~is_test), np.flatnonzero(is_test)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from poisonlab.datasets.dataset import Dataset, make_dataset, stratified_split
+from poisonlab.datasets.dataset import Dataset, make_dataset
 from poisonlab.datasets.npz import read_arrays
+from poisonlab.datasets.splits import stratified_split
 from poisonlab.errors import InputError, one_line
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from poisonlab.datasets.dataset import Dataset, make_dataset, stratified_split
+from poisonlab.datasets.dataset import Dataset, make_dataset
 from poisonlab.datasets.npz import free_memory
 from poisonlab.datasets.own import read_folder, read_npz
 from poisonlab.datasets.sources import DIGITS, SOURCES, class_numbers, expanded, options_of, validate_specification
+from poisonlab.datasets.splits import stratified_split
 from poisonlab.datasets.toys import gaussians
 from poisonlab.errors import InputError, one_line
 
@@ -80,7 +81,7 @@ def _digits(name: str) -> Dataset:
 
     source = load_digits()
     images = (source.images[:, None] / 16).astype(np.float32)
-    train, test = stratified_split(source.target, test_fraction=0.2)
+    train, test = stratified_split(source.target, 0.2)
     return make_dataset(name, (images[train], source.target[train]), (images[test], source.target[test]), DIGITS)
 
 

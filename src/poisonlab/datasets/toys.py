@@ -37,7 +37,9 @@ def gaussians(
 
 
 def redrawn(dataset: Dataset, options: dict[str, Any] | None, draw: int) -> Dataset:
-    """Return the toy with a training set drawn anew for this draw, and the same test set; draw 0 is the data set itself.
+    """Return the toy with a training set drawn anew for this draw; draw 0 is the data set itself.
+
+    The test set and the validation set stay: the new training set has the points whose positions the old one has.
 
     Args:
         options: of the toy, all of them; None redraws nothing.
@@ -46,7 +48,8 @@ def redrawn(dataset: Dataset, options: dict[str, Any] | None, draw: int) -> Data
         return dataset
     # Far from the seeds that a person gives to data sets.
     other = gaussians(dataset.name, **options | {"seed": seed_of("redraw", seed=options["seed"], draw=draw)})
-    return dataclasses.replace(other, test_images=dataset.test_images, test_labels=dataset.test_labels)
+    kept = dataset.train_index
+    return dataclasses.replace(dataset, train_images=other.train_images[kept], train_labels=other.train_labels[kept])
 
 
 def _mixture(
