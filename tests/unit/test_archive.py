@@ -2,7 +2,9 @@
 
 import copy
 import gzip
+import importlib
 import json
+import platform
 import re
 from pathlib import Path
 from typing import Any
@@ -253,6 +255,37 @@ def test_provenance_has_an_entry_for_every_batch_that_differs_by_more_than_its_d
     assert [entry["date"] for entry in json.loads(file.read_text())] == ["2001-01-01"]
     archive_experiment(tables, archive, SETTINGS | {"device": "cuda"})
     assert [entry["device"] for entry in json.loads(file.read_text())] == ["cpu", "cuda"]
+
+
+def test_provenance_names_what_the_bits_of_a_result_depend_on(tmp_path: Path, monkeypatch):
+    tables, archive = run(tmp_path / "tables", range(1), range(1)), tmp_path / "archive"
+    file = archive / "provenance.json"
+    for kernels in (None, "off"):
+        if kernels:
+            monkeypatch.setenv("POISONLAB_KERNELS", kernels)
+        archive_experiment(tables, archive, SETTINGS)
+    plain, without = json.loads(file.read_text())
+    assert (plain["kernels"], without["kernels"]) == ("on", "off")
+    for name in ("numba", "networkx", "pyarrow", "numpy"):
+        assert plain["versions"][name] == importlib.import_module(name).__version__
+    if Path("/proc/cpuinfo").is_file() and platform.machine() == "x86_64":
+        flags = re.findall(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)[0].split()
+        for name in ("sse4_2", "avx2", "fma", "avx512f", "avx512_bf16"):
+            assert (name.replace("sse4_", "sse4.").replace("_", "") in plain["instructions"]) == (name in flags), name
+
+
+def test_a_batch_follows_those_of_earlier_versions_which_say_less(tmp_path: Path):
+    tables, archive = run(tmp_path / "tables", range(1), range(1)), tmp_path / "archive"
+    archive_experiment(tables, archive, SETTINGS)
+    file = archive / "provenance.json"
+    (new,) = json.loads(file.read_text())
+    later = ("processor_name", "instructions", "kernels")
+    old = {key: value for key, value in new.items() if key not in later}
+    old["versions"] = {key: value for key, value in new["versions"].items() if key != "numba"}
+    file.write_text(json.dumps([old]))
+    archive_experiment(run(tmp_path / "more", range(1), range(1, 2)), archive, SETTINGS)
+    assert json.loads(file.read_text()) == [old, new]
+    assert {repeat for *_, repeat in victims(archive)} == {0, 1}
 
 
 def test_provenance_says_whether_the_code_is_that_of_its_commit(tmp_path: Path, monkeypatch):

@@ -1,12 +1,16 @@
 """What surrounds every job."""
 
+import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from poisonlab.pipeline.jobs import numbers
+from poisonlab.pipeline.jobs import numbers, version
 from poisonlab.pipeline.plan import span
 
 FAULTS = """
@@ -37,3 +41,34 @@ def test_freed_memory_is_not_handed_back_to_the_kernel() -> None:
 def test_a_range_in_a_file_name_is_read_as_it_was_written() -> None:
     for one in (range(1), range(8), range(4, 7), range(100, 101)):
         assert numbers(span(one)) == one
+
+
+def test_the_version_of_a_job_is_that_of_its_rule_its_settings_and_its_inputs(tmp_path: Path) -> None:
+    data = tmp_path / "data.safetensors"
+    data.write_text("data")
+
+    def found(**changes: Any) -> str:
+        facts = {
+            "rule": "craft_poison",
+            "wildcards": {"draws": "0-1"},
+            "params": {"version": "abc", "budget": 10, "parameters": {"a": 1, "b": [0.5, None]}},
+            "input": [str(data)],
+        }
+        return version(SimpleNamespace(**{**facts, **changes}))
+
+    first = found()
+    assert found() == first
+    assert found(params={"parameters": {"b": [0.5, None], "a": 1}, "budget": 10, "version": "abc"}) == first
+    assert found(output=["elsewhere"], config={"keep_victims": False}) == first
+    others = [
+        found(rule="train_victims"),
+        found(wildcards={"draws": "0-2"}),
+        found(params={"version": "abd", "budget": 10, "parameters": {"a": 1, "b": [0.5, None]}}),
+        found(input=[]),
+    ]
+    os.utime(data, ns=(0, 0))
+    others.append(found())
+    data.write_text("other data")
+    os.utime(data, ns=(0, 0))
+    others.append(found())
+    assert len({first, *others}) == 1 + len(others)

@@ -1,4 +1,4 @@
-from poisonlab.pipeline.jobs import job
+from poisonlab.pipeline.jobs import job, version
 
 with job(snakemake) as progress:
     from poisonlab.datasets.dataset import Dataset
@@ -14,7 +14,7 @@ with job(snakemake) as progress:
         needs = read_needs(settings["needs"], snakemake.input.needs)
         for draw in settings["draws"]:
             file, own = next(outputs), redrawn(dataset, settings["redraw"], draw)
-            with workspace(file, f"{params.version} {settings} {draw}") as place:
+            with workspace(file, version(snakemake)) as place:
                 poisons = craft(own, settings, needs, draw, params.device, place, progress)
                 facts = {key: settings[key] for key in ("strategy", "parameters", "flips", "budget", "per")}
                 files.save(

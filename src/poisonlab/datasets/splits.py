@@ -33,8 +33,8 @@ def split(dataset: Dataset, number: int, fraction: float) -> Dataset:
     counts = np.bincount(dataset.train_labels, minlength=dataset.num_classes)
     if counts.min() < 2:
         raise InputError(
-            f"class {counts.argmin()} of '{dataset.name}' has {counts.min()} training points; two or more are needed to "
-            "split off a validation set; add some"
+            f"class {counts.argmin()} of '{dataset.name}' has {counts.min()} training points; two or more are needed "
+            "to split off a validation set; add some"
         )
     index = dataset.train_index
     train, validation = _stratified(
@@ -52,7 +52,7 @@ def split(dataset: Dataset, number: int, fraction: float) -> Dataset:
 
 
 def stratified_split(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return sorted positions that stay, for training, and of a test set: the same fraction of every class, at least one.
+    """Return sorted positions for training and for a test set that has the same fraction of every class.
 
     Args:
         labels: [n]

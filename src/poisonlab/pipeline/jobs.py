@@ -2,17 +2,21 @@
 
 import contextlib
 import ctypes
+import hashlib
+import json
 import os
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from poisonlab.errors import InputError
 
-# One thread a job: two OpenMP threads collapse as soon as anything else runs, and one thread makes results independent of `--cores`.
+# One thread a job: two OpenMP threads collapse as soon as anything else runs, and with one thread results do not depend
+# on `--cores`.
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_variable] = "1"
 
@@ -21,16 +25,16 @@ _WORKFLOW = "POISONLAB_WORKFLOW"  # environment variable: the process that jobs 
 
 
 def jobs_die_with_this_process() -> None:
-    """Name this process as the one that its jobs must not outlive: Snakemake, or on a cluster the job step's Snakemake."""
+    """Name this process as the one that its jobs must not outlive: Snakemake, on a cluster the job step's Snakemake."""
     os.environ[_WORKFLOW] = str(os.getpid())
 
 
 def die_with_parent() -> None:
     """End this process when Snakemake is killed, so that a killed run leaves no job behind that still writes.
 
-    Snakemake's process id comes through the environment: the parent may be a shell that survives, or, where Snakemake was killed while
-    this job was starting, already the process that adopts orphans. A thread waits on Snakemake's process descriptor. Does nothing where
-    the kernel has none (Linux before 5.3, other systems).
+    Snakemake's process id comes through the environment: the parent may be a shell that survives, or, where Snakemake
+    was killed while this job was starting, already the process that adopts orphans. A thread waits on Snakemake's
+    process descriptor. Does nothing where the kernel has none (Linux before 5.3, other systems).
     """
     if _WORKFLOW not in os.environ or not hasattr(os, "pidfd_open"):
         return
@@ -53,8 +57,8 @@ def die_with_parent() -> None:
 def keep_freed_memory() -> bool:
     """Let glibc's allocator keep what is freed; returns whether it does.
 
-    As it comes, it hands every activation map back to the kernel and gets it again, page by page, in the next step: that cost a third of a
-    victim's training time. Does nothing where there is no glibc.
+    By default glibc returns each activation map to the kernel and requests it again, page by page, in the next step.
+    That cost a third of a victim's training time. Does nothing where there is no glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:
@@ -76,11 +80,22 @@ def grouped(names: Sequence[str], files: Sequence[str]) -> dict[str, list[str]]:
     return {name: list(files[position * each : (position + 1) * each]) for position, name in enumerate(names)}
 
 
+def version(snakemake: Any) -> str:
+    """Hash of all that a job's result depends on, for the `workspace` of its checkpoints.
+
+    Rule, wildcards and parameters, which hold the version of the code; input files by their size and time of change.
+    """
+    inputs = [(str(file), state.st_size, state.st_mtime_ns) for file in snakemake.input if (state := Path(file).stat())]
+    facts = [snakemake.rule, dict(snakemake.wildcards.items()), dict(snakemake.params.items()), inputs]
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+
+
 @contextlib.contextmanager
 def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
-    """Run a job's body: yields a function that writes a progress line (at most one every few seconds) to the job's log.
+    """Run a job's body: yields a function that writes a progress line to the job's log, one every few seconds at most.
 
-    An `InputError` ends the job with its one line on the terminal and in the log; any other error also puts its traceback into the log.
+    An `InputError` ends the job with its one line on the terminal and in the log; any other error also puts its
+    traceback into the log. A job that takes long keeps checkpoints in a `results.storage.workspace`.
     """
     die_with_parent()
     keep_freed_memory()

@@ -6,6 +6,7 @@ import importlib.metadata
 import io
 import itertools
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -19,8 +20,12 @@ from poisonlab.errors import InputError
 from poisonlab.results import storage
 from poisonlab.results.tables import KEYS, without_copies
 
-PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "cleanlab", "snakemake")
-# What may differ between the batches of an experiment: further radii, another place of the same files, what no victim depends on.
+PACKAGES = (
+    *("torch", "torchvision", "numpy", "pandas", "scikit-learn", "cleanlab", "snakemake"),
+    *("numba", "llvmlite", "networkx", "pyarrow", "scipy"),
+)
+# What may differ between the batches of an experiment: further radii, another place of the same files, and what no
+# victim depends on.
 FREE = {"epsilon", "path", "proxy_seeds", "extremes", "issues_among", "example"}
 CODE = ("Snakefile", "config.yaml", "config", "src", "workflow")  # what a commit must have as it ran
 
@@ -67,16 +72,33 @@ def _provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
         "processor": platform.machine(),
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        **_arithmetic(),
         # Where a data set was copied from is nobody's business: its checksums are the same everywhere.
         "configuration": {key: value for key, value in settings.items() if key != "mirror"},
+    }
+
+
+def _arithmetic() -> dict[str, Any]:
+    """What the last bits of a result depend on, beside the versions: the processor and the compiled kernels."""
+    import llvmlite.binding
+
+    try:
+        found = llvmlite.binding.get_host_cpu_features()
+    except RuntimeError:  # on a processor that LLVM does not know
+        found = {}
+    return {
+        "processor_name": llvmlite.binding.get_host_cpu_name(),
+        "instructions": sorted(name for name, there in found.items() if there),
+        "kernels": os.environ.get("POISONLAB_KERNELS", "on"),
     }
 
 
 def training_time(folder: Path) -> dict[str, float]:
     """Hours that the training jobs below `folder` took together, by Snakemake's benchmarks of an experiment.
 
-    Of each job its last run: one that was killed and went on has lost what it took before. A job that was stopped for a while took longer
-    by the clock (`hours`) than of a core (`core_hours`). Nothing where there are no benchmarks; Snakemake times no core within a second.
+    Of each job its last run: one that was killed and went on has lost what it took before. A job that was stopped for a
+    while took longer by the clock (`hours`) than of a core (`core_hours`). Nothing where there are no benchmarks.
+    Snakemake times no core within a second.
     """
     measured = [json.loads(file.read_text()) for file in sorted(folder.glob("*/*.jsonl"))]
     if not measured:
@@ -95,7 +117,7 @@ def _batches(folder: Path) -> list[dict[str, Any]]:
 
 
 def _add_provenance(folder: Path, settings: Mapping[str, Any], training: Mapping[str, float] | None = None) -> None:
-    """Append this batch's provenance; a batch that repeats the last one but for its date, or for what it took, adds nothing."""
+    """Append this batch's provenance. A batch that repeats the last one but for its date, or its time, adds nothing."""
     path, batches = folder / "provenance.json", _batches(folder)
     entry = _provenance(settings) | ({"training": training} if training else {})
     free = {"date": None, "training": None}
@@ -106,7 +128,7 @@ def _add_provenance(folder: Path, settings: Mapping[str, Any], training: Mapping
 
 
 def _refuse_mixtures(conditions: pd.DataFrame, folder: Path) -> None:
-    """Check the old and the new rows together: once they are merged by their key, a new description hides the old one."""
+    """Check the old and the new rows together: once they are merged, a new description hides the old one."""
     for columns, groups in (
         (SAME_IN_EXPERIMENT, [conditions]),
         (SAME_IN_CONDITION, [group for _, group in conditions.groupby("condition")]),
@@ -122,7 +144,7 @@ def _refuse_mixtures(conditions: pd.DataFrame, folder: Path) -> None:
 def _without_other_buckets(
     old: dict[str, pd.DataFrame], new: Mapping[str, pd.DataFrame], folder: Path
 ) -> dict[str, pd.DataFrame]:
-    """The archived tables without the victims of buckets that were cut otherwise, all of which the new batch must replace."""
+    """The archived tables without the victims of buckets that were cut otherwise; the new batch must replace all."""
     columns = [*KEYS["conditions"], *SAME_IN_BUCKET]
     pairs = old["conditions"][columns].merge(
         new["conditions"][columns], on=KEYS["conditions"], suffixes=(" old", " new")
@@ -140,8 +162,9 @@ def _without_other_buckets(
         if held - trained:
             words = [f"{points:g} points of {low:g} to {high:g} steps" for points, low, high in (then, now)]
             raise InputError(
-                f"archive '{folder}' holds {condition} {value:g} of {words[0]}, this batch has {words[1]} and would replace "
-                f"{len(held & trained)} of its {len(held)} victims; run with skip_archived=true, or archive under another name"
+                f"archive '{folder}' holds {condition} {value:g} of {words[0]}, this batch has {words[1]} and would "
+                f"replace {len(held & trained)} of its {len(held)} victims; run with skip_archived=true, or archive "
+                f"under another name"
             )
         old = {
             name: table[(table["condition"] != condition) | (table["axis_value"] != value)]
@@ -151,7 +174,7 @@ def _without_other_buckets(
 
 
 def _meanings(settings: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
-    """What the names in an experiment's tables mean, by their place in the configuration: what the tables themselves do not say."""
+    """What the names in an experiment's tables mean, by their place in the configuration."""
     first = tables["conditions"].iloc[0]
     where = f"{first['study']}.experiments.{first['experiment']}"
     entry = settings.get(first["study"], {}).get("experiments", {}).get(first["experiment"], {})
@@ -174,7 +197,10 @@ def _meanings(settings: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -
 
 
 def _refuse_other_meanings(settings: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
-    """Check that names still mean what they meant in earlier batches. A setting that a batch does not know had its default then."""
+    """Check that names still mean what they meant in earlier batches.
+
+    A setting that a batch does not know had its default then.
+    """
     now = _meanings(settings, tables)
     for batch in _batches(folder):
         for place, old in _meanings(batch["configuration"], tables).items():
@@ -200,13 +226,14 @@ def archive_experiment(
     Args:
         tables: folder of conditions.parquet, victims.parquet and robustness.parquet.
         settings: what the batch was run with.
-        buckets: the table of `buckets.cut_buckets`, if the experiment has one; archived too, for whoever continues the run.
+        buckets: the table of `buckets.cut_buckets`, if the experiment has one; archived too, for whoever continues the
+            run.
         benchmarks: folder of the benchmarks of its training jobs; how long they took is noted.
 
     Raises:
-        InputError: the archive holds victims of something else under the same names: of another data set, model, recipe, precision,
-            scale or pair of classes, of another strategy, parameters or budget in a condition, of buckets of other path lengths, or of a
-            data set, recipe, attack, paths or buckets that meant something else.
+        InputError: the archive holds victims of something else under the same names: of another data set, model,
+            recipe, precision, scale or pair of classes, of another strategy, parameters or budget in a condition, of
+            buckets of other path lengths, or of a data set, recipe, attack, paths or buckets that meant something else.
     """
     added = {name: storage.read_table(tables / f"{name}.parquet", key) for name, key in KEYS.items()}
     _refuse_other_meanings(settings, added, folder)
@@ -233,7 +260,10 @@ def archive_experiment(
 
 
 def archive_survey(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:
-    """Put tables and images of a survey, a bound or graphs into `folder`, in place of older ones; those not asked for stay out."""
+    """Put tables and images of a survey, a bound or graphs into `folder`, in place of older ones.
+
+    Those not asked for stay out.
+    """
     for name in ("lengths", "issues", "nets", "runs", "cover", "degrees", "scores"):
         if (table := tables / f"{name}.parquet").is_file():
             _write_gzip(storage.read_table(table), folder / f"{name}.csv.gz")
