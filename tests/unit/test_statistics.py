@@ -9,7 +9,6 @@ from scipy import stats
 
 from poisonlab.errors import InputError
 from poisonlab.statistics import (
-    _joint_tail_correlation,
     grid,
     holm,
     matched_difference,
@@ -21,6 +20,7 @@ from poisonlab.statistics import (
     trend,
     variance_components,
 )
+from poisonlab.statistics.quantiles import _joint_tail_correlation
 
 EXACT = 1e-12  # both sides are the same short sums in another order: only rounding of double precision differs
 DRAW_SD, REPEAT_SD, REST_SD = 0.08, 0.19, 0.11
