@@ -230,8 +230,3 @@ def _read_image(file: Path, size: tuple[int, int] | None, greyscale: bool) -> np
         raise InputError(f"image '{file}' cannot be read ({one_line(error)}); replace or remove it") from error
     pixels = np.asarray(image)
     return pixels[None] if greyscale else pixels.transpose(2, 0, 1)
-
-
-def listing(folder: Path) -> list[tuple[str, int, int]]:
-    files = ((file, file.stat()) for file in sorted(folder.rglob("*")) if file.is_file())
-    return [(str(file.relative_to(folder)), state.st_size, state.st_mtime_ns) for file, state in files]
