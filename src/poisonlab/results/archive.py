@@ -24,14 +24,15 @@ PACKAGES = (
     *("torch", "torchvision", "numpy", "pandas", "scikit-learn", "cleanlab", "snakemake"),
     *("numba", "llvmlite", "networkx", "pyarrow", "scipy"),
 )
-# What may differ between the batches of an experiment: further radii, another place of the same files, and what no
-# victim depends on.
-FREE = {"epsilon", "path", "proxy_seeds", "extremes", "issues_among", "example"}
-CODE = ("Snakefile", "config.yaml", "config", "src", "workflow")  # what a commit must have as it ran
+# What may differ between the batches of an experiment: further radii, another place of the same files; of a recipe's
+# precision the table of conditions tells.
+FREE = {"epsilon", "path", "precision"}
+CODE = ("Snakefile", "config.yaml", "config", "studies", "src", "workflow")  # what a commit must have as it ran
 
-# What all victims of an experiment, and of a condition, have in common.
-SAME_IN_EXPERIMENT = ("dataset", "model", "recipe", "precision", "scale", "source_class", "target_class")
-SAME_IN_CONDITION = ("strategy", "parameters", "budget")
+# What all victims of an experiment, of a condition, and of a value of its sweep, have in common.
+SAME_IN_EXPERIMENT = ("dataset", "scale")
+SAME_IN_CONDITION = ("strategy", "parameters", "model", "recipe", "precision", "source_class", "target_class")
+SAME_IN_VALUE = ("budget",)
 # In a bucket: a clean proxy that is trained elsewhere gives other path lengths.
 SAME_IN_BUCKET = ("n_points", "steps_low", "steps_high")
 
@@ -132,6 +133,7 @@ def _refuse_mixtures(conditions: pd.DataFrame, folder: Path) -> None:
     for columns, groups in (
         (SAME_IN_EXPERIMENT, [conditions]),
         (SAME_IN_CONDITION, [group for _, group in conditions.groupby("condition")]),
+        (SAME_IN_VALUE, [group for _, group in conditions.groupby(["condition", "axis_value"], dropna=False)]),
     ):
         for column, group in itertools.product(columns, groups):
             found = sorted(group[column].drop_duplicates(), key=str)
@@ -174,22 +176,38 @@ def _without_other_buckets(
 
 
 def _meanings(settings: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
-    """What the names in an experiment's tables mean, by their place in the configuration."""
+    """What the names in an experiment's tables mean, by their place in the configuration: what the tables do not say.
+
+    Of a configuration from before studies had folders, too, in which paths had the place of proxies and an experiment its
+    own buckets.
+    """
     first = tables["conditions"].iloc[0]
+    study = settings.get(first["study"], {})
     where = f"{first['study']}.experiments.{first['experiment']}"
-    entry = settings.get(first["study"], {}).get("experiments", {}).get(first["experiment"], {})
-    buckets = entry.get("buckets") or {}
+    entry = study.get("experiments", {}).get(first["experiment"], {})
+    if "poisons" in entry:
+        named = [own["poison"] if isinstance(own, Mapping) else own for own in entry["poisons"].values()]
+        poisons = [study["poisons"][name] for name in named]
+        needs = [poison["needs"]["buckets"] for poison in poisons if "buckets" in poison.get("needs", {})]
+        buckets = settings["buckets"][needs[0]] if needs else {}
+        redraw = {"redraw": poisons[0].get("redraw", False)}
+    else:
+        buckets = entry.get("buckets") or {}
+        redraw = {"redraw": entry["redraw"]} if "redraw" in entry else {}
     paths = settings.get("paths", {}).get(buckets.get("paths"), {})
+    paths = {**settings.get("proxies", {}).get(paths.get("proxy"), {}), **paths}
     names = {
         "recipes": {*tables["conditions"]["recipe"], paths.get("recipe")},
+        "models": set(tables["conditions"]["model"]),
         "datasets": {first["dataset"]},
         "attacks": set(tables["robustness"]["attack"]),
     }
+    kept = ("dataset", "model", "recipe", "goal", "step_size", "max_steps", "clip")
     found = {
         # None: the default, not yet filled in
         f"{where}.buckets": {key: value for key, value in buckets.items() if value is not None},
-        f"paths.{buckets.get('paths')}": paths,
-        where: {"redraw": entry["redraw"]} if "redraw" in entry else {},
+        f"paths.{buckets.get('paths')}": {key: paths[key] for key in kept if key in paths},
+        where: redraw,
     }
     for section, used in names.items():
         found |= {f"{section}.{name}": settings.get(section, {}).get(name, {}) for name in used}
@@ -259,15 +277,11 @@ def archive_experiment(
     _add_provenance(folder, settings, training_time(benchmarks) if benchmarks else None)
 
 
-def archive_survey(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:
-    """Put tables and images of a survey, a bound or graphs into `folder`, in place of older ones.
-
-    Those not asked for stay out.
-    """
-    for name in ("lengths", "issues", "nets", "runs", "cover", "degrees", "scores"):
-        if (table := tables / f"{name}.parquet").is_file():
-            _write_gzip(storage.read_table(table), folder / f"{name}.csv.gz")
-    _copy(tables, folder, "extremes", "example", "idea")
+def archive_analysis(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:
+    """Put the table and the arrays of an analysis into `folder`, in place of older ones."""
+    _write_gzip(storage.read_table(tables / "table.parquet"), folder / "table.csv.gz")
+    if storage.read_tensors(tables / "arrays.safetensors")[0]:
+        _copy(tables, folder, "arrays")
     _add_provenance(folder, settings)
 
 
