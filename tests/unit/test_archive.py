@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from poisonlab.errors import InputError
-from poisonlab.results.archive import archive_experiment, archive_survey, merge, training_time
+from poisonlab.results.archive import archive_analysis, archive_experiment, merge, training_time
 from poisonlab.results.storage import read_table, read_tensors, write_table, write_tensors
 from poisonlab.results.tables import KEYS
 
@@ -311,18 +311,31 @@ def test_archived_files_carry_neither_a_time_nor_a_name(tmp_path: Path):
     assert gzip.decompress(content).startswith(b"study,experiment,condition,axis_value,draw,repeat,")
 
 
-def test_a_survey_replaces_the_older_one(tmp_path: Path):
+def test_an_analysis_replaces_the_older_one(tmp_path: Path):
     for repetition in range(2):
         tables = tmp_path / f"tables-{repetition}"
-        for name in ("lengths", "issues"):
-            write_table(pd.DataFrame({"paths": ["p"], "n_points": [repetition]}), tables / f"{name}.parquet")
-        write_tensors({"nearest_steps": np.array([repetition])}, tables / "extremes.safetensors", {"class_names": "[]"})
-        archive_survey(tables, tmp_path / "archive", SETTINGS)
-    for name in ("lengths", "issues"):
-        assert read_table(tmp_path / "archive" / f"{name}.csv.gz")["n_points"].tolist() == [1]
-    arrays, metadata = read_tensors(tmp_path / "archive" / "extremes.safetensors")
+        write_table(pd.DataFrame({"paths": ["p"], "n_points": [repetition]}), tables / "table.parquet")
+        write_tensors({"nearest_steps": np.array([repetition])}, tables / "arrays.safetensors", {"class_names": "[]"})
+        archive_analysis(tables, tmp_path / "archive", SETTINGS)
+    assert read_table(tmp_path / "archive" / "table.csv.gz")["n_points"].tolist() == [1]
+    arrays, metadata = read_tensors(tmp_path / "archive" / "arrays.safetensors")
     assert arrays["nearest_steps"].tolist() == [1]
     assert metadata == {"class_names": "[]"}
+
+
+def test_an_analysis_without_arrays_leaves_none_in_the_archive(tmp_path: Path):
+    write_table(pd.DataFrame({"n": [1]}), tmp_path / "tables" / "table.parquet")
+    write_tensors({}, tmp_path / "tables" / "arrays.safetensors")
+    archive_analysis(tmp_path / "tables", tmp_path / "archive", SETTINGS)
+    assert sorted(contents(tmp_path / "archive")) == ["provenance.json", "table.csv.gz"]
+
+
+def test_conditions_of_an_experiment_may_differ_in_model_and_flips_but_none_may_change(tmp_path: Path):
+    archive = tmp_path / "archive"
+    archive_experiment(run(tmp_path / "clean", range(1), range(2), ("clean",), model="cnn"), archive, SETTINGS)
+    archive_experiment(run(tmp_path / "bucket", range(1), range(2), ("bucket",), model="mlp"), archive, SETTINGS)
+    with pytest.raises(InputError, match=r"would mix model \['cnn', 'mlp'\]"):
+        archive_experiment(run(tmp_path / "other", range(1), range(2), ("clean",), model="mlp"), archive, SETTINGS)
 
 
 MEANINGS: dict[str, tuple[str, ...]] = {
@@ -364,6 +377,49 @@ def test_a_name_that_means_something_else_is_refused(tmp_path: Path, place):
     with pytest.raises(InputError, match=rf"{re.escape(place)} = .*these are of 99; archive under another name"):
         archive_experiment(tables, archive, with_another(MEANINGS[place], 99))
     assert contents(archive) == before
+
+
+NOW = SETTINGS | {
+    **{name: MEANT[name] for name in ("recipes", "attacks", "datasets")},
+    "proxies": {"clean": {"dataset": "digits", "model": "mlp", "recipe": "proxy", "seeds": 1}},
+    "paths": {"clean": {"proxy": "clean", "step_size": 0.01}},
+    "buckets": {"four": {"paths": "clean", "source": 4, "count": 6, "minimum": 20}},
+    "label_noise": {
+        "poisons": {"near": {"needs": {"buckets": "four"}, "redraw": False}, "clean": {"needs": {}, "redraw": False}},
+        "experiments": {"one": {"poisons": {"clean": {"poison": "clean"}, "bucket": {"poison": "near"}}}},
+    },
+}
+
+
+def test_a_batch_of_before_studies_had_folders_merges_with_one_of_today(tmp_path: Path):
+    archive = tmp_path / "archive"
+    archive_experiment(run(tmp_path / "first", range(2), range(3)), archive, MEANT)
+    archive_experiment(run(tmp_path / "more", range(2, 4), range(3)), archive, NOW)
+    assert {draw for _, _, draw, _ in victims(archive)} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (("buckets", "four", "count"), "label_noise.experiments.one.buckets.count"),
+        (("paths", "clean", "step_size"), "paths.clean.step_size"),
+        (("proxies", "clean", "recipe"), "paths.clean.recipe"),
+        (("recipes", "proxy", "epochs"), "recipes.proxy.epochs"),
+        (("label_noise", "poisons", "clean", "redraw"), "label_noise.experiments.one.redraw"),
+    ],
+)
+def test_a_batch_of_before_studies_had_folders_is_not_mixed_with_one_that_means_something_else(
+    tmp_path: Path, place, said
+):
+    archive, settings = tmp_path / "archive", copy.deepcopy(NOW)
+    settings["recipes"]["99"] = {"epochs": 5}
+    entry = settings
+    for name in place[:-1]:
+        entry = entry[name]
+    entry[place[-1]] = "99" if place[-1] == "recipe" else 99
+    archive_experiment(run(tmp_path / "first", range(2), range(3)), archive, MEANT)
+    with pytest.raises(InputError, match=rf"{re.escape(said)} = .*these are of 99; archive under another name"):
+        archive_experiment(run(tmp_path / "more", range(2, 4), range(3)), archive, settings)
 
 
 @pytest.mark.parametrize(
