@@ -12,13 +12,14 @@ import pytest
 
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
-from poisonlab.poisons import strategies
-from poisonlab.poisons.poison import Poison, apply
-from poisonlab.poisons.strategies import Flip, Request, Strategy, craft
+from poisonlab.poisons.crafting import craft
+from poisonlab.poisons.flips import Flip
+from poisonlab.poisons.poison import EDITS, Poison, apply
+from poisonlab.poisons.strategies import Request, Strategy, strategy
 from poisonlab.seeds import seed
 
 SOURCE, TARGET, BUDGET, BUCKETS = 1, 2, 6, 3
-CATALOGUE = strategies.catalogue()
+CATALOGUE = strategy.entries()
 CONTROLS_WITHOUT_EDITS = {"none"}  # the clean victim: whatever the budget, nothing is changed
 PLACING = {"at_distance"}  # new points, of which there is no limited pool
 
@@ -87,14 +88,29 @@ def colours(dataset: Dataset) -> pd.DataFrame:
     return pd.concat([pd.DataFrame({"net": net, "index": index, "score": score[net]}) for net in range(8)])
 
 
-# What a strategy may declare that it needs, and values of the axes that it may have: a new kind gets an entry here.
-NEEDS: dict[str, Callable[[Dataset], Any]] = {"buckets": buckets, "features": features, "logits": logits} | {
-    "colours": colours
-}
-AXIS_VALUES: dict[str | None, list[float | None]] = {None: [None], "bucket": [0, 2, 1], "r": [0.1, 0.2, 0.4]} | {
+# What a strategy may declare that it needs, and for those that are usually swept the number and its values: a new one gets an entry here.
+NEEDS: dict[str, Callable[[Dataset], Any]] = {
+    "buckets": buckets, "features": features, "logits": logits, "colours": colours,
+}  # fmt: skip
+SWEEPS: dict[str, list[float]] = {"bucket": [0, 2, 1], "r": [0.1, 0.2, 0.4]} | {
     "density": [0.05, 0.3, 0.1],
     "quantile": [0.5, 0.0, 0.25],
 }
+
+
+def sweep_of(name: str) -> tuple[str, list[float | None]]:
+    """Name and values of the number that a strategy is swept over, "" and [None] for none."""
+    found = next((number for number in SWEEPS if number in CATALOGUE[name].parameters), "")
+    return found, [*SWEEPS.get(found, [None])]
+
+
+def settings_of(
+    name: str, source: int | str = SOURCE, target: int | str = TARGET, budget: float = BUDGET, **more: Any
+) -> dict[str, Any]:
+    """What the pipeline hands to `craft`."""
+    flips = {"source": source, "target": target, "both": more.pop("both", False)}
+    plain = {"strategy": name, "parameters": {}, "flips": flips, "budget": budget, "per": "pair", "sweep": ""}
+    return {**plain, "values": [None], **more}
 
 
 def readable(dataset: Dataset) -> Dataset:
@@ -103,32 +119,30 @@ def readable(dataset: Dataset) -> Dataset:
     return dataclasses.replace(dataset, **arrays)
 
 
-def request_for(name: str, dataset: Dataset, draw: int, axis_value: float | None) -> Request:
+def request_for(name: str, dataset: Dataset, draw: int, value: float | None) -> Request:
     """What the pipeline hands to a strategy, but with the whole test set, sealed."""
-    strategy = CATALOGUE[name]
+    entry = CATALOGUE[name]
     generator = np.random.default_rng(seed("poison", draw=draw))
-    flip, needs = Flip(SOURCE, TARGET, BUDGET), needs_of(strategy, dataset)
-    visible = readable(dataset) if strategy.leaks else dataset
-    return Request(visible, flip, needs, dict(strategy.parameters), axis_value, generator, draw)
+    flip, needs = Flip(SOURCE, TARGET, BUDGET), needs_of(entry, dataset)
+    visible = readable(dataset) if entry.leaks else dataset
+    number, _ = sweep_of(name)
+    parameters = entry.defaults | ({number: value} if number else {})
+    return Request(visible, flip, needs, parameters, generator, draw)
 
 
-def needs_of(strategy: Strategy, dataset: Dataset) -> dict[str, Any]:
-    return {need: NEEDS[need](dataset) for need in strategy.needs}
+def needs_of(entry: Strategy, dataset: Dataset) -> dict[str, Any]:
+    return {need: NEEDS[need](dataset) for need in entry.needs}
 
 
 def crafted(
-    name: str, dataset: Dataset, draw: int = 0, budget: int = BUDGET, axis_values: list[float | None] | None = None
+    name: str, dataset: Dataset, draw: int = 0, budget: float = BUDGET, values: list[float | None] | None = None
 ) -> list[Poison]:
-    """The poisons of every value of the strategy's axis, through the pipeline's door."""
-    strategy = CATALOGUE[name]
-    settings = {
-        "name": name,
-        "parameters": dict(strategy.parameters),
-        "axis_values": axis_values or AXIS_VALUES[strategy.axis],
-        "flip": {"source": SOURCE, "target": TARGET, "budget": budget},
-    }
-    visible = readable(dataset) if strategy.leaks else dataset
-    return craft(visible, settings, needs_of(strategy, dataset), draw)
+    """The poisons of every value of the strategy's sweep, through the pipeline's door."""
+    entry = CATALOGUE[name]
+    number, all_values = sweep_of(name)
+    settings = settings_of(name, budget=budget, sweep=number, values=values or all_values)
+    visible = readable(dataset) if entry.leaks else dataset
+    return craft(visible, settings, needs_of(entry, dataset), draw)
 
 
 def content(poison: Poison) -> dict[str, Any]:
@@ -149,9 +163,7 @@ def test_the_catalogue_holds_the_controls_and_the_thesis_strategy():
 @every_editing_strategy
 @pytest.mark.parametrize("budget", [1, BUDGET])
 def test_the_budget_is_spent_and_not_exceeded(name, dataset, budget):
-    assert [poison.budget for poison in crafted(name, dataset, budget=budget)] == [budget] * len(
-        AXIS_VALUES[CATALOGUE[name].axis]
-    )
+    assert [poison.budget for poison in crafted(name, dataset, budget=budget)] == [budget] * len(sweep_of(name)[1])
 
 
 @pytest.mark.parametrize("name", sorted(CONTROLS_WITHOUT_EDITS))
@@ -225,18 +237,17 @@ def test_another_draw_gives_another_poison_unless_the_strategy_is_deterministic(
 
 @every_strategy
 def test_the_poison_of_an_axis_value_does_not_depend_on_which_others_are_asked_for(name, dataset):
-    values = AXIS_VALUES[CATALOGUE[name].axis]
+    _, values = sweep_of(name)
     together = crafted(name, dataset)
     for value, poison in zip(values, together, strict=True):
-        (alone,) = crafted(name, dataset, axis_values=[value])
+        (alone,) = crafted(name, dataset, values=[value])
         assert content(alone) == content(poison)
 
 
 @every_strategy
 def test_a_strategy_draws_from_the_generator_of_its_request_alone(name, dataset):
-    strategy = CATALOGUE[name]
-    for value, expected in zip(AXIS_VALUES[strategy.axis], crafted(name, dataset, draw=4), strict=True):
-        assert content(strategy.craft(request_for(name, dataset, 4, value))) == content(expected)
+    for value, expected in zip(sweep_of(name)[1], crafted(name, dataset, draw=4), strict=True):
+        assert content(CATALOGUE[name].function(request_for(name, dataset, 4, value))) == content(expected)
 
 
 # ------------------------------------------------------------------------------------------------ errors and secrets
@@ -244,7 +255,9 @@ def test_a_strategy_draws_from_the_generator_of_its_request_alone(name, dataset)
 
 @pytest.mark.parametrize("name", sorted(CATALOGUE.keys() - CONTROLS_WITHOUT_EDITS - PLACING))
 def test_a_budget_beyond_the_pool_is_refused_in_one_line_that_says_the_way_out(name, dataset):
-    with pytest.raises(InputError, match=r"^poison budget 31 exceeds the \d+ points of .*lower flip\.budget") as error:
+    with pytest.raises(
+        InputError, match=r"^poison budget 31 exceeds the \d+ points of .*lower the poison's budget"
+    ) as error:
         crafted(name, dataset, budget=31)  # the source class has 30 points
     assert "\n" not in str(error.value)
     assert "'contract'" in str(error.value)
@@ -252,9 +265,9 @@ def test_a_budget_beyond_the_pool_is_refused_in_one_line_that_says_the_way_out(n
 
 @every_strategy_that_keeps_out
 def test_nothing_is_read_from_the_test_set(name, dataset):
-    for value in AXIS_VALUES[CATALOGUE[name].axis]:
+    for value in sweep_of(name)[1]:
         assert len(request_for(name, dataset, 0, value).dataset.test_labels) == 9  # there is something to read
-        CATALOGUE[name].craft(request_for(name, dataset, 0, value))
+        CATALOGUE[name].function(request_for(name, dataset, 0, value))
 
 
 @pytest.mark.parametrize("leaks", [False, True])
@@ -265,10 +278,9 @@ def test_the_test_set_is_hidden_from_a_strategy_that_does_not_say_that_it_leaks(
         seen.append(len(request.dataset.test_labels))
         return Poison(request.dataset.num_classes)
 
-    strategies.strategy("spy", source="a test", leaks=leaks)(spy)
-    monkeypatch.setattr(strategies, "find", lambda name: spy.strategy)  # type: ignore[attr-defined]
-    flip = {"source": SOURCE, "target": TARGET, "budget": 1}
-    craft(dataset, {"name": "spy", "parameters": {}, "axis_values": [None], "flip": flip}, {}, draw=0)
+    strategy("spy", source="a test", leaks=leaks)(spy)
+    monkeypatch.setattr(strategy, "find", lambda name: spy.entry)  # type: ignore[attr-defined]
+    craft(dataset, settings_of("spy", budget=1), {}, draw=0)
     assert seen == [9 if leaks else 0]
 
 
@@ -294,7 +306,7 @@ def test_the_seal_of_the_test_set_holds(dataset):
 
 def test_the_catalogue_is_readable_without_torch():
     script = (
-        "import sys; from poisonlab.poisons import strategies; names = list(strategies.catalogue())\n"
+        "import sys; from poisonlab.poisons.strategies import strategy; names = list(strategy.entries())\n"
         "assert 'random' in names\n"
         "heavy = {'torch', 'torchvision', 'sklearn', 'matplotlib'} & sys.modules.keys()\n"
         "sys.exit(f'the catalogue imports {heavy}' if heavy else 0)"
@@ -305,30 +317,28 @@ def test_the_catalogue_is_readable_without_torch():
 
 @every_strategy
 def test_a_strategy_says_where_it_comes_from_and_what_it_and_its_parameters_do(name):
-    strategy = CATALOGUE[name]
-    assert strategy.name == name
-    assert strategy.source.strip()
-    assert (strategy.craft.__doc__ or "").strip()
-    for parameter in strategy.parameters:
-        assert parameter in strategy.craft.__doc__, f"parameter '{parameter}' of '{name}' is not documented"
-    assert strategy.resources.keys() <= {"gpu", "mem_mb", "runtime"}
-    assert strategy.module.startswith("poisonlab.poisons.strategies.")
+    entry = CATALOGUE[name]
+    assert entry.name == name
+    assert entry.source.strip()
+    assert (entry.function.__doc__ or "").strip()
+    for parameter in entry.parameters:
+        assert parameter in entry.function.__doc__, f"parameter '{parameter}' of '{name}' is not documented"
+    assert entry.resources.keys() <= {"gpu", "mem_mb", "runtime"}
+    assert entry.module.startswith("poisonlab.poisons.strategies.")
 
 
 @every_strategy
-def test_every_need_and_axis_of_the_catalogue_is_covered_here(name):
-    strategy = CATALOGUE[name]
-    assert set(strategy.needs) <= NEEDS.keys(), "add a factory to NEEDS of this file"
-    assert strategy.axis in AXIS_VALUES, "add values to AXIS_VALUES of this file"
+def test_every_need_of_the_catalogue_is_covered_here(name):
+    assert set(CATALOGUE[name].needs) <= NEEDS.keys(), "add a factory to NEEDS of this file"
 
 
 def test_a_name_that_is_no_strategy_is_refused_with_the_ones_there_are():
     with pytest.raises(InputError, match=f"strategy 'cunning' does not exist; choose one of {', '.join(CATALOGUE)}"):
-        strategies.find("cunning")
+        strategy.find("cunning")
     with pytest.raises(InputError, match=r"strategy 'no_such_module:f' cannot be loaded.*register f with @strategy"):
-        strategies.find("no_such_module:f")
-    with pytest.raises(InputError, match=r"strategy 'json:loads' cannot be loaded"):
-        strategies.find("json:loads")
+        strategy.find("no_such_module:f")
+    with pytest.raises(InputError, match=r"strategy 'json:loads' is not registered; decorate loads with @strategy"):
+        strategy.find("json:loads")
 
 
 def test_a_strategy_of_your_own_is_found_by_its_import_path_and_stays_out_of_the_catalogue(
@@ -338,24 +348,22 @@ def test_a_strategy_of_your_own_is_found_by_its_import_path_and_stays_out_of_the
         "import numpy as np\nfrom poisonlab.poisons.poison import Poison\nfrom poisonlab.poisons.strategies import strategy\n\n"
         "@strategy('first', source='a test', parameters={'skip': 0}, deterministic=True)\n"
         "def first(request):\n"
-        "    index = request.flip.pool(request.dataset)[request.parameters['skip']:][:request.flip.budget]\n"
+        "    index = request.pool()[request.parameters['skip']:][:request.flip.budget]\n"
         "    return Poison(3, relabel_index=index, relabel_label=np.full(len(index), request.flip.target))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = strategies.find("my_strategies:first")
+    found = strategy.find("my_strategies:first")
     assert (found.name, found.module, found.deterministic) == ("first", "my_strategies", True)
-    settings = {"name": "my_strategies:first", "parameters": {"skip": 2}, "axis_values": [None]}
-    (poison,) = craft(dataset, settings | {"flip": {"source": 1, "target": 2, "budget": 3}}, {}, draw=0)
+    (poison,) = craft(dataset, settings_of("my_strategies:first", 1, 2, 3, parameters={"skip": 2}), {}, draw=0)
     expected = np.flatnonzero(dataset.train_labels == 1)[2:5]
     np.testing.assert_array_equal(poison.relabel_index, expected)
-    assert "first" not in strategies.catalogue()
+    assert "first" not in strategy.entries()
 
 
 @pytest.mark.parametrize(("key", "label"), [("source", 3), ("target", 7), ("target", -1)])
 def test_a_class_that_the_data_set_does_not_have_is_refused(dataset, key, label):
-    flip = {"source": SOURCE, "target": TARGET, "budget": 1} | {key: label}
-    with pytest.raises(InputError, match=rf"flip\.{key}: class {label} is not in '{dataset.name}' \(0 … 2\)"):
-        craft(dataset, {"name": "random", "parameters": {}, "axis_values": [None], "flip": flip}, {}, draw=0)
+    with pytest.raises(InputError, match=rf"flips\.{key}: class {label} is not among 0 … 2 or 'a', 'b', 'c'"):
+        craft(dataset, settings_of("random", **{key: label}), {}, draw=0)
 
 
 def test_parameters_that_are_not_given_have_their_registered_defaults(dataset, monkeypatch):
@@ -365,10 +373,9 @@ def test_parameters_that_are_not_given_have_their_registered_defaults(dataset, m
         seen.append(request.parameters)
         return Poison(request.dataset.num_classes)
 
-    strategies.strategy("spy", source="a test", parameters={"side": 2, "norm": 1})(spy)
-    monkeypatch.setattr(strategies, "find", lambda name: spy.strategy)  # type: ignore[attr-defined]
-    flip = {"source": SOURCE, "target": TARGET, "budget": 1}
-    craft(dataset, {"name": "spy", "parameters": {"norm": 3}, "axis_values": [None], "flip": flip}, {}, draw=0)
+    strategy("spy", source="a test", parameters={"side": 2, "norm": 1})(spy)
+    monkeypatch.setattr(strategy, "find", lambda name: spy.entry)  # type: ignore[attr-defined]
+    craft(dataset, settings_of("spy", budget=1, parameters={"norm": 3}), {}, draw=0)
     assert seen == [{"side": 2, "norm": 3}]
 
 
@@ -379,12 +386,12 @@ def test_a_negative_distance_is_refused():
 
 def test_a_bucket_that_does_not_exist_is_refused(dataset):
     with pytest.raises(InputError, match=r"bucket 7 does not exist, allowed are 0 … 2; change buckets\.count"):
-        crafted("path_bucket", dataset, axis_values=[7])
+        crafted("path_bucket", dataset, values=[7])
 
 
 def test_points_of_a_bucket_are_relabelled_from_that_bucket_alone(dataset):
     table = buckets(dataset)
-    for value, poison in zip(AXIS_VALUES["bucket"], crafted("path_bucket", dataset), strict=True):
+    for value, poison in zip(SWEEPS["bucket"], crafted("path_bucket", dataset), strict=True):
         assert set(poison.relabel_index) <= set(table.loc[table["bucket"] == value, "index"])
         assert (poison.relabel_label == TARGET).all()
 
@@ -397,9 +404,7 @@ def toy(mean: float, dimensions: int = 8) -> Dataset:
 
 
 def placed(dataset: Dataset, radius: float, target: int | str = "next", source: int | str = "all", budget: int = 200):
-    flip = {"source": source, "target": target, "budget": budget}
-    settings = {"name": "at_distance", "parameters": {}, "axis_values": [radius], "flip": flip}
-    return craft(dataset, settings, {}, draw=0)[0]
+    return craft(dataset, settings_of("at_distance", source, target, budget, parameters={"r": radius}), {}, draw=0)[0]
 
 
 def test_points_are_placed_at_the_distance_from_the_known_mean_of_their_class_in_every_direction():
@@ -434,18 +439,15 @@ def test_a_distance_at_which_no_point_is_mislabelled_is_refused():
 
 
 def test_poisons_of_every_class_for_a_new_class_give_the_victim_one_more_class(dataset):
-    settings = {"name": "random", "parameters": {}, "axis_values": [None]}
-    (poison,) = craft(dataset, settings | {"flip": {"source": "all", "target": "new", "budget": 4}}, {}, draw=0)
+    (poison,) = craft(dataset, settings_of("random", "all", "new", 4), {}, draw=0)
     assert poison.num_classes == 4
     assert poison.relabel_label.tolist() == [3] * 12
     assert sorted(dataset.train_labels[poison.relabel_index]) == [0] * 4 + [1] * 4 + [2] * 4
 
 
 def test_the_next_class_is_cyclic_and_both_targets_poison_the_same_points(dataset):
-    settings = {"name": "random", "parameters": {}, "axis_values": [None]}
     to_next, to_new = (
-        craft(dataset, settings | {"flip": {"source": "all", "target": target, "budget": 4}}, {}, draw=5)[0]
-        for target in ("next", "new")
+        craft(dataset, settings_of("random", "all", target, 4), {}, draw=5)[0] for target in ("next", "new")
     )
     np.testing.assert_array_equal(to_next.relabel_label, (dataset.train_labels[to_next.relabel_index] + 1) % 3)
     np.testing.assert_array_equal(to_next.relabel_index, to_new.relabel_index)
@@ -464,3 +466,62 @@ def test_every_point_of_the_pool_is_chosen_equally_often(name, dataset):
     assert counts.sum() == 400 * BUDGET
     # Binomial: at most 60 counts in all lie within 4.5 standard errors on all but one seed in a thousand.
     assert (np.abs(counts - 400 * share) < 4.5 * np.sqrt(400 * share * (1 - share))).all()
+
+
+# ------------------------------------------------------------------------------------------------ flips and budgets
+
+
+def test_all_to_all_others_poisons_every_pair_and_no_point_twice(dataset):
+    (poison,) = craft(dataset, settings_of("random", "all", "others", 5), {}, draw=1)
+    pairs = list(zip(dataset.train_labels[poison.relabel_index], poison.relabel_label, strict=True))
+    assert {pair: pairs.count(pair) for pair in pairs} == {(s, t): 5 for s in range(3) for t in range(3) if s != t}
+    assert len(set(poison.relabel_index)) == 30
+
+
+def test_a_class_may_be_named_and_a_pair_may_go_both_ways(dataset):
+    (poison,) = craft(dataset, settings_of("random", "a", "c", 2, both=True), {}, draw=1)
+    assert sorted(zip(dataset.train_labels[poison.relabel_index], poison.relabel_label, strict=True)) == [
+        (0, 2), (0, 2), (2, 0), (2, 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("budget", "per", "expected"),
+    [(0.1, "pair", [9, 9, 9]), (0.1, "all", [3, 3, 3]), (10, "all", [4, 3, 3]), (7, "pair", [7, 7, 7])],
+)
+def test_a_budget_is_a_number_or_a_share_of_the_training_set_per_pair_or_in_all(dataset, budget, per, expected):
+    (poison,) = craft(dataset, settings_of("random", "all", "next", budget, per=per), {}, draw=1)
+    sources = dataset.train_labels[poison.relabel_index]
+    assert [int((sources == label).sum()) for label in range(3)] == expected
+
+
+def test_a_sweep_of_the_budget_crafts_one_poison_for_each(dataset):
+    settings = settings_of("random", sweep="budget", values=[1, 3, 0.1])
+    assert [poison.budget for poison in craft(dataset, settings, {}, draw=1)] == [1, 3, 9]
+
+
+def test_the_most_confused_pair_is_found_from_a_proxys_logits(dataset):
+    answers = np.eye(3, dtype=np.float32)[dataset.train_labels] * 4
+    wrong = np.flatnonzero(dataset.train_labels == 2)[:7]
+    answers[wrong] = [0, 9, 0]  # seven of class 2 are taken for class 1
+    answers[np.flatnonzero(dataset.train_labels == 0)[:5]] = [0, 9, 0]
+    settings = settings_of("random", "found", "found", 3)
+    (poison,) = craft(dataset, settings, {"logits": answers}, draw=1)
+    assert set(dataset.train_labels[poison.relabel_index]) == {2}
+    assert set(poison.relabel_label) == {1}
+    with pytest.raises(InputError, match="needs the logits of a proxy"):
+        craft(dataset, settings, {}, draw=1)
+
+
+def test_facts_of_a_strategy_are_the_poisons_and_of_several_pairs_each_ones_own(dataset, monkeypatch):
+    def telling(request: Request) -> Poison:
+        poison = request.relabel(request.pool()[: request.flip.budget])
+        return dataclasses.replace(poison, facts={"objective": 10.0 * request.flip.source})
+
+    strategy("telling", source="a test")(telling)
+    monkeypatch.setattr(strategy, "find", lambda name: telling.entry)  # type: ignore[attr-defined]
+    (one,) = craft(dataset, settings_of("telling", 1, 2, 1), {}, draw=0)
+    (two,) = craft(dataset, settings_of("telling", 1, 2, 1, both=True), {}, draw=0)
+    assert one.facts == {"objective": 10.0}
+    assert two.facts == {"objective_1to2": 10.0, "objective_2to1": 20.0}
+    assert {name for name in vars(one) if name not in ("num_classes", "facts")} == set(EDITS)
