@@ -25,7 +25,6 @@ def ask(dataset: Dataset, budget: int, **others) -> Request:
     told = {
         "needs": {},
         "parameters": {"C": 1.0, "rounds": 10},
-        "axis_value": None,
         "generator": np.random.default_rng(0),
     }
     return Request(dataset, Flip(0, 1, budget), **{**told, **others})
@@ -78,12 +77,14 @@ def test_alfa_needs_a_point_of_the_source_class_that_keeps_its_label():
     with pytest.raises(
         InputError, match=rf"budget {everything} relabels all of class 0 .* to at most {everything - 1}"
     ):
-        alfa(Request(dataset, Flip(0, 1, everything), {}, {"C": 1.0, "rounds": 3}, None, np.random.default_rng(0)))
+        alfa(Request(dataset, Flip(0, 1, everything), {}, {"C": 1.0, "rounds": 3}, np.random.default_rng(0)))
 
 
 def test_alfa_needs_a_target_class_that_is_there():
-    with pytest.raises(InputError, match=r"relabels to a class of 'blobs' \(0 … 2\), not to 3; change flip.target"):
-        alfa(Request(blobs(5, 1.0), Flip(0, 3, 2), {}, {"C": 1.0, "rounds": 3}, None, np.random.default_rng(0)))
+    with pytest.raises(
+        InputError, match=r"relabels to a class of 'blobs' \(0 … 2\), not to 3; change the poison's flips"
+    ):
+        alfa(Request(blobs(5, 1.0), Flip(0, 3, 2), {}, {"C": 1.0, "rounds": 3}, np.random.default_rng(0)))
 
 
 @pytest.mark.parametrize(("side", "allowed"), [("above", range(6, 8)), ("below", range(0, 6))])
@@ -91,7 +92,7 @@ def test_loss_threshold_draws_from_its_side_of_the_quantile(side, allowed):
     dataset = blobs(8, apart=3.0)
     logits = np.zeros((24, 3), dtype=np.float32)
     logits[:8, 0] = 9 - np.arange(8)  # the later a point of class a, the larger its loss
-    settings = {"needs": {"logits": logits}, "parameters": {"side": side}, "axis_value": 0.75}
+    settings = {"needs": {"logits": logits}, "parameters": {"side": side, "quantile": 0.75}}
     luck = [np.random.default_rng(seed) for seed in range(50)]
     poisons = [loss_threshold(ask(dataset, 2, generator=one, **settings)).relabel_index for one in luck]
     assert set(np.concatenate(poisons).tolist()) == set(allowed)
@@ -101,15 +102,14 @@ def test_confident_logits_are_told_apart_although_their_loss_is_nought_in_single
     dataset = blobs(4, apart=3.0)
     logits = np.zeros((12, 3), dtype=np.float32)
     logits[:4, 0] = [20, 23, 21, 22]
-    settings = {"needs": {"logits": logits}, "parameters": {"side": "above"}}
-    assert loss_threshold(ask(dataset, 1, axis_value=0.75, **settings)).relabel_index.tolist() == [0]
+    settings = {"needs": {"logits": logits}, "parameters": {"side": "above", "quantile": 0.75}}
+    assert loss_threshold(ask(dataset, 1, **settings)).relabel_index.tolist() == [0]
 
 
 def test_bad_thresholds_are_refused():
     dataset = blobs(8, apart=3.0)
     needs = {"logits": np.zeros((24, 3), dtype=np.float32)}
     for parameters, value, words in [
-        ({"side": "beside"}, 0.5, "parameter side is 'beside', allowed is one of"),
         ({"side": "above"}, 1.5, r"quantile 1.5 is not in \[0, 1\]"),
         (
             {"side": "above"},
@@ -118,4 +118,4 @@ def test_bad_thresholds_are_refused():
         ),
     ]:
         with pytest.raises(InputError, match=words):
-            loss_threshold(ask(dataset, 3, needs=needs, parameters=parameters, axis_value=value))
+            loss_threshold(ask(dataset, 3, needs=needs, parameters={**parameters, "quantile": value}))

@@ -22,10 +22,11 @@ from poisonlab.analyses.class_graphs import (
 )
 from poisonlab.datasets.prepare import prepare
 from poisonlab.errors import InputError
-from poisonlab.poisons.strategies import Flip, Request, catalogue
+from poisonlab.poisons.flips import Flip
+from poisonlab.poisons.strategies import Request, strategy
 from poisonlab.poisons.strategies.class_graphs import intersection
 
-STRATEGIES = catalogue()
+STRATEGIES = strategy.entries()
 both_norms = pytest.mark.parametrize("norm", ["linf", "l2"])
 both_variants = pytest.mark.parametrize("variant", ["fixed", "printed"])
 
@@ -187,9 +188,9 @@ def digits():
     return prepare("digits", {"source": "digits"})
 
 
-def request(strategy, dataset, features, density=0.05, **parameters):
-    told = {**STRATEGIES[strategy].parameters, **parameters}
-    return Request(dataset, Flip(3, 4, 6), {"features": features}, told, density, np.random.default_rng(0), 0)
+def request(name, dataset, features, density=0.05, **parameters):
+    told = {**STRATEGIES[name].defaults, "density": density, **parameters}
+    return Request(dataset, Flip(3, 4, 6), {"features": features}, told, np.random.default_rng(0), 0)
 
 
 def order(points, norm, select, variant):
@@ -218,7 +219,7 @@ def test_every_strategy_chooses_by_the_graph_of_its_own_space(digits, select, va
     ).tolist()
     for name, positions in lists.items():
         extra = {"components": 7} if name == "class_graph_pca" else {}
-        poison = STRATEGIES[name].craft(request(name, digits, features, **chosen, **extra))
+        poison = STRATEGIES[name].function(request(name, digits, features, **chosen, **extra))
         assert sorted(poison.relabel_index) == sorted(pool[positions[:6]]), name
     assert len({tuple(sorted(positions[:6])) for positions in lists.values()}) == 4
 
@@ -227,9 +228,9 @@ def test_what_a_strategy_may_not_be_told_is_named(digits):
     features = np.zeros((len(digits.train_labels), 2), dtype=np.float32)
     for name, value, allowed in (("select", "best", "greedy"), ("variant", "other", "printed"), ("norm", "l1", "linf")):
         with pytest.raises(InputError, match=f"parameter {name} is '{value}', allowed is one of .*{allowed}"):
-            STRATEGIES["class_graph_input"].craft(request("class_graph_input", digits, features, **{name: value}))
+            STRATEGIES["class_graph_input"].function(request("class_graph_input", digits, features, **{name: value}))
     with pytest.raises(InputError, match=r"density 0 of a class graph is not in \(0, 1\]"):
-        STRATEGIES["class_graph_input"].craft(request("class_graph_input", digits, features, density=0.0))
+        STRATEGIES["class_graph_input"].function(request("class_graph_input", digits, features, density=0.0))
 
 
 def test_the_degree_table_holds_the_quantiles_of_a_dense_count_of_each_class():

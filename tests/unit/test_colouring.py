@@ -90,7 +90,7 @@ def test_a_class_is_coloured_memorised_and_scored():
     # The window holds the three points, each in a ball of radius 0 around itself.
     assert (maps["distances"].min(axis=(2, 3)) < 0.1).all()
     for draw, own in enumerate(nets):
-        request = Request(digits, Flip(5, 6, 4), {"colours": table}, {}, None, np.random.default_rng(0), draw)
+        request = Request(digits, Flip(5, 6, 4), {"colours": table}, {}, np.random.default_rng(0), draw)
         chosen = own.set_index("index").loc[colouring(request).relabel_index, "score"]
         assert chosen.min() >= own["score"].sort_values().iloc[-4]
     with pytest.raises(

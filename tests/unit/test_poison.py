@@ -1,14 +1,13 @@
-"""A poison is a set of edits: what is legal, what the edited training set looks like, and that a file keeps it."""
+"""A poison is a set of edits: what is legal, and what the edited training set looks like."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
-from poisonlab.poisons.poison import Poison, apply, load, save
+from poisonlab.poisons.poison import Poison, apply
 
 
 def integers(*values: int) -> np.ndarray:
@@ -180,57 +179,3 @@ def test_features_without_a_box_may_have_any_finite_value(dataset):
     assert apply(poison, free).images[5].max() == 1.5
     with pytest.raises(InputError, match="NaN or infinity"):
         Poison(3, append_images=picture(np.inf, 0.0), append_labels=integers(1)).validate(free)
-
-
-# ------------------------------------------------------------------------------------------------ files
-
-
-@pytest.fixture
-def poisons() -> list[Poison]:
-    """Twelve poisons with all kinds of edits: position 1 must not be taken for the beginning of position 11."""
-    generator = np.random.default_rng(0)
-    return [
-        Poison(
-            3 + k,
-            relabel_index=generator.permutation(50)[:k].astype(np.int64),
-            relabel_label=generator.integers(0, 3, k),
-            replace_index=np.arange(60, 60 + k),
-            replace_images=generator.random((k, 1, 1, 2), dtype=np.float32) if k else None,
-            replace_labels=generator.integers(0, 3, k),
-            append_images=generator.random((2, 1, 1, 2), dtype=np.float32) if k % 2 else None,
-            append_labels=generator.integers(0, 3, 2 * (k % 2)),
-        )
-        for k in range(12)
-    ]
-
-
-def test_a_file_keeps_every_poison_to_the_bit(poisons, tmp_path: Path):
-    places = [(k // 4, k / 3) for k in range(12)]  # thirds have no finite decimal form
-    save(poisons, places, tmp_path / "poison.safetensors")
-    loaded, found_places = load(tmp_path / "poison.safetensors")
-    assert found_places == places
-    for expected, poison in zip(poisons, loaded, strict=True):
-        for name, array in vars(expected).items():
-            found = getattr(poison, name)
-            if isinstance(array, np.ndarray):
-                assert found.dtype == array.dtype
-                assert found.shape == array.shape
-                assert found.tobytes() == array.tobytes()
-            else:
-                assert found == array
-
-
-def test_a_condition_without_an_axis_has_one_poison_and_no_axis_value(tmp_path: Path):
-    save([Poison(3)], [(0, None)], tmp_path / "poison.safetensors")
-    loaded, places = load(tmp_path / "poison.safetensors")
-    assert places == [(0, None)]
-    assert [poison.budget for poison in loaded] == [0]
-
-
-def test_the_same_poisons_give_the_same_bytes(poisons, tmp_path: Path):
-    places = [(0, float(k)) for k in range(12)]
-    for name in ("one", "two"):
-        save(poisons, places, tmp_path / name)
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    save([dataclasses.replace(poisons[0], num_classes=9), *poisons[1:]], places, tmp_path / "three")
-    assert (tmp_path / "three").read_bytes() != (tmp_path / "one").read_bytes()

@@ -89,7 +89,9 @@ def test_a_chunk_gives_a_row_for_every_victim_and_attack(digits, digits_paramete
     victims = [({**identity, "repeat": repeat}, digits.num_classes, digits_parameters) for repeat in (0, 1)]
     attacks = {"pgd": {**PGD, "goal": "target"}, "fgsm": {**PGD, "goal": "target", "steps": 1}}
     lines: list[str] = []
-    frame = evaluate_chunk(victims, digits, {"attacks": {"c": attacks}, "source": 4, "target": 5}, "cpu", lines.append)
+    frame = evaluate_chunk(
+        victims, digits, {"attacks": {"c": attacks}, "flips": {"c": {"source": 4, "target": 5}}}, "cpu", lines.append
+    )
     assert tuple(frame.columns) == COLUMNS
     assert any(line.startswith("1 of 2 victims evaluated; ") and line.endswith("points done") for line in lines)
     assert lines[-1] == "2 of 2 victims evaluated"
@@ -136,7 +138,7 @@ def test_methods_stand_beside_each_other_in_one_table_that_can_be_stored(
     frame = evaluate_chunk(
         [(identity, digits.num_classes, digits_parameters)],
         digits,
-        {"attacks": {"c": attacks}, "source": 4, "target": 5},
+        {"attacks": {"c": attacks}, "flips": {"c": {"source": 4, "target": 5}}},
         "cpu",
     )
     write_table(frame, tmp_path / "robustness.parquet")

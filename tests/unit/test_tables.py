@@ -1,37 +1,58 @@
 """What the table of conditions says of each of them."""
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 import pytest
 
+from poisonlab.datasets.dataset import Dataset, make_dataset
 from poisonlab.results.tables import conditions_table, without_copies
 
 
-@pytest.mark.parametrize(("source", "poisons"), [("all", 21), (2, 3)])
-def test_the_budget_is_that_of_all_classes_that_are_poisoned(source, poisons):
-    conditions = {
-        "clean": {"strategy": "none", "parameters": {}},
-        "random": {"strategy": "random", "parameters": {}},
-    }
-    entry = {
-        "flip": {"source": source, "target": "next", "budget": 3},
-        "conditions": conditions,
-        "dataset": "own",
-        "model": "pooled",
-        "recipe": "short",
+def settings(source: int | str, target: int | str, **changes: Any) -> dict[str, Any]:
+    """What the pipeline says of two conditions, of clean victims and of random poisons."""
+    shared = {"axis": "", "values": [None], "parameters": {}, "budget": 3, "per": "pair", "dataset": "own"}
+    shared |= {"model": "pooled", "recipe": "short", "precision": "float32", "poison": "p", "victim": "v"}
+    shared |= {"flips": {"source": source, "target": target, "both": False}, **changes}
+    return {
         "scale": "reduced",
+        "conditions": {"clean": {**shared, "strategy": "none"}, "random": {**shared, "strategy": "random"}},
     }
-    settings = {
-        "experiment": entry,
-        "precision": "float32",
-        "axis_names": dict.fromkeys(conditions, ""),
-        "axis_values": {name: [None] for name in conditions},
-    }
-    victims = pd.DataFrame({"condition": ["clean", "random", "random"], "draw": [0, 0, 1], "repeat": [0, 0, 0]})
-    table = conditions_table("label_noise", "mine", settings, victims, None, num_classes=7)
+
+
+def seven_classes() -> Dataset:
+    points, labels = np.zeros((70, 2), np.float32), np.arange(70) % 7
+    return make_dataset("own", (points, labels), (points, labels), tuple("abcdefg"))
+
+
+VICTIMS = pd.DataFrame({"condition": ["clean", "random", "random"], "draw": [0, 0, 1], "repeat": [0, 0, 0]})
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "changes", "poisons"),
+    [
+        ("all", "next", {}, 21),
+        (2, 3, {}, 3),
+        ("all", "others", {}, 126),
+        ("found", "found", {}, 3),
+        (2, 3, {"budget": 0.1}, 7),
+        ("all", "next", {"budget": 0.1, "per": "all"}, 7),
+    ],
+)
+def test_the_budget_is_that_of_all_pairs_of_classes_that_are_poisoned(source, target, changes, poisons):
+    told = settings(source, target, **changes)
+    table = conditions_table("label_noise", "mine", told, VICTIMS, None, seven_classes())
     assert table["budget"].tolist() == [0, poisons]
     assert table["n_draws"].tolist() == [1, 2]
-    assert table["source_class"].isna().all() == (source == "all")
-    assert table["target_class"].isna().all()
+    assert table["source_class"].isna().all() == (source != 2)
+    assert table["target_class"].isna().all() == (source != 2)
+
+
+def test_a_sweep_of_the_budget_has_a_row_for_each_value():
+    told = settings(2, 3, axis="budget", values=[1, 0.1])
+    table = conditions_table("label_noise", "mine", told, VICTIMS, None, seven_classes())
+    assert table.loc[table["condition"] == "random", ["axis_value", "budget"]].to_numpy().tolist() == [[1, 1], [0.1, 7]]
 
 
 def test_draws_that_are_copies_of_earlier_ones_are_left_out():

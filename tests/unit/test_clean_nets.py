@@ -1,13 +1,14 @@
-"""What clean proxies withstand, on nets whose robustness is known."""
+"""Accuracies of clean proxies under attack, on nets whose robustness is known."""
 
 import numpy as np
 import pytest
 import torch
 
 from poisonlab import models
-from poisonlab.analyses.clean_nets import withstand
+from poisonlab.analyses.clean_nets import attack_clean_nets
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
+from poisonlab.victims.proxies import Proxy
 
 SETTINGS = {"source": 1, "sure": 0.0, "epsilon": 0.1, "far": 0.3}
 
@@ -22,26 +23,30 @@ def line() -> Dataset:
     return Dataset("line", images, labels, images, labels, ("low", "middle", "high"), (0.0, 1.0), index, index)
 
 
+def proxy(parameters: dict[str, np.ndarray], number: int = 0, age: float = 1.0) -> Proxy:
+    return Proxy("mlp", (2,), 3, number, age, parameters)
+
+
 def test_accuracies_are_those_of_the_network():
     parameters = trained()
-    rows, _ = withstand(line(), "mlp", [parameters, parameters], SETTINGS | {"far": 0.1}, "cpu")
+    rows, _ = attack_clean_nets(line(), [proxy(parameters), proxy(parameters, 1)], SETTINGS | {"far": 0.1}, "cpu")
     assert rows["proxy_seed"].tolist() == [0, 1]
     assert rows["natural_accuracy"].tolist() == [1.0, 1.0]
     assert rows["n_points"].tolist() == [20, 20]
-    # A point withstands if no point of a fine grid around it, in the box, has another class.
+    # A point holds if no point of a fine grid around it, in the box, has another class.
     network = models.build("mlp", (2,), 3, seed=0)
     network.load_state_dict({name: torch.from_numpy(value) for name, value in parameters.items()})
     steps = torch.linspace(-0.1, 0.1, 41)
     around = (torch.from_numpy(line().test_images)[:, None] + torch.cartesian_prod(steps, steps)).clamp(0, 1)
     answers = network(around.view(-1, 2)).argmax(1).view(20, -1)
-    withstands = (answers == torch.from_numpy(line().test_labels)[:, None]).all(1).double().mean().item()
-    assert 0 < withstands < 1
+    holds = (answers == torch.from_numpy(line().test_labels)[:, None]).all(1).double().mean().item()
+    assert 0 < holds < 1
     # PGD and the grid may each miss what lies at the very edge: one point of twenty.
-    assert rows["adversarial_accuracy"].tolist() == pytest.approx([withstands] * 2, abs=0.051)
+    assert rows["adversarial_accuracy"].tolist() == pytest.approx([holds] * 2, abs=0.051)
 
 
 def test_the_example_is_within_the_radius_and_in_the_box_and_has_the_stated_confidence():
-    rows, example = withstand(line(), "mlp", [trained()], SETTINGS | {"epsilon": 0.25}, "cpu")
+    rows, example = attack_clean_nets(line(), [proxy(trained())], SETTINGS | {"epsilon": 0.25}, "cpu")
     clean, moved = example["images"]
     assert np.abs(moved - clean).max() <= 0.25 + 1e-6
     assert moved.min() >= 0
@@ -82,22 +87,32 @@ def test_the_image_of_an_example_is_one_that_the_network_was_sure_of():
     confidences = network(own).detach().softmax(1)[:, 1]
     sure = float(confidences.median()) - 1e-6  # the last bits depend on how many images the network is shown at once
     among = SETTINGS | {"epsilon": 0.25}
-    free, bound = (withstand(line(), "mlp", [parameters], among | {"sure": bound}, "cpu") for bound in (0.0, sure))
+    free, bound = (
+        attack_clean_nets(line(), [proxy(parameters)], among | {"sure": bound}, "cpu") for bound in (0.0, sure)
+    )
     assert free[1]["probabilities"][0][1] < sure <= bound[1]["probabilities"][0][1]
     assert bound[0]["confidence"].iloc[0] < free[0]["confidence"].iloc[0]
     # Nobody is that sure: there is no example, and the surest image stands for itself.
-    rows, example = withstand(line(), "mlp", [parameters], among | {"sure": 1.0}, "cpu")
+    rows, example = attack_clean_nets(line(), [proxy(parameters)], among | {"sure": 1.0}, "cpu")
     assert rows["confidence"].tolist() == [0.0]
     assert example["probabilities"][0][1] == pytest.approx(float(confidences.max()))
 
 
 def test_an_example_of_a_class_that_is_not_there_is_refused():
-    with pytest.raises(InputError, match=r"example\.source: class 3 is not in 'line' \(0 … 2\)"):
-        withstand(line(), "mlp", [trained()], SETTINGS | {"source": 3}, "cpu")
+    with pytest.raises(InputError, match=r"parameter source of .clean_nets.: class 3 is not in 'line' \(0 … 2\)"):
+        attack_clean_nets(line(), [proxy(trained())], SETTINGS | {"source": 3}, "cpu")
 
 
 def test_without_an_example_the_confidence_is_0():
-    rows, example = withstand(line(), "mlp", [trained()], SETTINGS | {"epsilon": 1e-4}, "cpu")
+    rows, example = attack_clean_nets(line(), [proxy(trained())], SETTINGS | {"epsilon": 1e-4}, "cpu")
     assert rows["confidence"].tolist() == [0.0]
     assert example["labels"].tolist() == [1, 1]
     np.testing.assert_array_equal(example["images"][0], example["images"][1])
+
+
+def test_of_several_ages_of_a_proxy_the_last_counts():
+    parameters = trained()
+    young = {name: np.zeros_like(value) for name, value in parameters.items()}
+    proxies = [proxy(parameters), proxy(young, age=0.5)]
+    rows, _ = attack_clean_nets(line(), proxies, SETTINGS, "cpu")
+    assert rows["natural_accuracy"].tolist() == [1.0]
