@@ -227,8 +227,8 @@ def test_every_strategy_chooses_by_the_graph_of_its_own_space(digits, select, va
 def test_what_a_strategy_may_not_be_told_is_named(digits):
     features = np.zeros((len(digits.train_labels), 2), dtype=np.float32)
     for name, value, allowed in (("select", "best", "greedy"), ("variant", "other", "printed"), ("norm", "l1", "linf")):
-        with pytest.raises(InputError, match=f"parameter {name} is '{value}', allowed is one of .*{allowed}"):
-            STRATEGIES["class_graph_input"].function(request("class_graph_input", digits, features, **{name: value}))
+        with pytest.raises(InputError, match=f"parameter {name} of .* is '{value}', allowed is one of .*{allowed}"):
+            STRATEGIES["class_graph_input"].settings({name: value}, "poisons.mine")
     with pytest.raises(InputError, match=r"density 0 of a class graph is not in \(0, 1\]"):
         STRATEGIES["class_graph_input"].function(request("class_graph_input", digits, features, density=0.0))
 

@@ -24,7 +24,8 @@ from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.models.inference import rebuild, resolve_device
 from poisonlab.models.networks import MLP
-from poisonlab.poisons.poison import Poison, TrainingSet, apply, save
+from poisonlab.poisons import files
+from poisonlab.poisons.poison import Poison, TrainingSet, apply
 from poisonlab.seeds import seed
 from poisonlab.victims import checkpoint, engines, precision
 from poisonlab.victims import chunk as chunks
@@ -693,11 +694,17 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def poison_file(folder: Path, *poisons: Poison) -> Path:
     """Two poisons, one for each value of the axis; relabelled points are the same whatever the side of the images."""
     path = folder / "poison.safetensors"
-    save(poisons or [flips(toy(), [0, 4, 9]), flips(toy(), [1, 2])], [(0, value) for value in AXIS], path)
+    files.save(path, poisons or [flips(toy(), [0, 4, 9]), flips(toy(), [1, 2])], toy(), sweep="r", values=AXIS)
     return path
 
 
-def chunk(folder: Path, first: int, last: int, poisons: Path | None = None, **changes: Any) -> pd.DataFrame:
+def one_poison(path: Path, poison: Poison, draw: int = 0) -> Path:
+    """A poison without a sweep."""
+    files.save(path, [poison], toy(), draw=draw)
+    return path
+
+
+def chunk(folder: Path, first: int, last: int, *poisons: Path, **changes: Any) -> pd.DataFrame:
     """Train repeats first … last of two poisons into `folder`."""
     settings = {
         "dataset": toy(side=SIDES.get(changes.get("model", "mlp"), 8)),
@@ -708,7 +715,7 @@ def chunk(folder: Path, first: int, last: int, poisons: Path | None = None, **ch
         "code_version": "1",
     }
     return train_chunk(
-        poison_files={"c": poisons or poison_file(folder.parent)},
+        poison_files={"c": poisons or [poison_file(folder.parent)]},
         output=folder / "c" / f"draws-0-0_repeats-{first}-{last}.safetensors",
         columns=COLUMNS,
         repeats=range(first, last + 1),
@@ -730,7 +737,7 @@ def test_a_chunk_trains_every_value_of_the_axis_with_every_repeat_on_the_seed_of
     assert sets.explode().is_unique
     stored = load_chunk(
         tmp_path / "victims" / "c" / "draws-0-0_repeats-1-3.safetensors",
-        {"c": tmp_path / "poison.safetensors"},
+        {"c": [tmp_path / "poison.safetensors"]},
         COLUMNS,
         range(1, 4),
     )
@@ -805,24 +812,21 @@ def test_asking_for_more_repeats_trains_only_the_new_victims(tmp_path: Path, tra
 
 def test_a_job_of_more_draws_trains_only_the_new_ones_and_names_each_victim_by_its_draw(tmp_path: Path, trained):
     first, second = flips(toy(), [0, 4, 9]), flips(toy(), [1, 2])
-    one, both = tmp_path / "one.safetensors", tmp_path / "both.safetensors"
-    save([first], [(0, None)], one)
-    save([first, second], [(0, None), (1, None)], both)
-    alone = chunk(tmp_path / "victims", 0, 1, poisons=one)
+    draws = [one_poison(tmp_path / "0", first), one_poison(tmp_path / "1", second, draw=1)]
+    alone = chunk(tmp_path / "victims", 0, 1, draws[0])
     trained.clear()
-    rows = chunk(tmp_path / "victims", 0, 2, poisons=both)
+    rows = chunk(tmp_path / "victims", 0, 2, *draws)
     assert trained == [victim_key("c", (0, None), 2), *(victim_key("c", (1, None), repeat) for repeat in range(3))]
     assert rows[["draw", "repeat"]].to_numpy().tolist() == [[draw, repeat] for draw in (0, 1) for repeat in range(3)]
     pd.testing.assert_frame_equal(rows[:2], alone, check_exact=True)
 
 
 def test_conditions_share_a_chunk_and_a_condition_that_joins_trains_its_own_victims(tmp_path: Path, trained):
-    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    save([flips(toy(), [0, 4, 9])], [(0, None)], first)
-    save([flips(toy(), [1, 2])], [(0, None)], second)
-    alone = chunk(tmp_path / "victims", 0, 1, poisons=first)
+    first = one_poison(tmp_path / "first", flips(toy(), [0, 4, 9]))
+    second = one_poison(tmp_path / "second", flips(toy(), [1, 2]))
+    alone = chunk(tmp_path / "victims", 0, 1, first)
     trained.clear()
-    both = {"c": first, "d": second}
+    both = {"c": [first], "d": [second]}
     output = tmp_path / "victims" / "c+d" / "draws-0-0_repeats-0-1.safetensors"
     told = {
         "model": "mlp",
@@ -835,10 +839,26 @@ def test_conditions_share_a_chunk_and_a_condition_that_joins_trains_its_own_vict
     assert trained == [victim_key("d", (0, None), repeat) for repeat in range(2)]
     assert rows["condition"].tolist() == ["c", "c", "d", "d"]
     pd.testing.assert_frame_equal(rows[:2], alone, check_exact=True)
-    (one, _, weights), *_ = load_chunk(output, {"d": second}, COLUMNS, range(2))
+    (one, _, weights), *_ = load_chunk(output, {"d": [second]}, COLUMNS, range(2))
     assert one["condition"] == "d"
     expected = train_one(apply(flips(toy(), [1, 2]), toy()), SHORT, seed=seed("victim", repeat=0))
     assert digest(weights) == digest(expected.parameters)
+
+
+def test_the_value_of_the_victims_own_sweep_takes_the_place_of_the_poisons(tmp_path: Path):
+    file, output = one_poison(tmp_path / "poison", flips(toy(), [1, 2])), tmp_path / "victims" / "v-1" / "chunk"
+    told = {"recipe": dataclasses.asdict(SHORT), "precision": "float32", "device": "cpu", "code_version": "1"}
+    rows = train_chunk(toy(), {"c": [file]}, output, COLUMNS, range(2), "mlp", **told, value=0.25)
+    assert rows["axis_value"].tolist() == [0.25, 0.25]
+    ((identity, _, _), _) = load_chunk(output, {"c": [file]}, COLUMNS, range(2), 0.25)
+    assert identity["axis_value"] == 0.25
+
+
+def test_facts_of_a_poison_are_columns_at_the_end(tmp_path: Path):
+    poison = dataclasses.replace(flips(toy(), [1, 2]), facts={"lambda": 0.5})
+    rows = chunk(tmp_path / "victims", 0, 1, one_poison(tmp_path / "poison", poison))
+    assert rows.columns[-1] == "poison_lambda"
+    assert rows["poison_lambda"].tolist() == [0.5, 0.5]
 
 
 def test_a_finished_chunk_that_is_asked_for_again_trains_nothing(tmp_path: Path, trained):
@@ -901,7 +921,7 @@ def test_a_changed_poison_retrains_its_own_victims_and_no_others(tmp_path: Path,
     trained.clear()
     (tmp_path / "other").mkdir()
     other = poison_file(tmp_path / "other", edited(position), flips(toy(), [1, 2]))
-    chunk(tmp_path / "victims", 0, 1, poisons=other)
+    chunk(tmp_path / "victims", 0, 1, other)
     assert trained == [victim_key("c", (0, AXIS[0]), repeat) for repeat in range(2)]
 
 
@@ -909,7 +929,7 @@ def test_an_appended_image_is_part_of_the_identity(tmp_path: Path, trained):
     for number in range(2):
         images = 255 - toy().train_images[number : number + 1]
         poison = Poison(CLASSES, append_images=images, append_labels=np.array([0]))
-        chunk(tmp_path / "victims", 0, 0, poisons=poison_file(tmp_path, poison, flips(toy(), [1, 2])))
+        chunk(tmp_path / "victims", 0, 0, poison_file(tmp_path, poison, flips(toy(), [1, 2])))
     assert trained == [victim_key("c", (0, AXIS[axis]), 0) for axis in (0, 1, 0)]
 
 
@@ -933,7 +953,7 @@ def test_a_poison_that_is_not_legal_trains_nothing(tmp_path: Path, trained):
     illegal = flips(toy(), [63, 62])
     few = toy(train=63)
     with pytest.raises(InputError, match=r"position 63 of 'toy', allowed are 0 … 62"):
-        chunk(tmp_path / "victims", 0, 0, poisons=poison_file(tmp_path, illegal, illegal), dataset=few)
+        chunk(tmp_path / "victims", 0, 0, poison_file(tmp_path, illegal, illegal), dataset=few)
     assert trained == []
 
 
