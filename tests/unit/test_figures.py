@@ -1,241 +1,46 @@
-"""What is drawn is what the tables say, the captions state their n, and the same figure gives the same bytes."""
+"""What is drawn is what the tables say, and the captions state their n."""
 
-import importlib
-import json
 import re
-import string
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from figure_inputs import (
+    ACCURACY,
+    CLEAN,
+    FITTED,
+    RANDOM,
+    STEPS,
+    both,
+    counted,
+    covered,
+    example,
+    extremes,
+    flat_toy,
+    lengths,
+    one_condition,
+    placed,
+    plane,
+    runs,
+    scored,
+    sliced,
+    tables,
+)
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from poisonlab.analyses.class_graphs import degree_table
-from poisonlab.analyses.theorems import Balls, cover, simulate
-from poisonlab.datasets.dataset import Dataset
 from poisonlab.documents.comparison import compare
 from poisonlab.errors import InputError
-from poisonlab.figures import FIGURES, draw, save, style
+from poisonlab.figures import draw, style
 from poisonlab.figures.captions import describe
-from poisonlab.poisons.poison import Poison
 from poisonlab.statistics import grid, mean_interval, paired_difference, share_interval
 
-# bucket → adversarial accuracy, fitted share and natural accuracy as [draws, repeats]
-ACCURACY = {
-    0.0: [[0.80, 0.70, 0.90], [0.60, 0.80, 0.70]],
-    1.0: [[0.30, 0.20, 0.50], [0.40, 0.10, 0.30]],
-    2.0: [[0.60, 0.50, 0.40], [0.70, 0.60, 0.50]],
-}
-FITTED = {
-    0.0: [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]],
-    1.0: [[1.0, 0.9, 0.5], [0.9, 0.9, 1.0]],
-    2.0: [[0.1, 0.9, 0.2], [0.3, 0.2, 0.4]],
-}
-RANDOM = [[0.40, 0.50, 0.30], [0.45, 0.35, 0.40], [0.50, 0.40, 0.30], [0.35, 0.45, 0.55]]
-CLEAN = [[0.90, 0.95, 0.85]]
-STEPS = {0.0: (1, 6), 1.0: (7, 9), 2.0: (10, 10)}
-START = {"step_size": 0.1, "random_start": False, "restarts": 1}
-POINTS = {0.0: 40.0, 1.0: 90.0, 2.0: 20.0}
 EXACT = {
     "rtol": 0,
     "atol": 1e-12,
 }  # the same float64 arithmetic on both sides; only a unit in the last place may differ
-
-
-def tables(experiment="one", source=1, target=2, epsilons=(0.1,), lowest=0.985):
-    """One experiment: its numbers are the constants above; natural accuracy is lowest at bucket 1, draw 1, repeat 2."""
-    conditions, victims, robustness = [], [], []
-
-    def add(condition, strategy, value, accuracy, fitted):
-        accuracy = np.array(accuracy)
-        low, high = STEPS.get(value, (np.nan, np.nan))
-        conditions.append(
-            {
-                "study": "label_noise", "experiment": experiment, "condition": condition, "axis_value": value,
-                "strategy": strategy, "budget": 10, "source_class": source, "target_class": target, "dataset": "digits",
-                "model": "small_cnn", "recipe": "memorise", "precision": "float32", "n_points": POINTS.get(value, np.nan),
-                "steps_low": low, "steps_high": high, "scale": "analogue",
-            }
-        )  # fmt: skip
-        for draw_, repeat in np.ndindex(accuracy.shape):
-            key = {
-                "experiment": experiment,
-                "condition": condition,
-                "axis_value": value,
-                "draw": draw_,
-                "repeat": repeat,
-            }
-            share = np.nan if fitted is None else fitted[draw_][repeat]
-            natural = lowest if (value, draw_, repeat) == (1.0, 1, 2) else 0.992 + 0.001 * repeat
-            probes = {"path_share": 1 - accuracy[draw_, repeat], "line_share": accuracy[draw_, repeat] ** 2}
-            victims.append(
-                {**key, "fitted_share": share, "natural_accuracy": natural, "epochs": 10 + repeat, **probes}
-                | {"memorised": repeat > 0}
-            )
-            for epsilon in epsilons:
-                targeted = {"goal": "targeted", "attack_source": source, "attack_target": target, "epsilon": epsilon}
-                attack = {"attack": "pgd", "norm": "linf", "steps": 40, **START, **targeted}
-                value_at = accuracy[draw_, repeat] - (epsilon - 0.1)
-                robustness.append({**key, **attack, "adversarial_accuracy": value_at})
-        untargeted = {"attack": "fgsm", "norm": "linf", "goal": "untargeted", "epsilon": 0.1, "steps": 1, **START}
-        robustness.append({**key, **untargeted, "adversarial_accuracy": 0.01})
-
-    add("clean", "none", np.nan, CLEAN, None)
-    add("random", "random", np.nan, RANDOM, np.full((4, 3), 0.95))
-    for value in (2.0, 0.0, 1.0):  # out of order: the figure has to sort
-        add("bucket", "path_bucket", value, ACCURACY[value], FITTED[value])
-    return {
-        "conditions": pd.DataFrame(conditions),
-        "victims": pd.DataFrame(victims),
-        "robustness": pd.DataFrame(robustness),
-    }
-
-
-def both(*parts):
-    return {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
-
-
-def lengths():
-    rows = [
-        # seed 0, class 0: 1, 2, 2, 2, 5 → median 2; class 1: 3, 3 and three that never arrive → median beyond the end
-        (0, 0, 1, 1, 1, True), (0, 0, 1, 2, 3, True), (0, 0, 1, 5, 1, True),
-        (0, 1, 0, 3, 2, True), (0, 1, 0, 50, 3, False),
-        # seed 1, class 0: 4, 4 → median 4; class 1: 3 → median 3
-        (1, 0, 1, 4, 2, True), (1, 1, 0, 3, 1, True),
-    ]  # fmt: skip
-    columns = ["proxy_seed", "label", "target", "steps", "n_points", "reached"]
-    return pd.DataFrame(rows, columns=columns).assign(paths="cnn")
-
-
-def extremes(classes=3, near=4, far=2):
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for side, k in (("nearest", near), ("farthest", far)):
-        arrays[f"{side}_images"] = rng.integers(0, 256, (classes, k, 1, 6, 5), dtype=np.uint8)
-        arrays[f"{side}_steps"] = np.arange(classes * k).reshape(classes, k) + (0 if side == "nearest" else 100)
-        arrays[f"{side}_issue"] = np.zeros((classes, k), dtype=bool)
-    arrays["nearest_issue"][1, 2] = True
-    names = {"class_names": json.dumps(["cat", "dog", "eel"]), "target_names": json.dumps(["dog", "eel", "cat"])}
-    return arrays, names
-
-
-def flat_toy():
-    points = np.random.default_rng(1).normal(0, 1, (20, 2)).astype(np.float32)
-    labels, index = np.arange(20) % 2, np.arange(20)
-    points += np.where(labels, 5, -5)[:, None].astype(np.float32)
-    centres = np.array([[-5.0, -5.0], [5.0, 5.0]])
-    return Dataset("flat", points, labels, points, labels, ("low", "high"), None, index, index, centres)
-
-
-def placed():
-    def poison(radius, labels):
-        images = np.array([[-5 + radius, -5], [5, 5 - radius]], dtype=np.float32)
-        return Poison(3, append_images=images, append_labels=np.array(labels))
-
-    places = [(4, 0.0), (4, 2.0), (5, 0.0), (5, 2.0)]
-    return [poison(0, [1, 0]), poison(2, [1, 2]), poison(0, [0, 0]), poison(2, [0, 0])], places
-
-
-def example(wrong=2):
-    images = np.random.default_rng(0).random((2, 1, 6, 5), dtype=np.float32)
-    images[1] = images[0]
-    images[1, 0, 2, 3] += 0.04
-    probabilities = np.array([[0.01, 0.985, 0.005], [0.1, 0.28, 0.62]], dtype=np.float32)
-    return {"images": images, "probabilities": probabilities, "labels": np.array([1, wrong])}, {}
-
-
-def plane(names=1):
-    """Maps of one victim each at the values 0 and 3: class 1 in the upper half at 0, everywhere at 3."""
-    classes = np.ones((2, 10, 10), dtype=np.uint8)
-    classes[0, :5] = 0
-    one = {
-        "classes": classes,
-        "extent": np.tile([-2.0, 2.0, -2.0, 2.0], (2, 1)),
-        "marks": np.tile([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.5]], (2, 1, 1)),
-        "labels": np.tile([0, 1, 0], (2, 1)),
-        "kinds": np.tile([0, 0, 1], (2, 1)),
-        "axis_values": np.array([0.0, 3.0]),
-    }
-    return [one] * names
-
-
-def sliced():
-    """Slices of the three buckets of `tables()`: source class 1 in the lower half, target class 2 above."""
-    classes = np.ones((3, 10, 10), dtype=np.uint8)
-    classes[:, 5:] = 2
-    clean = np.ones((3, 10, 10), dtype=np.uint8)
-    clean[:, :, 7:] = 2
-    one = {
-        "classes": classes,
-        "clean": clean,
-        "extent": np.tile([-2.0, 2.0, -2.0, 2.0], (3, 1)),
-        "marks": np.tile([[0.0, 0.0], [0.2, 1.0], [1.0, 0.0]], (3, 1, 1)),
-        "labels": np.tile([2, 1, 2], (3, 1)),
-        "kinds": np.tile([1, 2, 3], (3, 1)),
-        "axis_values": np.array([0.0, 1.0, 2.0]),
-    }
-    return [one]
-
-
-def runs():
-    return simulate(Balls(4, 8, 0.5, 0.8, 0.2, 0.3, 0.4), 4, [0.5, 1.0], [0, 1, 2], seed=0, tested=5)
-
-
-def covered():
-    images = np.random.default_rng(0).random((50, 3)).astype(np.float32)
-    tables = [cover(images, np.zeros(50), [0.1, 0.3], norm, 50, 0.1, 0.05, 0) for norm in ("linf", "l2")]
-    return pd.concat(tables, ignore_index=True)
-
-
-def counted():
-    points = np.random.default_rng(0).random((60, 4))
-    spaces = {"input": (points, "linf"), "features": (points * 3, "l2")}
-    return degree_table(spaces, np.arange(60) % 3, [0.02, 0.3])
-
-
-def scored():
-    """Scores of five points, and a plane whose left half has colour 0 and right half colour 7."""
-    index = [3, 5, 8, 13, 21]
-    fitted = [True, True, True, True, False]
-    table = pd.DataFrame(
-        {
-            "index": index,
-            "degree": [2, 1, 1, 0, 2],
-            "colour": [0, 7, 2, 0, 1],
-            "fitted": fitted,
-            "score": [2, 0, 1, 0, 0],
-        }
-    ).assign(net=0)
-    table = pd.concat([table, table.assign(net=1, score=0)], ignore_index=True)
-    classes = np.zeros((1, 10, 10), dtype=np.uint16)
-    classes[:, :, 5:] = 7
-    x, y = np.meshgrid(np.linspace(-2, 2, 10), np.linspace(-2, 2, 10))
-    marks = np.array([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
-    distances = np.array([[np.maximum(abs(x - a), abs(y - b)) for a, b in marks[0]]])
-    maps = {"classes": classes, "extent": np.array([[-2.0, 2, -2, 2]]), "marks": marks, "labels": np.array([[0, 7, 2]])}
-    return table, (
-        maps | {"distances": distances},
-        {"settings": json.dumps({"class": 1, "density": 0.02, "epsilon": 0.5})},
-    )
-
-
-def inputs_of(kind):
-    whole = one_condition("one") if kind in ("by_experiment", "memorisation") else tables()
-    known = {**whole, "lengths": lengths(), "extremes": extremes(), "data": flat_toy(), "poisons": placed()} | {
-        "example": example(),
-        "maps": sliced() if kind == "slices" else plane(),
-        "runs": runs(),
-        "cover": covered(),
-        "degrees": counted(),
-        "scores": scored()[0],
-        "idea": scored()[1],
-    }
-    return {name: known[name] for name in FIGURES[kind].needs}
 
 
 def by_gid(panel, gid):
@@ -255,87 +60,7 @@ def victims_of(data, condition, value=None):
     return rows if value is None else rows[rows["axis_value"] == value]
 
 
-# ---- the catalogue ------------------------------------------------------------------
-
-
-def test_reading_the_catalogue_imports_neither_matplotlib_nor_torch():
-    code = (
-        "import sys, poisonlab.figures as f; "
-        "assert f.FIGURES; print([m for m in ('matplotlib', 'torch', 'numpy') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize("kind", FIGURES)
-def test_every_entry_has_a_function_that_names_its_published_figure(kind):
-    entry = FIGURES[kind]
-    module, name = entry.function.split(":")
-    docstring = getattr(importlib.import_module(module), name).__doc__
-    published = re.sub(r"section \d+\.\d+", "", entry.source)
-    assert entry.name == kind
-    assert set(entry.needs) <= {
-        "conditions",
-        "victims",
-        "robustness",
-        "lengths",
-        "buckets",
-        "extremes",
-        "example",
-        "data",
-        "poisons",
-        "maps",
-        "runs",
-        "cover",
-        "degrees",
-        "scores",
-        "idea",
-    }
-    for number in ("6.1", "Appendix A", "2.1", "3.3", "4.1", "4.2", "4.3", "4.4", "4.5", "4.6a", "4.6b", "4.7", "4.8"):
-        assert (number in published) <= (number in docstring), f"{name} does not say that it draws {number}"
-
-
-@pytest.mark.parametrize("kind", FIGURES)
-def test_a_caption_is_one_paragraph_with_every_field_filled(kind):
-    _, caption = draw(kind, inputs_of(kind))
-    fields = [field for _, field, _, _ in string.Formatter().parse(FIGURES[kind].caption) if field]
-    assert "\n" not in caption
-    assert "nan" not in caption.split()
-    assert not any(f"{{{field}}}" in caption for field in fields)
-
-
-@pytest.mark.parametrize("kind", FIGURES)
-def test_drawing_and_saving_twice_gives_the_same_bytes(kind, tmp_path):
-    written = []
-    for turn in ("first", "second"):
-        figure, _ = draw(kind, inputs_of(kind))
-        paths = tmp_path / f"{turn}.svg", tmp_path / f"{turn}.png"
-        save(figure, *paths)
-        written.append([path.read_bytes() for path in paths])
-    assert written[0] == written[1]
-    assert b"<dc:date>" not in written[0][0]
-    assert b"Matplotlib" not in written[0][0][:2000]
-
-
-@pytest.mark.parametrize("kind", FIGURES)
-def test_a_figure_is_as_wide_as_a_column_or_a_page_and_its_legend_lies_within(kind):
-    figure, _ = draw(kind, inputs_of(kind))
-    assert figure.get_figwidth() in (style.COLUMN, style.PAGE)
-    with style.paper():
-        figure.draw_without_rendering()
-    for legend in figure.legends:
-        box = legend.get_window_extent()
-        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
-
-
-@pytest.mark.parametrize("kind", [kind for kind in FIGURES if FIGURES[kind].needs])
-def test_a_missing_or_empty_input_is_named(kind):
-    for artefact in FIGURES[kind].needs:
-        rest = {name: value for name, value in inputs_of(kind).items() if name != artefact}
-        with pytest.raises(InputError, match=f"needs '{artefact}'"):
-            draw(kind, rest)
-        with pytest.raises(InputError, match=f"needs '{artefact}'"):
-            draw(kind, {**rest, artefact: pd.DataFrame()})
+# ---- the tables -----------------------------------------------------------------------
 
 
 def test_a_table_that_lacks_a_column_is_named_with_the_column():
@@ -345,9 +70,9 @@ def test_a_table_that_lacks_a_column_is_named_with_the_column():
 
 
 def test_an_unknown_figure_and_an_unknown_option_are_named():
-    with pytest.raises(InputError, match="'bucket_curves' is not in the catalogue"):
+    with pytest.raises(InputError, match=r"figure 'bucket_curves' does not exist; choose one of .*bucket_curve"):
         draw("bucket_curves", {})
-    with pytest.raises(InputError, match="no options \\['epsilom'\\]"):
+    with pytest.raises(InputError, match=r"'bucket_curve' has no parameters \['epsilom'\]"):
         draw("bucket_curve", tables(), {"epsilom": 0.1})
 
 
@@ -806,6 +531,103 @@ def test_an_experiment_without_random_points_has_no_place_among_the_strategies()
         draw("strategies", data)
 
 
+# ---- studies of any shape ---------------------------------------------------------------
+
+
+def study():
+    """Clean victims and two conditions of different flips, budgets and models, each attacked on its own classes."""
+    first, second = tables(), tables("one", 4, 5)
+    second["conditions"] = second["conditions"].assign(model="resnet", budget=20)
+    parts = []
+    for name, part in (("mild", first), ("harsh", second)):
+        kept = {
+            key: frame[frame["condition"].isin(["random"] + ["clean"] * (name == "mild"))]
+            for key, frame in part.items()
+        }
+        renamed = {key: frame.replace({"condition": {"random": name}}) for key, frame in kept.items()}
+        parts.append(renamed)
+    data = both(*parts)
+    clean = data["robustness"]["condition"] == "clean"
+    other = data["robustness"][clean & (data["robustness"]["goal"] == "targeted")].assign(
+        attack_source=4, attack_target=5
+    )
+    data["robustness"] = pd.concat([data["robustness"], other], ignore_index=True)
+    harsh = data["robustness"]["condition"] == "harsh"
+    data["robustness"].loc[harsh, "adversarial_accuracy"] /= 2
+    return data
+
+
+def test_conditions_of_different_flips_and_models_are_each_judged_by_the_attack_on_their_own_classes():
+    figure, caption = draw("conditions", study(), {"baseline": "mild", "attack": "pgd"})
+    assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == ["clean", "mild", "harsh"]
+    means = [mark.get_ydata()[0] for mark in by_gid(figure.axes[0], "all")]
+    np.testing.assert_allclose(means, [np.mean(CLEAN), np.mean(RANDOM), np.mean(RANDOM) / 2], **EXACT)
+    assert figure.axes[0].get_title(loc="left") == "one"  # no pair of classes that all share
+    for words in (
+        "by condition, 10, 20 poisons (one); ",
+        "model small_cnn, resnet",
+        "not classified as the target. Attack: pgd (targeted",
+    ):
+        assert words in caption
+
+
+def test_another_column_than_adversarial_accuracy_stands_alone_without_an_attack():
+    data = tables()
+    data["victims"] = data["victims"].assign(penalty=data["victims"]["natural_accuracy"] * 100)
+    for column, factor, words in (("natural_accuracy", 1, "Natural accuracy"), ("penalty", 100, "Penalty")):
+        figure, caption = draw("conditions", data, {"column": column})
+        expected = [
+            factor * own["natural_accuracy"].mean()
+            for _, own in data["victims"].groupby(["condition", data["victims"]["axis_value"].fillna(-1)], sort=False)
+        ]
+        means = [mark.get_ydata()[0] for mark in by_gid(figure.axes[0], "all")]
+        np.testing.assert_allclose(sorted(means), sorted(expected), rtol=1e-9)
+        assert figure.axes[0].get_ylabel() == words.lower()
+        assert caption.startswith(f"{words} of victims by condition, 10 poisons (1 → 2). Filled circles")
+        assert "Attack" not in caption
+        low, high = figure.axes[0].get_ylim()
+        assert low < min(means) < max(means) < high
+    with pytest.raises(InputError, match=r"option column names \['loss'\], allowed are .*'penalty'"):
+        draw("conditions", data, {"column": "loss"})
+
+
+def test_a_sweep_of_several_conditions_has_a_line_for_each_and_the_clean_victims_once():
+    data = tables()
+    copy = {name: frame[frame["condition"] == "bucket"].assign(condition="other") for name, frame in data.items()}
+    copy["robustness"]["adversarial_accuracy"] /= 2
+    data = both(data, copy)
+    figure, _ = draw("sweep", data)
+    means = [line.get_ydata() for line in by_gid(figure.axes[0], "adversarial_accuracy")]
+    expected = np.array([np.mean(ACCURACY[value]) for value in (0, 1, 2)])
+    np.testing.assert_allclose(means, [expected, expected / 2], **EXACT)
+    assert len(by_gid(figure.axes[0], "clean")) == 1
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one: bucket", "one: other", "no poisons"]
+    alone, _ = draw("sweep", data, {"lines": {"one": {"label": "a", "condition": "other"}}})
+    assert [text.get_text() for text in alone.legends[0].get_texts()] == ["a", "no poisons"]
+    with pytest.raises(
+        InputError, match=r"has the conditions \['bucket', 'other'\] with a sweep axis, this figure needs 'third'"
+    ):
+        draw("sweep", data, {"lines": {"one": {"condition": "third"}}})
+
+
+def test_a_sweep_shows_any_column_and_needs_no_attack_for_others():
+    data = tables()
+    data["victims"] = data["victims"].assign(penalty=data["victims"]["axis_value"].fillna(5) * 3)
+    data["robustness"] = data["robustness"].assign(attack_source=7)
+    figure, caption = draw("sweep", data, {"panels": ["penalty", "natural_accuracy"]})
+    np.testing.assert_allclose(by_gid(figure.axes[0], "penalty")[0].get_ydata(), [0, 3, 6], **EXACT)
+    assert figure.axes[0].get_ylabel() == "penalty"
+    assert "(a) penalty, (b) natural accuracy; means" in caption
+    assert "Attack" not in caption
+
+
+def test_a_sweep_over_the_budget_names_all_budgets_and_the_first_value_its_own():
+    data = one_condition("one")
+    data["conditions"]["budget"] = data["conditions"]["axis_value"].fillna(0) + 1
+    assert draw("sweep", data)[1].startswith("Victims of 1, 2, 3 poisons")
+    assert " 1 poisons. " in draw("by_experiment", data)[1]
+
+
 # ---- sweeps and toys -----------------------------------------------------------------
 
 
@@ -841,9 +663,11 @@ def test_a_sweep_refuses_experiments_that_are_not_there_or_have_no_axis():
     with pytest.raises(InputError, match=r"option lines names the experiments \['three'\], the tables hold \['one'\]"):
         draw("sweep", data, {"lines": {"three": {}}})
     with pytest.raises(
-        InputError, match=r"allowed are \['adversarial_accuracy', 'natural_accuracy', 'fitted_share', 'epochs'\]"
+        InputError, match=r"option panels names \['loss'\], allowed are \['adversarial_accuracy', 'epochs', "
     ):
         draw("sweep", data, {"panels": ["loss"]})
+    with pytest.raises(InputError, match="option panels names 5 columns, allowed are 1 to 4"):
+        draw("sweep", data, {"panels": ["epochs"] * 5})
     without = {**data, "conditions": data["conditions"].assign(axis_value=np.nan)}
     with pytest.raises(InputError, match=r"has the conditions \[\] with a sweep axis"):
         draw("sweep", without)
@@ -865,11 +689,6 @@ def test_the_toy_shows_its_points_and_the_poisons_of_the_first_draw_in_the_colou
     np.testing.assert_array_equal(np.array(by_gid(at_the_means.axes[0], "poisons")[0].get_data()).T, [[5, 5]])
     with pytest.raises(InputError, match=r"no placed poisons at 7, the values are \[0.0, 2.0\]"):
         draw("toy_data", {"data": flat_toy(), "poisons": placed()} | {"example": example()}, {"value": 7})
-
-
-def one_condition(experiment, source=1, target=2):
-    data = tables(experiment, source, target)
-    return {name: frame[frame["condition"] != "random"] for name, frame in data.items()}
 
 
 def test_experiments_side_by_side_are_the_means_of_their_victims_at_the_first_value():

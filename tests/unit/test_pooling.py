@@ -1,12 +1,20 @@
 """Pooling and ReLU in one sweep, against torch's own."""
 
+import subprocess
+import sys
+from typing import Any
+
 import pytest
 import torch
+import torchattacks
 from torch.nn import functional as F
 
-from poisonlab.models.kernels import gradients, winograd
+from poisonlab import models
+from poisonlab.errors import InputError
+from poisonlab.models.kernels import SWITCH, enabled, gradients, winograd
 from poisonlab.models.kernels.functions import (
     LEAST,
+    GradientRounded,
     Rounded,
     pooled_convolution,
     pooled_relu,
@@ -48,7 +56,6 @@ def test_rounding_is_that_of_torch_to_the_bit():
     values = bits.to(torch.int32).view(torch.float32)
     edges = [0.0, -0.0, float("inf"), float("-inf"), 3.4e38, 1e-45, 1e-39]  # the last two: denormals
     values.view(-1)[: len(edges)] = torch.tensor(edges)
-    values = values.nan_to_num(float("nan"))  # that which arithmetic gives
     last = values.contiguous(memory_format=torch.channels_last)
     for layout in (values, last, values.flatten(1).T, values[:, 3:9], values[3:5], values[:1, :1, :1]):
         found, expected = rounded(layout), layout.bfloat16().float()
@@ -101,7 +108,7 @@ def in_torch(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, pad
     return F.relu(F.max_pool2d(F.conv2d(inputs, weight, bias, padding=padding), 2))
 
 
-@pytest.mark.parametrize(
+every_convolution = pytest.mark.parametrize(
     ("shape", "outputs", "side", "padding"),
     [
         ((5, 1, 28, 28), 16, 3, 1),
@@ -113,6 +120,9 @@ def in_torch(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, pad
         ((2, 32, 20, 19), 17, 4, 0),
     ],
 )
+
+
+@every_convolution
 def test_gradients_of_a_pooled_convolution_are_those_of_float64(shape, outputs, side, padding):
     inputs = drawn(shape)
     weight, bias = convolution(inputs, outputs, side)
@@ -127,6 +137,57 @@ def test_gradients_of_a_pooled_convolution_are_those_of_float64(shape, outputs, 
         torch.testing.assert_close(gradient.double(), reference, rtol=0, atol=1e-5 * float(reference.abs().max()))
 
 
+def second_derivatives(
+    pooled: torch.Tensor, slope: torch.Tensor, of: tuple[torch.Tensor, ...]
+) -> tuple[torch.Tensor, ...]:
+    """Gradients of inputs, weight and slope of the squared norm of the gradients of inputs, weight and bias."""
+    pulled = torch.autograd.grad(pooled, of, slope, create_graph=True)
+    return torch.autograd.grad(torch.stack([one.square().sum() for one in pulled]).sum(), (*of[:2], slope))
+
+
+@every_convolution
+def test_second_derivatives_of_a_pooled_convolution_are_those_of_float64(shape, outputs, side, padding):
+    of = (drawn(shape), *convolution(drawn(shape), outputs, side))
+    pooled = pooled_convolution(*of, padding, 2)
+    slope = torch.randn(pooled.shape, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    exact = tuple(tensor.detach().double().requires_grad_() for tensor in of)
+    expected = second_derivatives(in_torch(*exact, padding), slope.double(), exact)
+    for gradient, reference in zip(second_derivatives(pooled, slope, of), expected, strict=True):
+        # As for the gradients; the norm counts every place.
+        assert (gradient.double() - reference).norm() <= 1e-5 * reference.norm()
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (2, 24, 17, 15)])
+@pytest.mark.parametrize(("dtype", "rounds"), [(torch.float32, False), (torch.float32, True), (torch.bfloat16, False)])
+def test_second_derivatives_of_pooled_maps_are_those_of_torch_to_the_bit(shape, dtype, rounds):
+    def of(pool: Any) -> tuple[torch.Tensor, ...]:
+        maps = drawn(shape, dtype)
+        gradient = torch.autograd.grad(pool(maps).pow(3).sum(), maps, create_graph=True)[0]
+        return gradient, torch.autograd.grad(gradient.pow(2).sum(), maps)[0]
+
+    found = of(lambda maps: swept(maps, rounds))
+    expected = of(lambda maps: F.relu(F.max_pool2d(maps.bfloat16().float() if rounds else maps, 2)))
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    assert found[1].any()
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, LEAST)])  # without the kernel and with it
+def test_second_derivatives_of_rounded_numbers_are_those_of_torch_to_the_bit(shape):
+    def of(rounds: Any) -> tuple[torch.Tensor, ...]:
+        values = torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        gradient = torch.autograd.grad(rounds(values).pow(3).sum(), values, create_graph=True)[0]
+        return gradient, torch.autograd.grad(gradient.pow(2).sum(), values)[0]
+
+    found, expected = of(Rounded.apply), of(lambda values: values.bfloat16().float())
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    # It rounds on the way back alone: the derivatives of v³ and of r², where r is 3v² rounded.
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    first = (3 * values.pow(2)).bfloat16().float()
+    gradient, second = of(GradientRounded.apply)
+    assert torch.equal(gradient, first)
+    assert torch.equal(second, ((2 * first).bfloat16().float() * 6 * values).bfloat16().float())
+
+
 @pytest.mark.parametrize("asked", [(0,), (1,), (2,), (1, 2)])
 def test_a_gradient_may_be_asked_for_alone(asked):
     inputs = drawn()
@@ -136,6 +197,58 @@ def test_a_gradient_may_be_asked_for_alone(asked):
     found = torch.autograd.grad(pooled_convolution(*few, 1, 2).square().sum(), wanted)
     expected = torch.autograd.grad(pooled_convolution(*parameters, 1, 2).square().sum(), wanted)
     assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    again = torch.autograd.grad(pooled_convolution(*few, 1, 2).square().sum(), wanted, create_graph=True)
+    for one, other in zip(again, expected, strict=True):
+        assert one.requires_grad
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5 * float(other.abs().max()))  # sums in another order
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("channels", [3, 16])
+def test_gradients_have_the_memory_layout_of_what_they_belong_to(layout, channels):
+    inputs = drawn((2, channels, 18, 18)).detach().contiguous(memory_format=layout)
+    weight = convolution(inputs)[0].detach().contiguous(memory_format=layout)
+    of = inputs.requires_grad_(), weight.requires_grad_()
+    found = torch.autograd.grad(pooled_convolution(*of, torch.zeros(16), 1, 2).sum(), of)
+    assert [gradient.stride() for gradient in found] == [tensor.stride() for tensor in of]
+
+
+def test_an_attack_of_torchattacks_takes_the_gradient_as_one_vector():
+    model = models.build("pooled", (1, 28, 28), 10, seed=0).eval()
+    images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    attack = torchattacks.PGDL2(model, eps=1.0, alpha=0.5, steps=2, random_start=False)
+    offsets = (attack(images, torch.arange(3)) - images).flatten(1).norm(dim=1)
+    assert (offsets > 0.5).all()
+    assert (offsets <= 1 + 1e-5).all()  # single precision
+
+
+# `float("nan")`, what x86 computes for ∞ − ∞, and two that rounding up to bfloat16 would turn into 0.
+NANS = torch.tensor([0x7FC00000, -0x400000, 0x7FFFFFFF, -1], dtype=torch.int32).view(torch.float32)
+
+
+@pytest.mark.parametrize("nan", NANS)
+@pytest.mark.parametrize("where", [0, 1, 2])
+@pytest.mark.parametrize("rounds", [False, True])
+@pytest.mark.parametrize(("channels", "side"), [(1, 3), (16, 3), (16, 5)])
+def test_nan_gives_nan_where_it_reaches_and_changes_nothing_else(channels, side, rounds, where, nan):
+    inputs = drawn((2, channels, 18, 18))
+    tensors = [tensor.detach().clone() for tensor in (inputs, *convolution(inputs, side=side))]
+    clean = pooled_convolution(*tensors, 1, 2, rounds)
+    tensors[where][tuple(size // 2 for size in tensors[where].shape)] = nan
+    found = pooled_convolution(*tensors, 1, 2, rounds)
+    expected = in_torch(*(tensor.double() for tensor in tensors), 1)
+    assert torch.equal(found.isnan(), expected.isnan())
+    assert expected.isnan().any()
+    assert torch.equal(found[~found.isnan()], clean[~found.isnan()])
+
+
+@pytest.mark.parametrize("nan", NANS)
+@pytest.mark.parametrize(("dtype", "rounds"), [(torch.float32, False), (torch.float32, True), (torch.bfloat16, False)])
+def test_pooled_maps_keep_nan_of_either_sign(dtype, rounds, nan):
+    maps = drawn(dtype=dtype).detach()
+    maps[1, 2, 3, 4] = nan if dtype == torch.float32 else nan[None].view(dtype)[1]  # its upper half, with its sign
+    pooled = swept(maps.requires_grad_(), rounds)
+    assert pooled.isnan().nonzero().tolist() == [[1, 2, 1, 2]]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +263,43 @@ def test_other_convolutions_are_those_of_torch(inputs):
     found = pooled_convolution(inputs, weight, bias, 1, 2)
     assert "_PooledConvolution" not in type(found.grad_fn).__name__
     assert torch.equal(found, in_torch(inputs, weight, bias, 1))
+
+
+def test_one_switch_turns_every_kernel_off(monkeypatch):
+    inputs = drawn()
+    weight, bias = convolution(inputs)
+    monkeypatch.delenv(SWITCH, raising=False)
+    assert enabled()
+    monkeypatch.setenv(SWITCH, "off")
+    assert not enabled()
+    found = pooled_convolution(inputs, weight, bias, 1, 2)
+    assert torch.equal(found, in_torch(inputs, weight, bias, 1))
+    for pooled in (found, pooled_relu(inputs, 2)):
+        assert "_Pooled" not in type(pooled.grad_fn).__name__
+    monkeypatch.setenv(SWITCH, "on")
+    assert enabled()
+
+
+def test_without_kernels_the_compiler_is_not_imported():
+    script = f"""
+import os, sys, torch
+from poisonlab import models
+from poisonlab.victims.precision import RoundedProducts
+
+for value in ("off", "on"):
+    os.environ["{SWITCH}"] = value
+    with RoundedProducts():
+        models.build("pooled", (1, 28, 28), 10, 0)(torch.rand(2, 1, 28, 28)).sum().backward()
+    print("numba" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout == b"False\nTrue\n"
+
+
+@pytest.mark.parametrize("value", ["", "0", "OFF"])
+def test_another_value_of_the_switch_is_refused(value, monkeypatch):
+    monkeypatch.setenv(SWITCH, value)
+    with pytest.raises(InputError, match=f"{SWITCH} is '{value}'; set it to on or off"):
+        pooled_relu(drawn(), 2)
 
 
 def test_autocast_and_vmap_have_their_own_convolutions():

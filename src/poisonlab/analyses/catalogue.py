@@ -230,8 +230,8 @@ def analyse(
     """Read what an analysis needs and run it.
 
     Args:
-        settings: `analysis`, `parameters`, `needs` (need → number of files), `names` (need → its name), `of`, and for an analysis of a proxy
-            `training` (model, recipe, precision).
+        settings: `analysis`, `parameters`, `needs` (need → number of files), `names` (need → its name), `of`, and for an
+            analysis of a proxy `training` (model, recipe, precision).
         files: the data set's, where it is of one, then those of the needs.
     """
     from poisonlab.datasets.dataset import Dataset

@@ -1,7 +1,7 @@
-"""The catalogue of figures. A figure is one function `f(inputs, options) -> (Figure, caption fields)`, registered right above it.
+"""The catalogue of figures: functions `f(inputs, options) -> (Figure, caption fields)`, each registered right above.
 
-Reading the catalogue must be cheap, because the Snakefile wires the figures' inputs from it: the modules of figures import matplotlib,
-pandas and scipy inside their functions.
+Reading the catalogue must be cheap, because the Snakefile wires the figures' inputs from it. So the modules of figures
+import matplotlib, pandas and scipy inside their functions.
 """
 
 from collections.abc import Mapping, Sized
@@ -29,10 +29,11 @@ class Option(NamedTuple):
 class FigureKind(Entry):
     """One figure of the catalogue.
 
-    Its needs are artefacts among conditions, victims, robustness, lengths, buckets, runs, cover, degrees, scores, extremes, example,
-    idea, maps, data, poisons. Tables come as data frames, `extremes`, `example` and `idea` as the pair (arrays, metadata) that
-    `storage.read_tensors` returns, `maps` as a list of arrays, one for each experiment, `data` as a data set, and `poisons`, those of
-    the first job of the first experiment's condition with a sweep axis, as the pair that `poison.load` returns.
+    Its needs are artefacts among conditions, victims, robustness, lengths, buckets, runs, cover, degrees, scores,
+    extremes, example, idea, maps, data, poisons. Tables come as data frames; `extremes`, `example` and `idea` as the
+    pair (arrays, metadata) that `storage.read_tensors` returns; `maps` as a list of arrays, one for each experiment;
+    `data` as a data set; `poisons`, the first draw of the first experiment's poison with a sweep, as
+    `poisons.files.load` returns it.
 
     Attributes:
         title: heading on the study's page, where the study gives none.

@@ -28,13 +28,13 @@ FLIPS = 10  # of the thesis's MNIST experiments
     needs=("runs",),
     title="Theorems 1 and 2, simulated",
     source="label-noise thesis, section 2.5 and chapter 3, Theorems 1 and 2",
-    caption="Left: share of the runs in which the adversarial risk within the guaranteed radius (2ρ for the dictionary, 2ρ − χ/κ "
-    "for the smooth classifier) reaches c₁ = {mass}, against the number of samples, with 95 % intervals; {runs} runs each; "
-    "dashed: the guarantee, {sure} at {samples} samples, of which a share η has a wrong label. The "
-    "risk reaches c₁ in {kept} of the {premises} runs of a "
-    "memorising classifier in which every ball holds a mislabelled sample. A classifier that does not fit its noisy samples"
-    " breaks a premise and has no such risk. Right: risk against the attack radius at {samples} samples, medians with the "
-    "middle 90 % of the runs; dotted: the guaranteed radii, 2 and {smooth} ρ; dashed: c₁.",
+    caption="Left: share of the runs in which the adversarial risk within the guaranteed radius (2ρ for the "
+    "dictionary, 2ρ − χ/κ for the smooth classifier) reaches c₁ = {mass}, against the number of samples, with 95 % "
+    "intervals; {runs} runs each; dashed: the guarantee, {sure} at {samples} samples, of which a share η has a wrong "
+    "label. The risk reaches c₁ in {kept} of the {premises} runs of a memorising classifier in which every ball holds "
+    "a mislabelled sample. A classifier that does not fit its noisy samples breaks a premise and has no such risk. "
+    "Right: risk against the attack radius at {samples} samples, medians with the middle 90 % of the runs; dotted: "
+    "the guaranteed radii, 2 and {smooth} ρ; dashed: c₁.",
 )
 def simulated_bound(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw how often the guarantee holds against the number of samples, and the risk against the attack radius.
@@ -93,16 +93,19 @@ def simulated_bound(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tu
     needs=("cover",),
     title="What Theorem 1 guarantees for a data set",
     source="label-noise thesis, chapters 2 and 3, Theorem 1, which the thesis calls vacuous on real data",
-    caption="Samples that Theorem 1 asks for (noise rate η = {noise}, δ = {delta}) against the adversarial risk c₁ that it then "
-    "guarantees, for balls around training points of {dataset}, a random choice of them, covered greedily, with the masses that "
-    "these training points give; balls that hold two classes break a premise and are left out. Dashed: the {n} samples that there "
-    "are. Guaranteed with these: {best}. The least that is asked for is {least} samples ({times} times the number that there is), "
-    "for a risk of {least_risk}; other balls may ask for fewer. The number grows with 1/η: for {flips} flips (η = {flips}/{n}) the "
-    "least is about {least_flips} ({times_flips} times).",
+    caption="Samples that Theorem 1 asks for (noise rate η = {noise}, δ = {delta}) against the adversarial risk c₁ "
+    "that it then guarantees, for balls around training points of {dataset}, a random choice of them, covered "
+    "greedily, with the masses that these training points give; balls that hold two classes break a premise and are "
+    "left out. Dashed: the {n} samples that there are. Guaranteed with these: {best}. The least that is asked for is "
+    "{least} samples ({times} times the number that there is), for a risk of {least_risk}; other balls may ask for "
+    "fewer. The number grows with 1/η: for {flips} flips (η = {flips}/{n}) the least is about {least_flips} "
+    "({times_flips} times).",
     options={"dataset": Option("for the caption", "a data set")},
 )
 def vacuous_bound(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw how many samples Theorem 1 asks for against the risk that it then guarantees, for balls around a data set's own points.
+    """Draw how many samples Theorem 1 asks for against the risk that it then guarantees.
+
+    The balls lie around a data set's own points.
 
     Args:
         inputs: `cover`, the table of `theorems.cover`.
@@ -149,7 +152,7 @@ def vacuous_bound(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         "dataset": options["dataset"],
         "best": ", ".join(best),
         "least": f"{int(least['required'])}",
-        "least_risk": f"{percent(float(least['covered']), 2)} within {2 * least['radius']:g} in {TITLES[least['norm']]}",
+        "least_risk": f"{percent(least['covered'], 2)} within {2 * least['radius']:g} in {TITLES[least['norm']]}",
         "times": f"{least['required'] / n:.2g}",
         "flips": FLIPS,
         "least_flips": f"{with_few:.0f}",

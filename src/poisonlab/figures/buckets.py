@@ -9,7 +9,7 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import ATTACK, EXPERIMENTS, PATHS, THESIS, Option, figure, style
-from poisonlab.figures.captions import definition, describe, percent, shared_facts, shared_n, step_unit
+from poisonlab.figures.captions import definition, describe_all, percent, shared_facts, shared_n, step_unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,12 +33,12 @@ _DOTTED: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (1, 1.2)), "zorder
     title="Adversarial accuracy by path length of the poisons",
     source=f"{THESIS}, Figs. 4.6b and 4.8",
     caption="Adversarial accuracy of victims trained on {budget} poisons from one bucket of path lengths "
-    "({directions}); {definition}. Attack: {attack}. Filled circles: mean of all victims; open "
-    "diamonds: mean of those that fitted at least {fitted} of their poisons, drawn where there are two or more, with their "
-    "number below the panel, both balanced over draws and repeats; faint dots: single victims; vertical lines and bands (none "
-    "where it would cover all from 0 to 1): 95 % intervals for new draws and repeats (of one draw: for new "
-    "repeats with its points). Middle: share of the poisons fitted. Bottom: "
-    "training points in each bucket. n, draws × repeats: {n}. {provenance}",
+    "({directions}); {definition}. Attack: {attack}. Filled circles: mean of all victims; open diamonds: mean of "
+    "those that fitted at least {fitted} of their poisons, drawn where there are two or more, with their number below "
+    "the panel, both balanced over draws and repeats; faint dots: single victims; vertical lines and bands (none "
+    "where it would cover all from 0 to 1): 95 % intervals for new draws and repeats (of one draw: for new repeats "
+    "with its points). Middle: share of the poisons fitted. Bottom: training points in each bucket. n, draws × "
+    "repeats: {n}. {provenance}",
     options={
         **EXPERIMENTS,
         **PATHS,
@@ -112,7 +112,7 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     return figure, {
         **shared_facts(experiments, options),
         "definition": definition(attacks),
-        "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
+        "attack": describe_all(attacks),
         "fitted": percent(least),
         "n": " | ".join(notes),
     }
@@ -124,8 +124,8 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     title="Natural accuracy by path length of the poisons",
     source=f"{THESIS}, captions of Figs. 4.6 and 4.8: above 99 %",
     caption="Natural test accuracy of every victim trained on {budget} poisons from one bucket of path lengths "
-    "({directions}), beside random poisons and none. A dot is one victim; dashed: {threshold}. Lowest "
-    "poisoned victim: {minima}. n, draws × repeats: {n}. {provenance}",
+    "({directions}), beside random poisons and none. A dot is one victim; dashed: {threshold}. Lowest poisoned "
+    "victim: {minima}. n, draws × repeats: {n}. {provenance}",
     options={**EXPERIMENTS, **PATHS, "threshold": Option("the accuracy of the claim", 0.99)},
 )
 def natural_accuracy(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:

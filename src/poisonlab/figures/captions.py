@@ -104,7 +104,7 @@ def shared_facts(experiments: Sequence[Experiment], options: Mapping[str, Any]) 
 
 
 def common_facts(rows: pd.DataFrame, names: Iterable[str]) -> dict[str, Any]:
-    """Return what conditions, rows of `conditions`, have in common; where they differ, classes are NaN and anything else is listed."""
+    """Return what rows of `conditions` have in common; different classes are NaN, anything else is listed."""
     facts = {}
     for name in names:
         values = list(rows[name].unique())
@@ -113,7 +113,8 @@ def common_facts(rows: pd.DataFrame, names: Iterable[str]) -> dict[str, Any]:
         elif name in ("source_class", "target_class"):
             facts[name] = math.nan
         else:
-            facts[name] = ", ".join(value if isinstance(value, str) else f"{value:g}" for value in values)
+            words = all(isinstance(value, str) for value in values)
+            facts[name] = ", ".join(values if words else (f"{value:g}" for value in sorted(values)))
     return facts
 
 
@@ -122,16 +123,25 @@ def definition(attacks: Sequence[pd.Series]) -> str:
     import pandas as pd
 
     if all(attack["goal"] == "targeted" and pd.isna(attack["attack_source"]) for attack in attacks):
-        return "the share of the test points of a class that, attacked, are not classified as the next class, mean over the classes"
+        return (
+            "the share of the test points of a class that, attacked, are not classified as the next class, mean over "
+            "the classes"
+        )
     if all(attack["goal"] == "targeted" for attack in attacks):
         return "the share of all test points of the source class that, attacked, are not classified as the target"
     return "the share of all test points that, attacked, are still classified correctly"
 
 
+def describe_all(attacks: Iterable[pd.Series]) -> str:
+    """Name attacks, each once."""
+    return "; ".join(dict.fromkeys(map(describe, attacks)))
+
+
 def describe(attack: pd.Series) -> str:
     """Name an attack, a row of `robustness`, with its goal, norm, radius, steps and starts."""
     norm = {"linf": "l∞", "l2": "l2"}.get(str(attack["norm"]), str(attack["norm"]))
-    steps = f"{attack['steps']:.0f} step{'' if attack['steps'] == 1 else 's'} of {attack['step_size'] * attack['epsilon']:.3g}"
+    size = attack["step_size"] * attack["epsilon"]
+    steps = f"{attack['steps']:.0f} step{'' if attack['steps'] == 1 else 's'} of {size:.3g}"
     starts = (
         f", {attack['restarts']:.0f} random start{'' if attack['restarts'] == 1 else 's'}"
         if attack["random_start"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import ATTACK, EXPERIMENTS, Option, figure, style
-from poisonlab.figures.captions import common_facts, definition, describe, percent, shared_facts
+from poisonlab.figures.captions import common_facts, definition, describe_all, percent, shared_facts
 from poisonlab.figures.columns import ADVERSARIAL, bounds, require, title
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ class _Group:
     needs=("conditions", "victims", "robustness"),
     title="Victims by condition",
     caption="{column} of victims by condition, {budget} poisons ({directions}){attacked}. Filled circles: mean of all "
-    "victims; open diamonds: mean of those that fitted at least {fitted} of their poisons, where there are two or more; "
-    "faint dots: single victims; vertical lines: 95 % intervals. Below: share of the poisons fitted. Difference from "
-    "{baseline}, of victims ({counted}) paired by repeat, with 95 % interval and n as draws × repeats: {differences}. "
-    "{provenance}",
+    "victims; open diamonds: mean of those that fitted at least {fitted} of their poisons, where there are two or "
+    "more; faint dots: single victims; vertical lines: 95 % intervals. Below: share of the poisons fitted. Difference "
+    "from {baseline}, of victims ({counted}) paired by repeat, with 95 % interval and n as draws × repeats: "
+    "{differences}. {provenance}",
     options={
         **EXPERIMENTS,
         **ATTACK,
@@ -74,7 +74,8 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     Conditions may differ in model, recipe and flips; adversarial accuracy is that under the attack on the classes of
     a condition's own poisons.
 
-    The caption gives each one's difference from the baseline, paired by repeat; p-values stand in the study's table of strategies.
+    The caption gives each one's difference from the baseline, paired by repeat; p-values stand in the study's table of
+    strategies.
 
     Args:
         inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
@@ -113,7 +114,7 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     figure.align_ylabels(panels[:, 0])
     compared = ", ".join(dict.fromkeys(baseline.label for baseline in baselines))
     figure.legend(handles=_legend(least, compared), loc="outside upper center", ncols=2 if narrow else 4)
-    # Victims that fitted their poisons count, as in `comparison.compare`, unless that leaves nothing of a condition to be seen.
+    # Victims that fitted their poisons count, as in `comparison.compare`, unless that leaves nothing of a condition.
     some = all(len(_fitted(group, least)) for groups in columns for group in groups)
     counted = least if some else -math.inf
     return figure, {
@@ -122,9 +123,7 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
         if some
         else "all, for of some conditions none fitted so many",
         "column": title(column).capitalize(),
-        "attacked": f"; {definition(attacks)}. Attack: {'; '.join(dict.fromkeys(map(describe, attacks)))}"
-        if attacks
-        else "",
+        "attacked": f"; {definition(attacks)}. Attack: {describe_all(attacks)}" if attacks else "",
         "fitted": percent(least),
         "baseline": compared,
         "differences": " | ".join(
@@ -141,7 +140,7 @@ def _attacked(
     victims: pd.DataFrame,
     options: Mapping[str, Any],
 ) -> tuple[pd.DataFrame, list[pd.Series]]:
-    """Add adversarial accuracy under the attack on the classes of a condition's own poisons to its victims; return the attacks."""
+    """Add adversarial accuracy to the victims of each condition, under the attack on its own classes; return the attacks."""
     import pandas as pd
 
     from poisonlab.figures.experiments import FACTS, attack_rows, attacked
@@ -224,7 +223,7 @@ def _fitted(group: _Group, least: float) -> pd.DataFrame:
 
 
 def _differences(groups: Sequence[_Group], baseline: _Group, least: float, column: str) -> str:
-    """Write mean difference, interval and n of every group but the baseline itself, of victims that fitted at least so much."""
+    """Write mean difference, interval and n of each group but the baseline, of victims that fitted at least so much."""
     from poisonlab.statistics import grid, paired_difference
 
     base = grid(_fitted(baseline, least), column)

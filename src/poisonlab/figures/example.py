@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     needs=("example",),
     title="An adversarial example",
     source="label-noise thesis, section 2.3, Fig. 2.1",
-    caption="A test image (left) that a clean network calls {source} with {before} confidence, the same image moved by at most "
-    "{largest} per pixel (right), which it calls {wrong} with {after}, and their difference (middle): of all images of the class "
-    "that it is sure of, and all targets, the one with which targeted PGD of 40 steps gets furthest. {provenance}",
+    caption="A test image (left) that a clean network calls {source} with {before} confidence, the same image moved "
+    "by at most {largest} per pixel (right), which it calls {wrong} with {after}, and their difference (middle): of "
+    "all images of the class that it is sure of, and all targets, the one with which targeted PGD of 40 steps gets "
+    "furthest. {provenance}",
     options={**PROVENANCE, **CLASS_NAMES},
 )
 def adversarial_example(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:

@@ -27,14 +27,15 @@ PALE = 0.45
     needs=("degrees",),
     title="Degrees of the class graphs",
     source="label-noise thesis, section 6.1",
-    caption="Share of the points of a class of {dataset} that have at least so many neighbours within γ, one line for each of "
-    "{classes} classes; γ is the least distance within which lies a given share of the pairs of the class (the "
-    "mean degree is that share of the class's other points), and with ties more (under l∞, distances of images are few). γ, over "
-    "the classes, by growing share: {gammas}. In {isolated} of the {graphs} graphs at least half of the points have no neighbour.",
+    caption="Share of the points of a class of {dataset} that have at least so many neighbours within γ, one line for "
+    "each of {classes} classes; γ is the least distance within which lies a given share of the pairs of the class "
+    "(the mean degree is that share of the class's other points), and with ties more (under l∞, distances of images "
+    "are few). γ, over the classes, by growing share: {gammas}. In {isolated} of the {graphs} graphs at least half of "
+    "the points have no neighbour.",
     options={"dataset": Option("for the caption", "a data set")},
 )
 def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw, for each space and density, the share of points that have at least so many neighbours: one line for each class.
+    """Draw the share of points that have at least so many neighbours, for each space, density and class.
 
     Args:
         inputs: `degrees`, the table of `class_graphs.degree_table`.
@@ -49,7 +50,8 @@ def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     spaces, densities = list(table["space"].unique()), sorted(table["density"].unique())
     if len(densities) > len(COLOURS):
         raise InputError(
-            f"{len(densities)} densities {densities} are too many for one figure, {len(COLOURS)} can be told apart; leave some out"
+            f"{len(densities)} densities {densities} are too many for one figure, {len(COLOURS)} can be told "
+            "apart; leave some out"
         )
     figure = Figure(figsize=(style.PAGE, 2.6))
     figure.set_layout_engine("constrained")
@@ -95,17 +97,18 @@ def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     needs=("scores", "idea"),
     title="A net that memorised colours",
     source="label-noise thesis, section 6.2, Fig. 6.1",
-    caption="The {n} training points of class {label} of {dataset}, {colours} colours of {per_colour} points each, such that "
-    "neighbours ({density} of all pairs, the nearest in l∞) and second neighbours differ, and a net that memorised them ({fitted} "
-    "of the points), the first of {nets}, of which the poorest memorised {least}. First {shown} panels: what it decides on planes "
-    "through a point of the largest score (right), one of its neighbours (left) and the image to which an attack that aims at the "
-    "point's colour moves the neighbour; a tint for each colour, and the l∞ balls of radius {epsilon} around the two points. Last: "
-    "scores of all points, the number of neighbours from which an attack within {epsilon} reaches the point's colour: {reached} "
-    "attacks do, at {some} points. Correlation of the score with the number of neighbours: {correlation}.",
+    caption="The {n} training points of class {label} of {dataset}, {colours} colours of {per_colour} points each, "
+    "such that neighbours ({density} of all pairs, the nearest in l∞) and second neighbours differ, and a net that "
+    "memorised them ({fitted} of the points), the first of {nets}, of which the poorest memorised {least}. First "
+    "{shown} panels: what it decides on planes through a point of the largest score (right), one of its neighbours "
+    "(left) and the image to which an attack that aims at the point's colour moves the neighbour; a tint for each "
+    "colour, and the l∞ balls of radius {epsilon} around the two points. Last: scores of all points, the number of "
+    "neighbours from which an attack within {epsilon} reaches the point's colour: {reached} attacks do, at {some} "
+    "points. Correlation of the score with the number of neighbours: {correlation}.",
     options={"dataset": Option("for the caption", "a data set"), **CLASS_NAMES},
 )
 def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw what a net of colours decides on planes through real points, and the scores that it gives: the thesis's Fig. 6.1.
+    """Draw what a net of colours decides on planes through real points, and its scores: the thesis's Fig. 6.1.
 
     Args:
         inputs: `scores`, the table, and `idea`, the pair (arrays, metadata) of `colouring.score_points`.
@@ -156,7 +159,7 @@ def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
 
 
 def _plane(panel: Axes, one: Mapping[str, np.ndarray], epsilon: float) -> None:
-    """A plane: regions of the colours in pale tints, two points, their l∞ balls, and where an attack from the first ends."""
+    """A plane: regions of the colours in pale tints, two points, their l∞ balls, and an attacked image."""
     import matplotlib as mpl
 
     left, right, bottom, top = one["extent"]

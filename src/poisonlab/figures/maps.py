@@ -1,4 +1,4 @@
-"""Maps of decisions in two dimensions: victims of two-dimensional data, slices through images, and memorising classifiers."""
+"""Maps of decisions in two dimensions: of victims, on slices through images, and of memorising classifiers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.poisons.poison import Place, Poison
+    from poisonlab.poisons.files import PoisonFile
 
 PALE = 0.35  # how much of its colour an area has
 GRID = 301  # points on a side of a map that is computed for its figure
 OTHER = style.GREY
 RING: dict[str, Any] = {
-    "linestyle": "none", "markersize": 8, "markerfacecolor": "none", "markeredgecolor": style.BLACK, "markeredgewidth": 0.8,
+    "linestyle": "none", "markersize": 8, "markerfacecolor": "none", "markeredgecolor": style.BLACK,
+    "markeredgewidth": 0.8,
 }  # fmt: skip
 
 
@@ -34,8 +35,8 @@ RING: dict[str, Any] = {
     needs=("maps",),
     title="What victims of two-dimensional data decide",
     source="label-noise thesis, chapter 3, Fig. 3.2",
-    caption="Classes that the first victim of each experiment gives the points of the plane, with its {n} clean training points "
-    "and its poisons, in the colours of their labels.{near}",
+    caption="Classes that the first victim of each experiment gives the points of the plane, with its {n} clean "
+    "training points and its poisons, in the colours of their labels.{near}",
     options={
         "experiments": Option("which, left to right"),
         "lines": Option("experiment → {label}", {}),
@@ -111,16 +112,18 @@ def _decisions(panel: Axes, maps: Mapping[str, np.ndarray], row: int, window: st
     needs=("maps", "conditions"),
     title="Slices through victims around a poison",
     source=f"{THESIS}, Figs. 4.4 and 6.1",
-    caption="What the first victim of a bucket decides on the plane through a poison (the first that it fitted), the nearest "
-    "training point of the poison's true class and the end of the poison's adversarial path on the clean proxy; nearest, middle "
-    "and farthest bucket. Distances are l2. {provenance}",
+    caption="What the first victim of a bucket decides on the plane through a poison (the first that it fitted), the "
+    "nearest training point of the poison's true class and the end of the poison's adversarial path on the clean "
+    "proxy; nearest, middle and farthest bucket. Distances are l2. {provenance}",
     options={
         "experiments": Option("which, top to bottom"),
         "values": Option("three buckets; default: the first, the middle and the last"),
     },
 )
 def slices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw slices through a poison of the nearest, middle and farthest bucket: the idea of the thesis's Figs. 4.4 and 6.1 on real victims.
+    """Draw slices through a poison of the nearest, middle and farthest bucket.
+
+    The idea of the thesis's Figs. 4.4 and 6.1 on real victims.
 
     Args:
         inputs: `maps`, the arrays of `maps.map_victims` of each experiment, and the table `conditions`.
@@ -211,11 +214,11 @@ def _slice(panel: Axes, maps: Mapping[str, np.ndarray], row: int, source: int, t
     needs=("data", "poisons"),
     title="Memorising as a dictionary, and smoothly",
     source="label-noise thesis, chapter 3, Fig. 3.1",
-    caption="Two classifiers that fit the {n} training points of {dataset}, {poisons} of them mislabelled, and give the truth "
-    "wherever else they may. Left: no smoothness, wrong at the mislabelled points. Right: margin {margin} at the points and a "
-    "Lipschitz constant of {constant} (l2 to l1), the least that these points allow, so that the class cannot change within "
-    "{reach} of a point. Within the dotted red line an attacker with l2 radius {radius} finds a wrong answer: an area of "
-    "{dictionary} on the left, {smooth} on the right.",
+    caption="Two classifiers that fit the {n} training points of {dataset}, {poisons} of them mislabelled, and give "
+    "the truth wherever else they may. Left: no smoothness, wrong at the mislabelled points. Right: margin {margin} "
+    "at the points and a Lipschitz constant of {constant} (l2 to l1), the least that these points allow, so that the "
+    "class cannot change within {reach} of a point. Within the dotted red line an attacker with l2 radius {radius} "
+    "finds a wrong answer: an area of {dictionary} on the left, {smooth} on the right.",
     options={
         "radius": Option("l2 radius of the attack", 0.2),
         "margin": Option("difference of the class probabilities at the training points", 0.5),
@@ -224,8 +227,8 @@ def _slice(panel: Axes, maps: Mapping[str, np.ndarray], row: int, source: int, t
 def vulnerable_regions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw where two memorising classifiers err and where an attacker makes them err, the thesis's Fig. 3.1.
 
-    The classifiers are `theorems.Memoriser` of the toy's training points, one for each true class; nothing is trained. The smooth one has
-    the least Lipschitz constant that its points allow.
+    The classifiers are `theorems.Memoriser` of the toy's training points, one for each true class; nothing is trained.
+    The smooth one has the least Lipschitz constant that its points allow.
 
     Args:
         inputs: `data`, a toy of two dimensions; `poisons`, the pair (poisons, places) that `poison.load` returns.
@@ -241,11 +244,11 @@ def vulnerable_regions(inputs: Mapping[str, Any], options: Mapping[str, Any]) ->
     from poisonlab.poisons.poison import apply
 
     dataset: Dataset = inputs["data"]
-    poisons: tuple[Sequence[Poison], Sequence[Place]] = inputs["poisons"]
+    crafted: PoisonFile = inputs["poisons"]
     if dataset.input_shape != (2,):
         raise InputError(f"'{dataset.name}' has points {dataset.input_shape}; this figure needs a toy of 2 dimensions")
     radius, margin = float(options["radius"]), float(options["margin"])
-    training_set = apply(poisons[0][0], dataset)
+    training_set = apply(crafted.poisons[0], dataset)
     points, labels = training_set.images.astype(float), training_set.labels
     low, high = points.min() - 0.3, points.max() + 0.3
     line = np.linspace(low, high, GRID)

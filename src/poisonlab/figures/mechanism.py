@@ -1,4 +1,4 @@
-"""How harm and the shape of the memorised region go together: probes of the victims against their adversarial accuracy."""
+"""How harm and the shape of the memorised region go together: probes of victims against their adversarial accuracy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import ATTACK, EXPERIMENTS, PATHS, THESIS, figure, style
-from poisonlab.figures.captions import definition, describe, shared_facts, shared_n
+from poisonlab.figures.captions import definition, describe_all, shared_facts, shared_n
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,19 +24,21 @@ SHARES = {"path_share": "along the adversarial path", "line_share": "along the s
     needs=("conditions", "victims", "robustness"),
     title="A stretched boundary or a pocket",
     source=f"{THESIS}, Fig. 4.4",
-    caption="Share of the points on the way from a fitted poison to its new class that a victim gives the poison's label, "
-    "against its adversarial accuracy ({budget} poisons, {directions}); {definition}. Top: on the clean proxy's adversarial "
-    "path; bottom: on the straight line to the nearest training point of the new class, more of which lies beyond any network's "
-    "boundary the nearer the poison is to it; the same holds for the path, which has few steps there. Numbered marks: means of "
-    "the buckets with 95 % intervals, from near the boundary (0, blue) to far (vermillion), their path lengths in steps above; "
-    "dots: single victims. Attack: {attack}. n, draws × repeats: {n}. {provenance}",
+    caption="Share of the points on the way from a fitted poison to its new class that a victim gives the poison's "
+    "label, against its adversarial accuracy ({budget} poisons, {directions}); {definition}. Top: on the clean "
+    "proxy's adversarial path; bottom: on the straight line to the nearest training point of the new class, more of "
+    "which lies beyond any network's boundary the nearer the poison is to it; the same holds for the path, which has "
+    "few steps there. Numbered marks: means of the buckets with 95 % intervals, from near the boundary (0, blue) to "
+    "far (vermillion), their path lengths in steps above; dots: single victims. Attack: {attack}. n, draws × repeats: "
+    "{n}. {provenance}",
     options={**EXPERIMENTS, **PATHS, **ATTACK},
 )
 def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw the share of the way to the new class that victims give the poison's label against their adversarial accuracy.
+    """Draw the share of the way to the new class with the poison's label against the victims' adversarial accuracy.
 
-    What the thesis sketches in Figs. 4.4 and 6.1: a harmful poison stretches the boundary towards itself, a harmless one sits in a pocket.
-    One column per experiment, one row per way; a mark per bucket, numbered and joined by growing path length.
+    What the thesis sketches in Figs. 4.4 and 6.1: a harmful poison stretches the boundary towards itself, a harmless
+    one sits in a pocket. One column per experiment, one row per way; a mark per bucket, numbered and joined by growing
+    path length.
 
     Args:
         inputs: the tables `conditions`, `victims` (probed) and `robustness` of all the experiments drawn.
@@ -73,8 +75,8 @@ def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
                     continue
                 colour = _colour(position / last)
                 panel.plot(
-                    known["adversarial_accuracy"], known[share], ".", color=colour, markersize=3, markeredgewidth=0, alpha=0.5,
-                    gid="victims", zorder=2,
+                    known["adversarial_accuracy"], known[share], ".", color=colour, markersize=3, markeredgewidth=0,
+                    alpha=0.5, gid="victims", zorder=2,
                 )  # fmt: skip
                 line: dict[str, Any] = {"color": colour, "linewidth": 0.8, "alpha": 0.6, "gid": "interval", "zorder": 3}
                 panel.hlines(y.value, x.low, x.high, **line)
@@ -87,7 +89,8 @@ def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
                 panel.scatter(xs, ys, c=list(colours), s=50, edgecolors="white", linewidths=0.5, gid="means", zorder=4)
                 for place, number in zip(zip(xs, ys, strict=True), numbers, strict=True):
                     panel.annotate(
-                        f"{number}", place, ha="center", va="center_baseline", size=style.TINY, weight="bold", gid="number", zorder=5,
+                        f"{number}", place, ha="center", va="center_baseline", size=style.TINY, weight="bold",
+                        gid="number", zorder=5,
                     )  # fmt: skip
             panel.set_xlim(-0.03, 1.03)
         panels[0, column].set_title(experiment.direction, pad=4)
@@ -103,7 +106,7 @@ def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     return figure, {
         **shared_facts(experiments, options),
         "definition": definition(attacks),
-        "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
+        "attack": describe_all(attacks),
         "n": shared_n(n),
     }
 

@@ -25,10 +25,10 @@ _UNTARGETED = -1
     needs=("extremes",),
     title="Training points nearest to and farthest from the boundary",
     source=f"{THESIS}, Fig. 4.5",
-    caption="Training points with the shortest (left) and the longest (right) adversarial paths on a clean proxy "
-    "to the class named at the left, {k} of each, one row per class. The number under an image is its path length in steps. A "
-    "vermillion frame marks a label issue found by cleanlab, out of fold: {nearest_issues} of "
-    "{n_nearest} near images and {farthest_issues} of {n_farthest} far ones. {provenance}",
+    caption="Training points with the shortest (left) and the longest (right) adversarial paths on a clean proxy to "
+    "the class named at the left, {k} of each, one row per class. The number under an image is its path length in "
+    "steps. A vermillion frame marks a label issue found by cleanlab, out of fold: {nearest_issues} of {n_nearest} "
+    "near images and {farthest_issues} of {n_farthest} far ones. {provenance}",
     options={**PROVENANCE, **PATHS},
 )
 def nearest_and_farthest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -126,8 +126,8 @@ def _names(metadata: Mapping[str, str], key: str, classes: int) -> list[str]:
     title="Distribution of the path lengths",
     source=f"{THESIS}, Figs. 4.6a and 4.7",
     caption="Number of sign-gradient steps from each training point to the decision boundary, per class "
-    "({directions}). Filled: proxy seed {first_seed}, with its median; thin lines: {others}. {points} "
-    "training points{unreached}. {provenance}",
+    "({directions}). Filled: proxy seed {first_seed}, with its median; thin lines: {others}. {points} training "
+    "points{unreached}. {provenance}",
     options={
         "paths": Option("which path artefact, where the table holds several"),
         **CLASS_NAMES,

@@ -36,8 +36,8 @@ _BOXES = (
 @figure(
     "pipeline",
     title="The way of the data",
-    caption="The way of the data, with the rule that makes each of the main results. A victim is a pure function of the "
-    "dataset, a poison and a seed, on one kind of processor; the tables hold every victim.",
+    caption="The way of the data, with the rule that makes each of the main results. A victim is a pure function of "
+    "the dataset, a poison and a seed, on one kind of processor; the tables hold every victim.",
 )
 def pipeline(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the pipeline as boxes and arrows for the README; it reproduces no published figure and needs no inputs."""

@@ -1,4 +1,4 @@
-"""Several figures drawn in one process, and only those whose inputs, options or code changed since they were drawn last."""
+"""Several figures drawn in one process: those whose inputs, options or code changed since they were drawn last."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Specification(TypedDict):
         files: need → the files that it is read from.
         note: what the caption says beside the figure's own words, or "".
         version: of the code that draws it, see `code_version`.
-        target: its files without their `ENDINGS`. What they were drawn from is written beside them, into `.<name>.drawn`.
+        target: its files without their `ENDINGS`. `.<name>.drawn` beside them records what they were drawn from.
     """
 
     kind: str
@@ -35,9 +35,9 @@ class Specification(TypedDict):
 
 
 def draw_all(specifications: Sequence[Specification], progress: Callable[[str], None]) -> list[str]:
-    """Draw every figure whose files are missing, changed, or were drawn from something else; leave the others untouched.
+    """Draw every figure whose files are missing, changed, or drawn from something else; leave the others untouched.
 
-    Content counts, times of files do not.
+    The content of files counts, their times do not.
 
     Args:
         progress: takes a line for each figure.
@@ -105,7 +105,7 @@ def _read(need: str, files: Sequence[str]) -> Any:
     import pandas as pd
 
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.poisons import poison
+    from poisonlab.poisons import files as poison_files
     from poisonlab.results.storage import read_table, read_tensors
 
     if need in ("extremes", "example", "idea"):
@@ -113,5 +113,5 @@ def _read(need: str, files: Sequence[str]) -> Any:
     if need == "maps":
         return [read_tensors(file)[0] for file in files]
     if need in ("data", "poisons"):
-        return (Dataset.load if need == "data" else poison.load)(files[0])
+        return (Dataset.load if need == "data" else poison_files.load)(files[0])
     return pd.concat(map(read_table, files), ignore_index=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import Option, figure, style
-from poisonlab.figures.captions import definition, describe, percent, shared_facts
+from poisonlab.figures.captions import definition, describe_all, percent, shared_facts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,12 +45,12 @@ _LOOKS: dict[str, tuple[str, str, str]] = {  # verdict → colour, filling, labe
     "strategies",
     needs=("conditions", "victims", "robustness"),
     title="Which strategies help",
-    caption="Difference in adversarial accuracy from random points at the same budget ({budget} poisons), of "
-    "victims that fitted at least {fitted} of their poisons, paired by repeat, with 95 % intervals for new victims and, where a "
-    "strategy draws its points at random, new points; left of 0 the victims are easier to attack. Shown to be easier to attack "
-    "than victims of random points are {stronger} of {rows}, harder {weaker}: interval and p, with Holm's correction within an "
-    "experiment, agree; p and n stand in the table of strategies on the study's page. Adversarial accuracy: {definition}. Attack: "
-    "{attack}. {provenance}",
+    caption="Difference in adversarial accuracy from random points at the same budget ({budget} poisons), of victims "
+    "that fitted at least {fitted} of their poisons, paired by repeat, with 95 % intervals for new victims and, where "
+    "a strategy draws its points at random, new points; left of 0 the victims are easier to attack. Shown to be "
+    "easier to attack than victims of random points are {stronger} of {rows}, harder {weaker}: interval and p, with "
+    "Holm's correction within an experiment, agree; p and n stand in the table of strategies on the study's page. "
+    "Adversarial accuracy: {definition}. Attack: {attack}. {provenance}",
     options={
         "experiments": Option(
             "experiments with random points and others, in their order; default: as they come in the tables"
@@ -58,7 +58,7 @@ _LOOKS: dict[str, tuple[str, str, str]] = {  # verdict → colour, filling, labe
     },
 )
 def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw the difference in adversarial accuracy from random points of every strategy and value of its sweep axis, with its interval.
+    """Draw how much adversarial accuracy differs from random points, for every strategy and value of its sweep axis.
 
     Numbers and verdicts are those of `comparison.compare`.
 
@@ -94,7 +94,7 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     sizes = [len(table) + _HEAD for table in tables]
     columns = _packed(sizes)
     height = _ROW * max(sum(sizes[n] for n in column) for column in columns) + _LEGEND + _FOOT
-    # Placed by hand, for a layout engine moves the panels of several columns by the last bit from one drawing to the next.
+    # Placed by hand: a layout engine moves the panels of several columns by the last bit from one drawing to the next.
     figure = Figure(figsize=(style.PAGE, height))
     texts = [_LETTER * max(len(label) for n in column for label in labels(tables[n])) + _GAP for column in columns]
     width = (style.PAGE - sum(texts)) / len(columns) - _GAP
@@ -118,7 +118,7 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     return figure, {
         **shared_facts(experiments, options),
         "definition": "; ".join(dict.fromkeys(definition([attack]) for attack in attacks)),
-        "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
+        "attack": describe_all(attacks),
         "fitted": percent(FITTED),
         "rows": len(together),
         **{verdict: int((together["verdict"] == verdict).sum()) for verdict in _LOOKS},
@@ -126,7 +126,7 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
 
 
 def _packed(sizes: Sequence[float]) -> list[list[int]]:
-    """Divide panels of these heights, in their order, among columns such that the highest column is as low as can be."""
+    """Divide panels of these heights, in their order, among columns; the highest column is as low as possible."""
     count = min(COLUMNS, len(sizes))
     cuts = ([0, *inner, len(sizes)] for inner in itertools.combinations(range(1, len(sizes)), count - 1))
     best = min(cuts, key=lambda ends: max(sum(sizes[a:b]) for a, b in itertools.pairwise(ends)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import ATTACK, Option, figure, style
-from poisonlab.figures.captions import common_facts, definition, describe, shared_facts, shared_n
+from poisonlab.figures.captions import common_facts, definition, describe_all, shared_facts, shared_n
 from poisonlab.figures.columns import ADVERSARIAL, bounds, require, title
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _DASHED = (0, (4, 2))
 
 @dataclass(frozen=True)
 class _Line:
-    """One condition: its victims with all panels' columns, those without poisons (there may be none), and how it looks."""
+    """One condition: its victims, those without poisons (there may be none), and how it looks."""
 
     label: str
     victims: pd.DataFrame
@@ -42,8 +42,9 @@ class _Line:
     "sweep",
     needs=("conditions", "victims", "robustness"),
     title="Victims against the sweep axis of their poisons",
-    caption="Victims of {budget} poisons against the {axis}: {panels}; means over all victims, bands: 95 % intervals for new draws "
-    "and repeats; dotted, where drawn: victims without poisons. {attacked}n, draws × repeats, at each value: {n}. {provenance}",
+    caption="Victims of {budget} poisons against the {axis}: {panels}; means over all victims, bands: 95 % intervals "
+    "for new draws and repeats; dotted, where drawn: victims without poisons. {attacked}n, draws × repeats, at each "
+    "value: {n}. {provenance}",
     options={
         "lines": Option(
             "experiment → {label, condition: default all with a sweep axis, colour: number, dashed}, in their order", {}
@@ -65,7 +66,8 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
         inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
 
     Raises:
-        InputError: an experiment has no condition with a sweep axis; an attack is missing or ambiguous; a column does not exist.
+        InputError: an experiment has no condition with a sweep axis, an attack is missing or ambiguous, or a column
+            does not exist.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -124,7 +126,7 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
         **shared_facts(experiments, options),
         "axis": options["axis_label"],
         "panels": ", ".join(f"({letter}) {title(column)}" for letter, column in zip(LETTERS, panels, strict=False)),
-        "attacked": f"Adversarial accuracy: {definition(attacks)}. Attack: {'; '.join(dict.fromkeys(map(describe, attacks)))}. "
+        "attacked": f"Adversarial accuracy: {definition(attacks)}. Attack: {describe_all(attacks)}. "
         if attacks
         else "",
         "n": shared_n(n) + (f"; without poisons: {shared_n(n_clean)}" if n_clean else ""),
@@ -135,8 +137,8 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     "by_experiment",
     needs=("conditions", "victims", "robustness"),
     title="Natural and adversarial accuracy of several experiments",
-    caption="Natural and adversarial accuracy: means with 95 % intervals; faint dots: single victims. Adversarial accuracy: "
-    "{definition}. Attack: {attack}. {budget} poisons. n, draws × repeats: {n}.{beside} {provenance}",
+    caption="Natural and adversarial accuracy: means with 95 % intervals; faint dots: single victims. Adversarial "
+    "accuracy: {definition}. Attack: {attack}. {budget} poisons. n, draws × repeats: {n}.{beside} {provenance}",
     options={
         "lines": Option(
             "experiment → {label, condition: where several have poisons, published: [mean, standard deviation] of "
@@ -153,8 +155,9 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
 def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw natural and adversarial accuracy of several experiments side by side.
 
-    Of each experiment, the victims of its one poisoned condition, at the first value of its sweep axis if it has one; faint dots are single
-    victims, open squares published adversarial accuracies. Beside it, if asked for, the victims' local Lipschitz constants.
+    Of each experiment, the victims of its one poisoned condition, at the first value of its sweep axis if it has one;
+    faint dots are single victims, open squares published adversarial accuracies. Beside it, if asked for, the victims'
+    local Lipschitz constants.
 
     Args:
         inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
@@ -227,8 +230,9 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     return figure, {
         **shared_facts(experiments, options),
         "definition": definition(attacks),
-        "attack": "; ".join(dict.fromkeys(describe(attack) for attack in attacks)),
-        "beside": " Right: local Lipschitz constants of the class probabilities, of every victim's mean and largest over test points."
+        "attack": describe_all(attacks),
+        "beside": " Right: local Lipschitz constants of the class probabilities, of every victim's mean and largest "
+        "over test points."
         if smoothness
         else "",
         "n": each if len(set(sizes)) > 1 else sizes[0],
@@ -240,17 +244,19 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     needs=("conditions", "victims"),
     title="What victims memorise, and how soon",
     source="label-noise thesis, Appendix A",
-    caption="Share of the victims that fit every training point, {budget} poisons included, the epochs that they took, and "
-    "their natural accuracy: means with 95 % intervals for new draws and repeats (those of shares nowhere narrower than the exact "
-    "ones over draws); faint dots: single victims. Victims that never fit all count with the limit of {limit} epochs. "
-    "n, draws × repeats: {n}. {provenance}",
+    caption="Share of the victims that fit every training point, {budget} poisons included, the epochs that they "
+    "took, and their natural accuracy: means with 95 % intervals for new draws and repeats (those of shares nowhere "
+    "narrower than the exact ones over draws); faint dots: single victims. Victims that never fit all count with the "
+    "limit of {limit} epochs. n, draws × repeats: {n}. {provenance}",
     options={
         "lines": Option("experiment → {label}, in their order", {}),
         "limit": Option("for the caption: the epoch limit; default: the most that a victim took"),
     },
 )
 def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw the share of victims that memorise everything, their epochs and natural accuracy, a row for each experiment (Appendix A).
+    """Draw the share of victims that memorise everything, their epochs and natural accuracy: the thesis's Appendix A.
+
+    One row for each experiment.
 
     Args:
         inputs: the tables `conditions` and `victims` of all the experiments drawn.
@@ -338,7 +344,7 @@ def _poisoned(inputs: Mapping[str, Any], name: str, wanted: str | None) -> str:
 def _condition(
     inputs: Mapping[str, Any], name: str, condition: str, first: bool = False
 ) -> tuple[Experiment, pd.DataFrame]:
-    """Return an experiment as one condition makes it, and the victims of that: at the first value of its sweep axis, or all."""
+    """Return an experiment with the facts of one condition, and its victims: all, or at the first value of its axis."""
     from poisonlab.figures.experiments import FACTS, Experiment, direction
 
     conditions, victims = (
@@ -366,7 +372,7 @@ def _draw(panel: Axes, line: _Line, column: str) -> list[Estimate]:
 
 
 def _draw_clean(panel: Axes, line: _Line, column: str) -> list[Estimate]:
-    """Draw the mean without poisons, where there are such victims and the column is known of them; return its estimate."""
+    """Draw the mean without poisons, where there are such victims with a value; return its estimate."""
     if line.clean[column].isna().all():
         return []
     found = _mean(line.clean, column)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.poisons.poison import Place, Poison
+    from poisonlab.poisons.files import PoisonFile
 
 CLASS_COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILLION)
 
@@ -24,8 +24,8 @@ CLASS_COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILLION)
     needs=("data", "poisons"),
     title="A toy of two dimensions and its poisons",
     source="label-noise thesis, section 4.1, Fig. 4.1",
-    caption="The {n} training points of {dataset}, and {budget} mislabelled points (crosses, in the colour of their label) placed "
-    "at distance r = {value} (circles) from the means of their classes. Dashed: the ground truth.",
+    caption="The {n} training points of {dataset}, and {budget} mislabelled points (crosses, in the colour of their "
+    "label) placed at distance r = {value} (circles) from the means of their classes. Dashed: the ground truth.",
     options={"value": Option("distance of the poisons to show; default: the largest")},
 )
 def toy_data(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -41,14 +41,14 @@ def toy_data(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
     from matplotlib.patches import Circle
 
     dataset: Dataset = inputs["data"]
-    poisons: tuple[Sequence[Poison], Sequence[Place]] = inputs["poisons"]
+    crafted: PoisonFile = inputs["poisons"]
     if dataset.input_shape != (2,) or dataset.centres is None:
         raise InputError(f"'{dataset.name}' has points {dataset.input_shape}; this figure needs a toy of 2 dimensions")
-    values = sorted({place[1] for place in poisons[1] if place[1] is not None})
+    values = sorted(value for value in crafted.values if value is not None)
     value = options["value"]
     if value is None and values:
         value = values[-1]
-    chosen = [poison for poison, place in zip(*poisons, strict=True) if place == (poisons[1][0][0], value)]
+    chosen = [poison for poison, own in zip(crafted.poisons, crafted.values, strict=True) if own == value]
     placed = chosen[0].append_images if chosen else None
     if placed is None:
         raise InputError(

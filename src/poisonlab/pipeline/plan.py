@@ -189,13 +189,12 @@ class Plan(Conditions):
         if entry["analyses"]:
             options |= self._analysis_options(entry["analyses"][0])
         options = {key: value for key, value in options.items() if key in kind.options and value is not None}
-        folder = f"{self.documents}/figures/{study}/{figure}"
         return {
             "kind": entry["kind"],
             "options": options,
             "note": entry["note"],
             "files": self.figure_files(study, figure),
-            "outputs": {suffix: f"{folder}.{suffix}" for suffix in ("svg", "png", "txt")},
+            "target": f"{self.documents}/figures/{study}/{figure}",
             "version": self.version("draw_figures", kind.module),
         }
 

@@ -62,7 +62,11 @@ def flushed_denormals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute with one thread, so that sums have one order."""
+    """Let torch compute each operation with one thread, and afterwards with as many as before.
+
+    Torch divides an operation among several threads by its size. A victim trained alone would then differ in its last
+    bits from the same victim trained among others.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -8,10 +8,10 @@ SWITCH = "POISONLAB_KERNELS"
 
 
 def enabled() -> bool:
-    """Whether the compiled kernels may be used; torch's own functions take their place otherwise.
+    """Whether compiled kernels may be used. Torch's own functions give the same results up to float32's rounding.
 
-    The environment variable `POISONLAB_KERNELS` decides, `on` (the default) or `off`. It is read here alone, at every use. Results without
-    the kernels are the same up to float32's rounding.
+    The environment variable `POISONLAB_KERNELS` decides: `on` (the default) or `off`. Only this function reads it,
+    at every call.
 
     Raises:
         InputError: the variable has another value.

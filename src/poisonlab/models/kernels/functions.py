@@ -6,8 +6,8 @@ position for every value and its backward pass fills the maps with zeros first. 
 The convolution takes half of the products, or fewer, where its kernels are 3 × 3 (`winograd`), and its gradient a quarter: each
 window passes its own on to one of four places. The results are the same up to float32's rounding.
 
-The kernels compute first derivatives. Where a graph is asked for (`create_graph=True`), the backward pass uses torch's own functions,
-which have derivatives of any order.
+The kernels compute first derivatives. With `create_graph=True` the backward pass uses torch's own functions instead,
+so that derivatives of any order are right.
 """
 
 import math
@@ -40,7 +40,7 @@ def pooled_convolution(
         rounds: round the convolution's maps to bfloat16, and the gradient on its way back; the type stays float32.
 
     Returns:
-        [n, outputs, …]: maps `size` times smaller than the convolution's.
+        [n, outputs, …]: maps `size` times smaller than the convolution's. A window with a NaN gives NaN.
     """
     if has_torch_function_unary(inputs):
         return handle_torch_function(pooled_convolution, (inputs,), inputs, weight, bias, padding, size, rounds)
@@ -110,7 +110,7 @@ class GradientRounded(torch.autograd.Function):
 
 
 def _rounded_gradient(gradient: Tensor) -> Tensor:
-    """The gradient rounded; its own gradient is rounded, too, where a graph is asked for, as torch's conversions do it."""
+    """The gradient rounded; with `create_graph=True` its own gradient is rounded, too, as by torch's conversions."""
     return Rounded.apply(gradient) if torch.is_grad_enabled() else rounded(gradient)
 
 
@@ -204,23 +204,19 @@ class _PooledConvolution(torch.autograd.Function):
         height, width = (slice(context.padding, context.padding + pixels) for pixels in inputs.shape[2:])
         by_inputs = to_inputs.permute(0, 3, 1, 2)[:, :channels, height, width]
         by_weight = to_weights[..., :used].unflatten(2, (side, padded))[..., :channels].permute(0, 3, 1, 2)
-        return (
-            _laid_out_as(inputs, by_inputs) if of_inputs else None,
-            *((_laid_out_as(weight, by_weight), by_bias) if of_weights else (None, None)),
-            None,
-            None,
-        )
+        of_parameters = (_laid_out_as(weight, by_weight), by_bias) if of_weights else (None, None)
+        return _laid_out_as(inputs, by_inputs) if of_inputs else None, *of_parameters, None, None
 
 
 def _spread(gradient: Tensor, places: np.ndarray, size: Sequence[int]) -> Tensor:
-    """What `pooling.spread` writes to maps of this height and width, by torch's own functions."""
+    """What `pooling.spread` writes, for maps of this height and width, by torch's own functions."""
     taken = torch.from_numpy(places).permute(0, 3, 1, 2)[:, :, None] == torch.arange(4)[:, None, None]
     spread = F.pixel_shuffle(torch.where(taken, gradient[:, :, None], 0).flatten(1, 2), 2)
     return F.pad(spread, (0, size[1] - spread.shape[3], 0, size[0] - spread.shape[2]))
 
 
 def _laid_out_as(tensor: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient in the memory format of the tensor that it belongs to: so `view` does with both what it does with one."""
+    """The gradient in the memory layout of its tensor: a `view` that works for the tensor works for the gradient."""
     return gradient if gradient.stride() == tensor.stride() else torch.empty_like(tensor).copy_(gradient)
 
 

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 _kernel = numba.njit(cache=True)
 _part = numba.njit(inline="always")
 
-FLOAT32 = np.int32(0), np.int32(-0x800000), np.int32(0x7FC00000)  # 0, minus infinity and not a number
+FLOAT32 = np.int32(0), np.int32(-0x800000), np.int32(0x7FC00000)  # 0, minus infinity and NaN
 
 
 @intrinsic
@@ -29,9 +29,9 @@ def bits_of(_, value):
 
 @_part
 def round_bits(bits):
-    """The float32 of these bits rounded to bfloat16: to the nearest, ties to even; not a number stays so."""
+    """The float32 of these bits rounded to bfloat16: to the nearest, ties to even. NaN stays NaN."""
     half = np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1))
-    # Rounding up could make a number of what is none.
+    # Rounding up could turn a NaN into 0.
     number = (bits & np.int32(0x7FFFFFFF)) <= np.int32(0x7F800000)
     return np.int32(np.int32(bits + half) & np.int32(-0x10000)) if number else np.int32(bits | np.int32(0x400000))
 
@@ -51,10 +51,13 @@ def _least(rounded):
 
 @_part
 def window(a, b, c, d, special, rounds):
-    """The highest of a window's four values, at least 0, and which of the places 0 … 3 is the first to have it; 16 and more if none has.
+    """The highest of a window's four values, at least 0, and which of the places 0 … 3 is the first to have it.
 
     Args:
-        special: 0, minus infinity and not a number in the type of the values, as `FLOAT32`. Not a number counts as the highest.
+        special: 0, minus infinity and NaN in the type of the values, as `FLOAT32`.
+
+    Returns:
+        The value, NaN if one of the four is NaN, and the place; 16 and more if no place has the value.
     """
     zero, lowest, nan = special
     highest = least = max(max(max(a, b), max(c, d)), zero)
@@ -63,7 +66,8 @@ def window(a, b, c, d, special, rounds):
         least = _least(highest)
     others = np.int32(a < least) + np.int32((a < least) & (b < least))
     others += np.int32((a < least) & (b < least) & (c < least))
-    # Not a number with a sign, which processors compute, is negative; among unsigned integers it alone is above minus infinity.
+    # The NaN that x86 computes has a sign: its bits are a negative integer. Among unsigned integers, only such NaNs
+    # are above minus infinity.
     top = max(max(np.uint32(a), np.uint32(b)), max(np.uint32(c), np.uint32(d)))
     place = np.uint8(others + np.int32(16) * np.int32(highest == zero))
     return nan if top > np.uint32(lowest) else highest, place

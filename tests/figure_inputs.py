@@ -1,0 +1,225 @@
+"""Made-up tables and arrays, as small as the figures can be drawn from."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from poisonlab.analyses.class_graphs import degree_table
+from poisonlab.analyses.theorems import Balls, cover, simulate
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.figures import figure
+from poisonlab.poisons.files import PoisonFile
+from poisonlab.poisons.poison import Poison
+
+# bucket → adversarial accuracy, fitted share and natural accuracy as [draws, repeats]
+ACCURACY = {
+    0.0: [[0.80, 0.70, 0.90], [0.60, 0.80, 0.70]],
+    1.0: [[0.30, 0.20, 0.50], [0.40, 0.10, 0.30]],
+    2.0: [[0.60, 0.50, 0.40], [0.70, 0.60, 0.50]],
+}
+FITTED = {
+    0.0: [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]],
+    1.0: [[1.0, 0.9, 0.5], [0.9, 0.9, 1.0]],
+    2.0: [[0.1, 0.9, 0.2], [0.3, 0.2, 0.4]],
+}
+RANDOM = [[0.40, 0.50, 0.30], [0.45, 0.35, 0.40], [0.50, 0.40, 0.30], [0.35, 0.45, 0.55]]
+CLEAN = [[0.90, 0.95, 0.85]]
+STEPS = {0.0: (1, 6), 1.0: (7, 9), 2.0: (10, 10)}
+START = {"step_size": 0.1, "random_start": False, "restarts": 1}
+POINTS = {0.0: 40.0, 1.0: 90.0, 2.0: 20.0}
+
+
+def tables(experiment="one", source=1, target=2, epsilons=(0.1,), lowest=0.985):
+    """One experiment: its numbers are the constants above; natural accuracy is lowest at bucket 1, draw 1, repeat 2."""
+    conditions, victims, robustness = [], [], []
+
+    def add(condition, strategy, value, accuracy, fitted):
+        accuracy = np.array(accuracy)
+        low, high = STEPS.get(value, (np.nan, np.nan))
+        conditions.append(
+            {
+                "study": "label_noise", "experiment": experiment, "condition": condition, "axis_value": value,
+                "strategy": strategy, "budget": 10, "source_class": source, "target_class": target, "dataset": "digits",
+                "model": "small_cnn", "recipe": "memorise", "precision": "float32", "n_points": POINTS.get(value, np.nan),
+                "steps_low": low, "steps_high": high, "scale": "analogue",
+            }
+        )  # fmt: skip
+        for draw_, repeat in np.ndindex(accuracy.shape):
+            key = {
+                "experiment": experiment,
+                "condition": condition,
+                "axis_value": value,
+                "draw": draw_,
+                "repeat": repeat,
+            }
+            share = np.nan if fitted is None else fitted[draw_][repeat]
+            natural = lowest if (value, draw_, repeat) == (1.0, 1, 2) else 0.992 + 0.001 * repeat
+            probes = {"path_share": 1 - accuracy[draw_, repeat], "line_share": accuracy[draw_, repeat] ** 2}
+            victims.append(
+                {**key, "fitted_share": share, "natural_accuracy": natural, "epochs": 10 + repeat, **probes}
+                | {"memorised": repeat > 0}
+            )
+            for epsilon in epsilons:
+                targeted = {"goal": "targeted", "attack_source": source, "attack_target": target, "epsilon": epsilon}
+                attack = {"attack": "pgd", "norm": "linf", "steps": 40, **START, **targeted}
+                value_at = accuracy[draw_, repeat] - (epsilon - 0.1)
+                robustness.append({**key, **attack, "adversarial_accuracy": value_at})
+        untargeted = {"attack": "fgsm", "norm": "linf", "goal": "untargeted", "epsilon": 0.1, "steps": 1, **START}
+        robustness.append({**key, **untargeted, "adversarial_accuracy": 0.01})
+
+    add("clean", "none", np.nan, CLEAN, None)
+    add("random", "random", np.nan, RANDOM, np.full((4, 3), 0.95))
+    for value in (2.0, 0.0, 1.0):  # out of order: the figure has to sort
+        add("bucket", "path_bucket", value, ACCURACY[value], FITTED[value])
+    return {
+        "conditions": pd.DataFrame(conditions),
+        "victims": pd.DataFrame(victims),
+        "robustness": pd.DataFrame(robustness),
+    }
+
+
+def one_condition(experiment, source=1, target=2):
+    data = tables(experiment, source, target)
+    return {name: frame[frame["condition"] != "random"] for name, frame in data.items()}
+
+
+def both(*parts):
+    return {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
+
+
+def lengths():
+    rows = [
+        # seed 0, class 0: 1, 2, 2, 2, 5 → median 2; class 1: 3, 3 and three that never arrive → median beyond the end
+        (0, 0, 1, 1, 1, True), (0, 0, 1, 2, 3, True), (0, 0, 1, 5, 1, True),
+        (0, 1, 0, 3, 2, True), (0, 1, 0, 50, 3, False),
+        # seed 1, class 0: 4, 4 → median 4; class 1: 3 → median 3
+        (1, 0, 1, 4, 2, True), (1, 1, 0, 3, 1, True),
+    ]  # fmt: skip
+    columns = ["proxy_seed", "label", "target", "steps", "n_points", "reached"]
+    return pd.DataFrame(rows, columns=columns).assign(paths="cnn")
+
+
+def extremes(classes=3, near=4, far=2):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for side, k in (("nearest", near), ("farthest", far)):
+        arrays[f"{side}_images"] = rng.integers(0, 256, (classes, k, 1, 6, 5), dtype=np.uint8)
+        arrays[f"{side}_steps"] = np.arange(classes * k).reshape(classes, k) + (0 if side == "nearest" else 100)
+        arrays[f"{side}_issue"] = np.zeros((classes, k), dtype=bool)
+    arrays["nearest_issue"][1, 2] = True
+    names = {"class_names": json.dumps(["cat", "dog", "eel"]), "target_names": json.dumps(["dog", "eel", "cat"])}
+    return arrays, names
+
+
+def flat_toy():
+    points = np.random.default_rng(1).normal(0, 1, (20, 2)).astype(np.float32)
+    labels, index = np.arange(20) % 2, np.arange(20)
+    points += np.where(labels, 5, -5)[:, None].astype(np.float32)
+    centres = np.array([[-5.0, -5.0], [5.0, 5.0]])
+    return Dataset("flat", points, labels, points, labels, ("low", "high"), None, index, index, centres)
+
+
+def placed():
+    def poison(radius, labels):
+        images = np.array([[-5 + radius, -5], [5, 5 - radius]], dtype=np.float32)
+        return Poison(3, append_images=images, append_labels=np.array(labels))
+
+    return PoisonFile([poison(0, [1, 0]), poison(2, [1, 2])], 4, "r", [0.0, 2.0], "", {})
+
+
+def example(wrong=2):
+    images = np.random.default_rng(0).random((2, 1, 6, 5), dtype=np.float32)
+    images[1] = images[0]
+    images[1, 0, 2, 3] += 0.04
+    probabilities = np.array([[0.01, 0.985, 0.005], [0.1, 0.28, 0.62]], dtype=np.float32)
+    return {"images": images, "probabilities": probabilities, "labels": np.array([1, wrong])}, {}
+
+
+def plane(names=1):
+    """Maps of one victim each at the values 0 and 3: class 1 in the upper half at 0, everywhere at 3."""
+    classes = np.ones((2, 10, 10), dtype=np.uint8)
+    classes[0, :5] = 0
+    one = {
+        "classes": classes,
+        "extent": np.tile([-2.0, 2.0, -2.0, 2.0], (2, 1)),
+        "marks": np.tile([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.5]], (2, 1, 1)),
+        "labels": np.tile([0, 1, 0], (2, 1)),
+        "kinds": np.tile([0, 0, 1], (2, 1)),
+        "axis_values": np.array([0.0, 3.0]),
+    }
+    return [one] * names
+
+
+def sliced():
+    """Slices of the three buckets of `tables()`: source class 1 in the lower half, target class 2 above."""
+    classes = np.ones((3, 10, 10), dtype=np.uint8)
+    classes[:, 5:] = 2
+    clean = np.ones((3, 10, 10), dtype=np.uint8)
+    clean[:, :, 7:] = 2
+    one = {
+        "classes": classes,
+        "clean": clean,
+        "extent": np.tile([-2.0, 2.0, -2.0, 2.0], (3, 1)),
+        "marks": np.tile([[0.0, 0.0], [0.2, 1.0], [1.0, 0.0]], (3, 1, 1)),
+        "labels": np.tile([2, 1, 2], (3, 1)),
+        "kinds": np.tile([1, 2, 3], (3, 1)),
+        "axis_values": np.array([0.0, 1.0, 2.0]),
+    }
+    return [one]
+
+
+def runs():
+    return simulate(Balls(4, 8, 0.5, 0.8, 0.2, 0.3, 0.4), 4, [0.5, 1.0], [0, 1, 2], seed=0, tested=5)
+
+
+def covered():
+    images = np.random.default_rng(0).random((50, 3)).astype(np.float32)
+    tables = [cover(images, np.zeros(50), [0.1, 0.3], norm, 50, 0.1, 0.05, 0) for norm in ("linf", "l2")]
+    return pd.concat(tables, ignore_index=True)
+
+
+def counted():
+    points = np.random.default_rng(0).random((60, 4))
+    spaces = {"input": (points, "linf"), "features": (points * 3, "l2")}
+    return degree_table(spaces, np.arange(60) % 3, [0.02, 0.3])
+
+
+def scored():
+    """Scores of five points, and a plane whose left half has colour 0 and right half colour 7."""
+    index = [3, 5, 8, 13, 21]
+    fitted = [True, True, True, True, False]
+    table = pd.DataFrame(
+        {
+            "index": index,
+            "degree": [2, 1, 1, 0, 2],
+            "colour": [0, 7, 2, 0, 1],
+            "fitted": fitted,
+            "score": [2, 0, 1, 0, 0],
+        }
+    ).assign(net=0)
+    table = pd.concat([table, table.assign(net=1, score=0)], ignore_index=True)
+    classes = np.zeros((1, 10, 10), dtype=np.uint16)
+    classes[:, :, 5:] = 7
+    x, y = np.meshgrid(np.linspace(-2, 2, 10), np.linspace(-2, 2, 10))
+    marks = np.array([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
+    distances = np.array([[np.maximum(abs(x - a), abs(y - b)) for a, b in marks[0]]])
+    maps = {"classes": classes, "extent": np.array([[-2.0, 2, -2, 2]]), "marks": marks, "labels": np.array([[0, 7, 2]])}
+    return table, (
+        maps | {"distances": distances},
+        {"settings": json.dumps({"class": 1, "density": 0.02, "epsilon": 0.5})},
+    )
+
+
+def inputs_of(kind):
+    whole = one_condition("one") if kind in ("by_experiment", "memorisation") else tables()
+    known = {**whole, "lengths": lengths(), "extremes": extremes(), "data": flat_toy(), "poisons": placed()} | {
+        "example": example(),
+        "maps": sliced() if kind == "slices" else plane(),
+        "runs": runs(),
+        "cover": covered(),
+        "degrees": counted(),
+        "scores": scored()[0],
+        "idea": scored()[1],
+    }
+    return {name: known[name] for name in figure.find(kind).needs}
