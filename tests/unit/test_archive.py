@@ -338,6 +338,18 @@ def test_conditions_of_an_experiment_may_differ_in_model_and_flips_but_none_may_
         archive_experiment(run(tmp_path / "other", range(1), range(2), ("clean",), model="mlp"), archive, SETTINGS)
 
 
+def test_a_damaged_result_does_not_reach_the_archive(tmp_path: Path):
+    tables = tmp_path / "tables"
+    write_table(pd.DataFrame({"paths": ["p"]}), tables / "table.parquet")
+    write_tensors({"nearest_steps": np.array([7])}, tables / "arrays.safetensors")
+    content = bytearray((tables / "arrays.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tables / "arrays.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match=r"arrays\.safetensors' cannot be read .*digest"):
+        archive_analysis(tables, tmp_path / "archive", SETTINGS)
+    assert not (tmp_path / "archive").exists()
+
+
 MEANINGS: dict[str, tuple[str, ...]] = {
     "recipes.short.epochs": ("recipes", "short", "epochs"),
     "recipes.proxy.epochs": ("recipes", "proxy", "epochs"),

@@ -65,7 +65,8 @@ class Artefacts:
         specification = self.config["datasets"][dataset]
         if sources.SOURCES[specification["source"]].kind == "torchvision":
             return [f"results/raw/{specification['source']}"]
-        return [str(Path(specification["path"]).expanduser())] if specification["source"] == "npz" else []
+        key = f"datasets.{dataset}.path"
+        return [str(sources.expanded(specification["path"], key))] if specification["source"] == "npz" else []
 
     @property
     def embedded(self) -> list[str]:
@@ -76,7 +77,9 @@ class Artefacts:
     def user_files(self, dataset: str) -> list[tuple[str, int, int]]:
         """Names, sizes and times of the files of an image folder: a change of the folder prepares the data set again."""
         specification = self.config["datasets"][dataset]
-        return listing(Path(specification["path"]).expanduser()) if specification["source"] == "folder" else []
+        if specification["source"] != "folder":
+            return []
+        return listing(sources.expanded(specification["path"], f"datasets.{dataset}.path"))
 
     def class_names(self, dataset: str) -> tuple[str, ...] | None:
         """Names of a data set's classes, None where only the data can tell."""

@@ -29,7 +29,7 @@ def check_names(config: Config, studies: list[str]) -> None:
     for name, specification in config["datasets"].items():
         sources.validate_specification(name, specification)
     mirror = config["mirror"]
-    if mirror is not None and not _is_folder(mirror):
+    if mirror is not None and not sources.expanded(mirror, "mirror").is_dir():
         raise InputError(f"mirror '{mirror}' is not a folder; correct it or set mirror: null")
     for name in config["models"]:
         _check_model(config, name, f"models.{name}")
@@ -59,13 +59,6 @@ def check_names(config: Config, studies: list[str]) -> None:
             _named(section["experiments"], name, f"{study}.run", f"{study}.experiments")
         for name, entry in section["figures"].items():
             _check_figure(config, section, f"{study}.figures.{name}", f"{study}.experiments", entry)
-
-
-def _is_folder(path: str) -> bool:
-    try:
-        return Path(path).expanduser().is_dir()
-    except (RuntimeError, ValueError):  # no such user; a name that no file can have
-        return False
 
 
 def _named(entries: Entry, name: str, where: str, place: str) -> Any:

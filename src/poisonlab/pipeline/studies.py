@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from poisonlab.datasets.sources import expanded
 from poisonlab.errors import InputError, one_line
 
 Config = dict[str, Any]
@@ -46,7 +47,7 @@ def folder_of(study: str, root: Path) -> Path:
     Raises:
         InputError: there is no such folder with a study.yaml, or its name is none that a file could have.
     """
-    own = Path(study).expanduser() if not study.startswith("~") or study.startswith("~/") else Path(study)
+    own = expanded(study, "studies")
     places = [own] if "/" in study else [root / "studies" / study, Path("studies") / study, own]
     for place in places:
         if (place / "study.yaml").is_file():

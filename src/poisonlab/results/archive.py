@@ -279,15 +279,17 @@ def archive_experiment(
 
 def archive_analysis(tables: Path, folder: Path, settings: Mapping[str, Any]) -> None:
     """Put the table and the arrays of an analysis into `folder`, in place of older ones."""
+    arrays = storage.read_tensors(tables / "arrays.safetensors")[0]
     _write_gzip(storage.read_table(tables / "table.parquet"), folder / "table.csv.gz")
-    if storage.read_tensors(tables / "arrays.safetensors")[0]:
+    if arrays:
         _copy(tables, folder, "arrays")
     _add_provenance(folder, settings)
 
 
 def _copy(tables: Path, folder: Path, *names: str) -> None:
-    """Copy the arrays that are there into the archive, in place of older ones."""
+    """Copy the arrays that are there, and undamaged, into the archive, in place of older ones."""
     for name in names:
         if (arrays := tables / f"{name}.safetensors").is_file():
+            storage.read_tensors(arrays)
             with storage.atomic(folder / arrays.name) as temporary:
                 shutil.copyfile(arrays, temporary)
