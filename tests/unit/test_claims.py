@@ -1,6 +1,7 @@
 """Verdicts on tables whose truth is known: decided by the tables, by fitted victims, and by draws that did not choose."""
 
 import dataclasses
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,15 @@ import pytest
 import yaml
 from scipy import stats
 
-from poisonlab.claims import COLUMNS, VERDICTS, Claim, Part, Place, judge, kinds, load_claims, write_scorecard
-from poisonlab.claims.evidence import Data
+from poisonlab.claims import COLUMNS, VERDICTS, Claim, Part, Place, judge, load_claims, thesis, write_scorecard
+from poisonlab.claims.evidence import Chosen, Data
+from poisonlab.claims.quantifiers import Quantifier
+from poisonlab.claims.relations import lowest_among, relation
+from poisonlab.claims.selectors import selectors
 from poisonlab.errors import InputError
 from poisonlab.results.storage import read_table
 
+OWN = ("poisonlab.claims.thesis", "poisonlab.claims.thesis_surveys")
 REGISTERED = Path(__file__).resolve().parents[2] / "config" / "claims.yaml"
 FALLING = [0.9, 0.75, 0.6, 0.45, 0.3, 0.15]
 VALLEY = [0.8, 0.6, 0.3, 0.2, 0.55, 0.75]
@@ -50,7 +55,7 @@ def experiment(
         key = {"study": "label_noise", "experiment": "one", "condition": name, "axis_value": value}
         conditions.append(
             {
-                **key, "strategy": strategy, "source_class": pair[0], "target_class": pair[1], "dataset": dataset,
+                **key, "axis": "bucket", "strategy": strategy, "source_class": pair[0], "target_class": pair[1], "dataset": dataset,
                 "scale": scale, "n_points": points[int(value)] if strategy == "path_bucket" else np.nan,
             }
         )  # fmt: skip
@@ -101,7 +106,7 @@ def toy(
     for distance, (mean, epoch) in enumerate(zip(means, epochs, strict=True)):
         key = {"study": "label_noise", "experiment": "one", "condition": "placed", "axis_value": float(distance)}
         facts = {"strategy": "at_distance", "source_class": np.nan, "target_class": np.nan, "dataset": dataset}
-        conditions.append({**key, **facts, "scale": "published", "n_points": np.nan})
+        conditions.append({**key, **facts, "axis": "r", "scale": "published", "n_points": np.nan})
         rest = generator.normal(0, 0.01, (2, draws, repeats))
         for draw, repeat in np.ndindex(draws, repeats):
             victim = {**key, "draw": draw, "repeat": repeat}
@@ -129,11 +134,49 @@ def toy(
     return dict(zip(("conditions", "victims", "robustness"), frames, strict=True))
 
 
-def of_toys(kind, *tables, minimum=(8, 32), **options):
+BUCKETS, RANDOM, PLACED = {"condition": "path_bucket"}, {"condition": "random"}, {"condition": "at_distance"}
+CURVE, AT_THE_MEAN = {**PLACED, "over": "mean"}, {**PLACED, "value": "first"}
+# What the registered claims say with relations that any study has: name in these tests → relation, of, than.
+SAID = {
+    "fall_along_buckets": ("falls", BUCKETS, None),
+    "lowest_bucket": ("lowest among", BUCKETS, None),
+    "nearest_bucket_against_random": ("larger", {**BUCKETS, "value": "first", "label": "first bucket"}, RANDOM),
+    "lower_than_clean": ("larger", {"condition": "none", "label": "no poisons"}, RANDOM),
+    "near_published": ("near", RANDOM, None),
+    "probe_above": ("above", {**RANDOM, "column": "feature_ratio"}, None),
+    "falls_then_rises": ("falls then rises", PLACED, None),
+    "equivalent_curves": ("equivalent", PLACED, PLACED),
+    "rising_curves": ("rank", CURVE, None),
+    "higher_curve": ("larger", CURVE, CURVE),
+    "higher_at_the_mean": ("larger", AT_THE_MEAN, AT_THE_MEAN),
+    "memorised_between": ("between", {**AT_THE_MEAN, "column": "memorised"}, None),
+    "lowest_natural_accuracy": ("above", {**BUCKETS, "column": "natural_accuracy"}, None),
+}
+WHATEVER_THEY_FITTED = {
+    "lowest_natural_accuracy", "higher_at_the_mean", "as_robust_as_clean", "sooner_memorised", "memorised_between",
+}  # fmt: skip
+
+
+def claim_of(kind, options, parts, minimum=None, of=None, than=None, number=1):
+    """A claim of a kind of `SAID`, of a relation, or of one of the thesis's own."""
+    own = next((f"{one}:{kind}" for one in OWN if hasattr(importlib.import_module(one), kind)), kind)
+    name, first, second = SAID.get(kind, (own, of, than))
+    sides = {"of": of or first, "than": than or second}
+    entry = relation.find(name)
+    return Claim(
+        id=number, study="label_noise", source="", statement="it is so", published="yes", estimand="share", relation=entry,
+        settings=entry.settings(options, "test"), minimum=minimum or {}, parts=tuple(parts),
+        quantifier=Quantifier("every victim" if kind == "lowest_natural_accuracy" else "mean"),
+        victims="all" if kind in WHATEVER_THEY_FITTED or entry.survey else "fitted",
+        **{side: selectors(one, "label_noise", "test") for side, one in sides.items() if one},
+    )  # fmt: skip
+
+
+def of_toys(kind, *tables, minimum=(8, 32), of=None, **options):
     """The row of a claim of this kind on experiments with these tables, in their order."""
     names = [f"label_noise/toy{number}" for number in range(len(tables))]
     part = Part("0", Place(tuple(names), None, 0.2), None)
-    claim = Claim(1, "label_noise", "", "it is so", "yes", "share", kind, options, {"at_distance": minimum}, (part,))
+    claim = claim_of(kind, options, [part], {"at_distance": minimum}, of)
     return judge([claim], dict(zip(names, tables, strict=True))).iloc[0]
 
 
@@ -166,13 +209,13 @@ def survey(medians=(7, 9, 12), proxies=3, longest=10, nearest=12, points=20000, 
     return {"lengths": pd.DataFrame(lengths), "issues": pd.DataFrame(issues), "nets": pd.DataFrame(nets)}
 
 
-def one(kind, tables, *, minimum=None, parts=1, dataset="mnist", **options):
+def one(kind, tables, *, minimum=None, parts=1, dataset="mnist", of=None, than=None, **options):
     """The row of a claim of this kind on the tables; `parts` − 1 further parts have not run."""
     place = Place(("paths/mnist",)) if "lengths" in tables else Place(("label_noise/one",), dataset, 0.1)
     family = [
         Part(str(k), place if k == 0 else dataclasses.replace(place, tables=("no/where",)), None) for k in range(parts)
     ]
-    claim = Claim(1, "label_noise", "", "it is so", "yes", "share", kind, options, minimum or {}, tuple(family))
+    claim = claim_of(kind, options, family, minimum, of, than)
     return judge([claim], {place.tables[0]: tables}).iloc[0]
 
 
@@ -221,8 +264,11 @@ def unfit(tables, chosen):
 
 
 def against(kind, means, names=("a", "b"), **others):
-    margin = {"margin": 0.1} if kind == "like_random" else {}
-    return one(kind, graphs(means, **others), minimum={"random": (8, 8)}, conditions=list(names), **margin)
+    tables, minimum = graphs(means, **others), {"random": (8, 8)}
+    if kind == "like_random":
+        return one(kind, tables, minimum=minimum, conditions=list(names), margin=0.1)
+    pooled = [{"condition": name, "over": "draws"} for name in names]
+    return one("larger", tables, minimum=minimum, of=pooled, than=RANDOM)
 
 
 def test_weaker_than_random_are_strategies_that_all_leave_victims_more_robust():
@@ -256,7 +302,7 @@ def test_like_random_are_strategies_that_all_stay_within_the_margin():
 def test_better_and_worse_is_a_strategy_with_values_on_both_sides_of_random():
     def judged(*means, random_draws=8):
         tables = graphs({"a": means}, sets=len(means), random_draws=random_draws)
-        return one("better_and_worse", tables, minimum={"random": (1, 8)}, conditions=["a"])
+        return one("better_and_worse", tables, minimum={"random": (1, 8)}, condition="a")
 
     row = judged(0.6, 0.4, 0.5)
     assert (row["verdict"], round(row["measured"], 1)) == ("reproduced", -0.1)
@@ -271,12 +317,13 @@ def test_poisons_of_all_classes_are_judged_by_the_mean_over_the_targeted_attacks
     tables = graphs({"a": 0.7}, pairs=3, sd=0)
     lopsided = tables["robustness"]["attack_source"] == 0
     tables["robustness"].loc[lopsided & (tables["robustness"]["condition"] == "a"), "adversarial_accuracy"] += 0.3
-    row = one("weaker_than_random", tables, minimum={"random": (8, 8)}, conditions=["a"])
+    of = {"condition": "a", "over": "draws"}
+    row = one("larger", tables, minimum={"random": (8, 8)}, of=of, than=RANDOM)
     assert row["measured"] == pytest.approx(0.2 + 0.3 / 3)
     twice = tables["robustness"].assign(attack="another")
     tables["robustness"] = pd.concat([tables["robustness"], twice], ignore_index=True)
-    with pytest.raises(InputError, match="has more than one value of 'adversarial_accuracy'"):
-        one("weaker_than_random", tables, minimum={"random": (8, 8)}, conditions=["a"])
+    with pytest.raises(InputError, match=r"differ in {'attack': \['another', 'pgd_next'\]}"):
+        one("larger", tables, minimum={"random": (8, 8)}, of=of, than=RANDOM)
 
 
 # --------------------------------------------------------------------------------------------------------- registration
@@ -360,7 +407,7 @@ def registered_tables(claim, key, dataset):
     )
 
 
-@pytest.mark.parametrize("claim", load_claims(REGISTERED), ids=lambda claim: f"{claim.id}-{claim.kind}")
+@pytest.mark.parametrize("claim", load_claims(REGISTERED), ids=lambda claim: f"{claim.id}-{claim.relation.name}")
 def test_registered_sizes_can_reach_a_verdict_on_a_clear_case(claim):
     places = {key: part.judged_on for part in claim.parts for key in part.judged_on.tables}
     tables = {key: registered_tables(claim, key, place.dataset) for key, place in places.items()}
@@ -372,14 +419,31 @@ def test_registered_sizes_can_reach_a_verdict_on_a_clear_case(claim):
     ("change", "message"),
     [
         (lambda content: content["claims"][0].pop("estimand"), r"lacks \['estimand'\]"),
-        (lambda content: content["claims"][0].update(kind="hope"), r"kind 'hope', allowed are \['as_robust"),
+        (
+            lambda content: content["claims"][0].update(relation="hope"),
+            r"relation 'hope' does not exist; choose one of above",
+        ),
         (lambda content: content["claims"][0].update(parts=["7→8"]), r"parts \['7→8'\], allowed are the places"),
-        (lambda content: content["claims"][0].update(options={"abovee": 1}), r"options lacks \['above'\]"),
+        (lambda content: content["claims"][0].pop("value"), r"lacks \['value'\], which the relation 'above' needs"),
         (lambda content: content["claims"][0].update(minimum={"path_bucket": [3]}), r"allowed is \[draws, repeats\]"),
-        (lambda content: content["claims"][0].update(verdict="reproduced"), r"unknown key \['verdict'\]"),
+        (lambda content: content["claims"][0].update(verdict="x"), r"'above' has no parameters \['verdict'\]"),
+        (lambda content: content["claims"][0].update(value=float("nan")), "value is nan, allowed is a finite number"),
+        (lambda content: content["claims"][0].pop("of"), "lacks 'of', the relation 'above' takes"),
+        (lambda content: content["claims"][0].update(than={"condition": "random"}), "has 'than', the relation"),
+        (lambda content: content["claims"][0].update(of={"column": "epochs"}), "allowed is a mapping with a condition"),
+        (
+            lambda content: content["claims"][0].update(quantifier={"percentile": 5.0, "n": 1}),
+            "allowed are mean, every",
+        ),
+        (lambda content: content["claims"][0].update(victims="some"), "victims is 'some', allowed are all and fitted"),
+        (lambda content: content["claims"][0].pop("parts"), "does not say where it is judged"),
+        (
+            lambda content: content["claims"][0]["of"].update(experiment="x/y"),
+            r"selects from \['x/y'\], which is in none",
+        ),
         (lambda content: content["claims"][0].update(parts=["paths"]), "cannot be judged by"),
         (lambda content: content["claims"].append(content["claims"][0]), "twice"),
-        (lambda content: content["places"]["0→1"]["judged_on"].pop("epsilon"), "allowed is a radius above 0"),
+        (lambda content: content["places"]["0→1"]["judged_on"].update(epsilon=0), "allowed is a finite radius above 0"),
     ],
 )
 def test_a_claim_that_is_not_fully_registered_is_refused_in_one_line(tmp_path, change, message):
@@ -425,7 +489,7 @@ def test_the_last_bucket_is_the_lowest_or_an_earlier_one_is():
 
 
 def test_the_minimum_lies_where_most_points_are_or_elsewhere():
-    options = {"among": "most_points", "margin": 0.05}
+    options = {"among": "most points", "margin": 0.05}
     row = one("lowest_bucket", experiment(VALLEY), **options)
     assert (row["verdict"], "holds 2500 of 6000 points" in row["test"]) == ("reproduced", True)
     assert one("lowest_bucket", experiment(FALLING), **options)["verdict"] == "refuted"
@@ -446,22 +510,23 @@ def test_the_best_bucket_matches_random_within_the_margin():
 
 
 def test_clean_accuracy_is_that_of_the_attack_and_the_classes_that_the_claim_names():
-    options = {"attack": "pgd_next", "source": 1, "target": 2, "below": 0.05}
-    row = one("clean_accuracy", experiment(clean=0.9, clean_next=0.01), **options)
+    def judged(tables, target=2):
+        of = {"condition": "none", "attack": "pgd_next", "classes": [1, target]}
+        return one("below", tables, of=of, value=0.05)
+
+    row = judged(experiment(clean=0.9, clean_next=0.01))
     assert (row["verdict"], row["n"]) == ("reproduced", "1 × 4")
     assert row["measured"] == pytest.approx(0.0115, abs=1e-12)  # mean of 0.010 … 0.013; rounding of doubles only
-    assert one("clean_accuracy", experiment(clean_next=0.3), **options)["verdict"] == "refuted"
-    row = one("clean_accuracy", experiment(), **{**options, "target": 3})
-    assert (row["verdict"], "1→3" in row["test"]) == ("not run", True)
+    assert judged(experiment(clean_next=0.3))["verdict"] == "refuted"
+    row = judged(experiment(), target=3)
+    assert (row["verdict"], "no targeted attack 1 → 3" in row["test"]) == ("not run", True)
 
 
 def test_recipes_are_equivalent_within_the_margin_different_beyond_it_and_open_between():
     def against(difference, sd=SMALL, missing=False, **options):
         place = Place(("label_noise/fast", "label_noise/plain"), "mnist", 0.1)
-        settings = {"column": "adversarial_accuracy", "margin": 0.1} | options
-        claim = Claim(
-            101, "label_noise", "", "", "", "", "equivalent_recipes", settings, {}, (Part("only", place, None),)
-        )
+        random = {**RANDOM, "column": options.pop("column", "adversarial_accuracy")}
+        claim = claim_of("equivalent", {"margin": 0.1} | options, [Part("only", place, None)], of=random, than=random)
         tables = {"label_noise/fast": experiment(random=0.5 + difference, sd=sd, seed=3)}
         if not missing:
             tables["label_noise/plain"] = experiment(random=0.5, sd=2 * sd, seed=3)  # the same repeats
@@ -480,27 +545,32 @@ def test_recipes_are_equivalent_within_the_margin_different_beyond_it_and_open_b
 def test_a_recipe_takes_so_many_times_fewer_epochs():
     def against(slow: float) -> pd.Series:
         place = Place(("label_noise/fast", "label_noise/plain"), "mnist", 0.1)
-        part = Part("only", place, None)
-        claim = Claim(102, "label_noise", "", "", "", "", "times_fewer_epochs", {"times": 2}, {}, (part,))
+        registered = next(claim for claim in load_claims(REGISTERED) if claim.id == 102)
+        of, than = (
+            dataclasses.replace(one, experiment=f"label_noise/{name}")
+            for (one,), name in ((registered.of, "plain"), (registered.than, "fast"))
+        )
+        parts = (Part("only", place, None),)
+        claim = dataclasses.replace(registered, parts=parts, of=(of,), than=(than,), minimum={"random": [2, 2]})
         tables = {"label_noise/fast": experiment(), "label_noise/plain": experiment(repeats=2, epochs=slow)}
         return judge([claim], tables).iloc[0]
 
     row = against(40)
     assert (row["verdict"], row["n"], round(row["measured"])) == ("reproduced", "6+6 × 2", 14)
-    assert row["test"].startswith("epochs of plain − 2 × those of fast")
+    assert row["test"].startswith("epochs of mnist_plain − 2 × those of mnist_4to5")
     assert against(20)["verdict"] == "refuted"
     assert against(26.2)["verdict"] == "inconclusive"
 
 
 def test_one_victim_at_the_bound_refutes_a_claim_about_every_victim():
     tables = experiment()
-    assert one("lowest_natural_accuracy", tables, above=0.99)["verdict"] == "reproduced"
+    assert one("lowest_natural_accuracy", tables, value=0.99)["verdict"] == "reproduced"
     bucket = tables["victims"].index[tables["victims"]["condition"] == "bucket"]
     tables["victims"].loc[bucket[7], ["natural_accuracy", "fitted_share"]] = (
         0.99,
         0.5,
     )  # whether it fits its poisons or not
-    row = one("lowest_natural_accuracy", tables, above=0.99)
+    row = one("lowest_natural_accuracy", tables, value=0.99)
     assert (row["verdict"], row["measured"]) == ("refuted", 0.99)
 
 
@@ -657,32 +727,29 @@ def test_two_values_for_one_victim_are_refused():
         one("fall_along_buckets", tables, margin=0.05)
 
 
-class Grids:
-    """An experiment that holds nothing but grids: buckets without any difference, and random points like them."""
-
-    name = "noise"
+class Noise(Data):
+    """Nothing but grids: buckets without any difference, and random points like them."""
 
     def __init__(self, generator, buckets=8, draws=6, repeats=4, sd=0.1):
+        super().__init__([], {}, [], 1)
         self.buckets = [generator.normal(0.5, sd, (draws, repeats)) for _ in range(buckets)]
         self.random = [generator.normal(0.5, sd, (6, repeats))]
+        row = pd.Series({"n_points": 1.0})
+        self.of = [Chosen("noise", "bucket", f"bucket {n}", "", one, row) for n, one in enumerate(self.buckets)]
 
-    def grids(self, strategy):
-        return self.buckets if strategy == "path_bucket" else self.random
-
-    def conditions(self, strategy):
-        return pd.DataFrame({"n_points": 1.0, "axis_value": range(len(self.buckets))})
+    def grids(self, condition, column=None, **how):
+        return self.buckets if condition == "path_bucket" else self.random
 
 
 def test_the_bucket_is_chosen_on_other_draws_than_it_is_judged_on():
     generator = np.random.default_rng(5)
     honest, biased = [], []
     for _ in range(200):
-        noise = Grids(generator)
-        data = Data([noise], {}, [], 1)
-        honest.append(kinds.best_bucket_against_random(data, {"margin": 0.05}).value)
+        noise = Noise(generator)
+        honest.append(thesis.best_bucket_against_random(noise, {"margin": 0.05}).value)
         # even draws that are the odd ones again: what is chosen is then chosen on what it is judged on
         noise.buckets = [np.repeat(matrix[1::2], 2, axis=0) for matrix in noise.buckets]
-        biased.append(kinds.best_bucket_against_random(data, {"margin": 0.05}).value)
+        biased.append(thesis.best_bucket_against_random(noise, {"margin": 0.05}).value)
     # one difference: 3 judged and 6 random draws × 4 repeats; 4 standard errors of the mean of 200
     error = 4 * 0.1 * np.sqrt(1 / 12 + 1 / 24) / np.sqrt(200)
     assert abs(np.mean(honest)) < error
@@ -694,7 +761,7 @@ def test_noise_alone_is_seldom_taken_for_an_interior_minimum():
     generator = np.random.default_rng(6)
     found = 0
     for _ in range(120):
-        evidence = kinds.lowest_bucket(Data([Grids(generator)], {}, [], 1), {"among": "interior", "margin": 0.05})
+        evidence = lowest_among(Noise(generator), {"among": "interior", "margin": 0.05, **ROWS})
         found += any(side.holds and side.p <= 0.05 for side in (evidence.supports, evidence.opposes))
     # each side has a level of 5 % at most, and several differences must agree: 12 of 120 is its sum
     assert found <= 12
@@ -722,43 +789,40 @@ def test_a_mean_is_compared_with_the_published_one():
     assert one("near_published", tables, value=0.5, margin=0.1)["verdict"] == "inconclusive"
 
 
-def of_two(first, second, **options):
+def of_two(first, second, every_draw):
     """The row of `higher_than` for two experiments."""
     place = Place(("label_noise/one", "label_noise/two"), "mnist", 0.1)
-    claim = Claim(
-        1, "label_noise", "", "it is so", "yes", "share", "higher_than", options, {}, (Part("0", place, None),)
-    )
+    claim = claim_of("higher_than", {"every_draw": every_draw}, [Part("0", place, None)])
     return judge([claim], {"label_noise/one": first, "label_noise/two": second}).iloc[0]
 
 
 def test_one_experiment_is_above_another_in_the_mean_or_in_every_draw():
     high, low = experiment(random=0.5, repeats=16, seed=3), experiment(random=0.4, repeats=16)
-    row = of_two(high, low, every_draw=0)
+    row = of_two(high, low, every_draw=False)
     assert (row["verdict"], row["n"], round(row["measured"], 1)) == ("reproduced", "6 × 16", 0.1)
-    assert of_two(low, high, every_draw=0)["verdict"] == "refuted"
-    assert of_two(high, low, every_draw=1)["verdict"] == "reproduced"
+    assert of_two(low, high, every_draw=False)["verdict"] == "refuted"
+    assert of_two(high, low, every_draw=True)["verdict"] == "reproduced"
     turned = {name: frame.copy() for name, frame in high.items()}
     robustness = turned["robustness"]
     robustness.loc[(robustness["condition"] == "random") & (robustness["draw"] == 2), "adversarial_accuracy"] -= 0.3
     assert (
-        of_two(turned, low, every_draw=0)["verdict"] == "inconclusive"
+        of_two(turned, low, every_draw=False)["verdict"] == "inconclusive"
     )  # 5 of 6 draws are above, and one is far below
-    assert of_two(turned, low, every_draw=1)["verdict"] == "refuted"
-    assert of_two(high, experiment(random=0.5, repeats=16), every_draw=0)["verdict"] == "inconclusive"
+    assert of_two(turned, low, every_draw=True)["verdict"] == "refuted"
+    assert of_two(high, experiment(random=0.5, repeats=16), every_draw=False)["verdict"] == "inconclusive"
 
 
 def test_a_probe_of_random_poisons_is_above_its_bound_below_it_or_neither():
     tables = experiment()
-    assert one("probe_above", tables, column="feature_ratio", above=1.5)["verdict"] == "reproduced"
-    assert one("probe_above", tables, column="feature_ratio", above=2.5)["verdict"] == "refuted"
-    assert one("probe_above", tables, column="feature_ratio", above=2.0)["verdict"] == "inconclusive"
+    assert one("probe_above", tables, value=1.5)["verdict"] == "reproduced"
+    assert one("probe_above", tables, value=2.5)["verdict"] == "refuted"
+    assert one("probe_above", tables, value=2.0)["verdict"] == "inconclusive"
     row = one(
         "probe_above",
         {**tables, "victims": tables["victims"].drop(columns="feature_ratio")},
-        column="feature_ratio",
-        above=1,
+        value=1,
     )
-    assert (row["verdict"], "were not probed" in row["test"]) == ("not run", True)
+    assert (row["verdict"], "has victims without 'feature_ratio'" in row["test"]) == ("not run", True)
 
 
 def test_a_probe_rises_over_the_buckets_as_accuracy_falls():
@@ -779,9 +843,7 @@ def test_victims_that_were_not_probed_are_missing_not_unfitted():
     tables["victims"].loc[late, "path_share"] = np.nan
     place = Place(("label_noise/one",), "mnist", 0.1)
     options, minimum = {"column": "path_share"}, {"path_bucket": [6, 4]}
-    claim = Claim(
-        1, "label_noise", "", "", "", "", "larger_where_harmful", options, minimum, (Part("only", place, None),)
-    )
+    claim = claim_of("larger_where_harmful", options, [Part("only", place, None)], minimum)
     frame = judge([claim], {"label_noise/one": tables})
     row, (detail,) = frame.iloc[0], frame.attrs["details"]
     assert row["verdict"] == "inconclusive"
@@ -947,7 +1009,7 @@ def test_tests_paired_by_training_set_show_what_lies_within_the_spread_of_the_se
 
 
 def test_a_pairing_that_does_not_exist_is_refused():
-    with pytest.raises(InputError, match="paired_by is 'sets', allowed are"):
+    with pytest.raises(InputError, match=r"paired_by of 'larger' is 'sets', allowed is one of \['repeat'"):
         of_toys("higher_curve", toy(), toy(), paired_by="sets", known=0)
 
 
@@ -986,7 +1048,7 @@ def test_a_distance_with_one_draw_is_the_same_in_every_draw_of_its_curve():
         ("falls_then_rises", {"margin": 0.02, **ROWS}),
         ("highest_at_the_mean", {"column": "epochs"}),
         ("follows_on_a_smaller_scale", {"below": 0.5}),
-        ("curve_above", {"column": "natural_accuracy", "above": 0.9}),
+        ("above", {"of": {**PLACED, "column": "natural_accuracy"}, "value": 0.9}),
     ):
         assert of_toys(kind, with_one(0.7, 1), **options)["verdict"] == "inconclusive", (
             kind
@@ -1073,12 +1135,12 @@ def test_the_share_that_memorises_is_in_a_range_outside_or_undecided():
 
 def test_every_point_of_every_curve_has_to_be_above_the_bound():
     high, one_low = toy([0.998] * 6), toy([0.998] * 5 + [0.95], seed=2)
-    options = {"column": "adversarial_accuracy", "above": 0.99}
-    assert of_toys("curve_above", high, **options)["verdict"] == "reproduced"
-    row = of_toys("curve_above", high, one_low, **options)
+    options = {"of": PLACED, "value": 0.99}
+    assert of_toys("above", high, **options)["verdict"] == "reproduced"
+    row = of_toys("above", high, one_low, **options)
     assert (row["verdict"], round(row["measured"], 2)) == ("refuted", 0.95)
     assert "toy1 at r = 5" in row["test"]
-    assert of_toys("curve_above", toy([0.99] * 6), **options)["verdict"] == "inconclusive"
+    assert of_toys("above", toy([0.99] * 6), **options)["verdict"] == "inconclusive"
 
 
 # ------------------------------------------------------------------------------------------------------------ scorecard

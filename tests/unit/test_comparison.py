@@ -4,7 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from poisonlab.documents.comparison import COLUMNS, SPREAD, compare, spread
+from poisonlab.documents import comparison
+from poisonlab.documents.comparison import COLUMNS, SPREAD
+from poisonlab.results.query import Headline, Query
+
+
+def compare(name, data, headline=None):
+    return comparison.compare(Query(name, data, headline))
+
+
+def spread(name, data, headline=None):
+    return comparison.spread(Query(name, data, headline))
 
 
 def tables(
@@ -68,6 +78,15 @@ def test_experiments_whose_random_points_were_attacked_otherwise_are_left_out():
     for found, columns in ((compare("label_noise/pair", data), COLUMNS), (spread("label_noise/pair", data), SPREAD)):
         assert len(found) == 0
         assert list(found.columns) == columns
+
+
+def test_strategies_are_compared_at_the_radius_of_the_headline():
+    data = tables()
+    expected = compare("label_noise/pair", data)
+    data["robustness"]["epsilon"] = 0.2
+    at_headline = compare("label_noise/pair", data, Headline("pgd", 0.2))
+    assert set(at_headline["epsilon"]) == {0.2}
+    pd.testing.assert_frame_equal(at_headline.drop(columns="epsilon"), expected.drop(columns="epsilon"))
 
 
 def test_a_condition_whose_poisons_nobody_fitted_is_not_compared():

@@ -35,6 +35,7 @@ from poisonlab.documents.comparison import compare
 from poisonlab.errors import InputError
 from poisonlab.figures import draw, style
 from poisonlab.figures.captions import describe
+from poisonlab.results.query import Query
 from poisonlab.statistics import grid, mean_interval, paired_difference, share_interval
 
 EXACT = {
@@ -487,7 +488,7 @@ def test_every_strategy_stands_at_its_difference_from_random_in_the_colour_of_it
     assert list(panels) == ["1 → 2 (digits)", "4 → 5 (digits)"]
     verdicts = []
     for name, panel in zip(("one", "two"), panels.values(), strict=True):
-        table = compare(name, {key: frame[frame["experiment"] == name] for key, frame in data.items()})
+        table = compare(Query(name, {key: frame[frame["experiment"] == name] for key, frame in data.items()}))
         drawn = table[table["difference"].notna()]
         marks = {mark.get_ydata()[0]: mark for mark in by_gid(panel, "difference")}
         lines = np.array([path.vertices[:, 0] for line in by_gid(panel, "interval") for path in line.get_paths()])

@@ -4,14 +4,22 @@ import numpy as np
 import pandas as pd
 
 from poisonlab.claims import COLUMNS, Claim, Part, Place
+from poisonlab.claims.relations import relation
 from poisonlab.documents.comparison import COLUMNS as STRATEGIES
 from poisonlab.documents.comparison import SPREAD
 from poisonlab.documents.page import Picture, study_page
 
+TITLE = "On label noise"
 
-def claim(number: int, statement: str, source: str, **places: str) -> Claim:
-    parts = tuple(Part(name, Place((table,)), None) for name, table in places.items())
-    return Claim(number, "label_noise", source, statement, "yes", "share", "rising_curves", {}, {}, parts)
+
+def claim(number: int, statement: str, source: str, **places: str | tuple[str, ...]) -> Claim:
+    parts = tuple(
+        Part(name, Place((tables,) if isinstance(tables, str) else tables), None) for name, tables in places.items()
+    )
+    return Claim(
+        id=number, study="label_noise", source=source, statement=statement, published="yes", estimand="share",
+        relation=relation.find("rank"), settings={}, minimum={}, parts=parts,
+    )  # fmt: skip
 
 
 def row(number: int, statement: str, verdict: str, value: float = 0.5) -> dict[str, object]:
@@ -53,8 +61,9 @@ NONE = pd.DataFrame(columns=SPREAD)
 
 
 def test_a_figure_stands_with_its_caption_its_source_and_the_parts_of_its_claims_that_it_shows():
-    page = study_page("label_noise", PICTURES, CLAIMS, SCORECARD, pd.DataFrame(columns=STRATEGIES), NONE)
-    first, second, third, rest = page.split("\n## ")[1:]
+    page = study_page(TITLE, "label_noise", PICTURES, CLAIMS, SCORECARD, pd.DataFrame(columns=STRATEGIES), NONE)
+    head, first, second, third, rest = page.split("\n## ")
+    assert head.startswith("# On label noise\n")
     assert first.startswith("Lengths (Fig. 4.6a)\n\n![Lengths (Fig. 4.6a)](figures/label_noise/fig_4_6a.png)\n")
     assert "After the thesis, Fig. 4.6a.\n\nAll lengths." in first
     words = (
@@ -73,14 +82,11 @@ def test_a_figure_stands_with_its_caption_its_source_and_the_parts_of_its_claims
 
 
 def test_a_claim_stands_below_the_figure_that_shows_all_it_is_judged_by():
-    wide = Claim(
-        4, "label_noise", "", "The curve rises", "yes", "share", "rising_curves", {}, {},
-        (Part("both", Place(("label_noise/a", "label_noise/b")), None),),
-    )  # fmt: skip
+    wide = claim(4, "The curve rises", "", both=("label_noise/a", "label_noise/b"))
     some = Picture("some", "Some", "", "", [4], ["label_noise/a", "label_noise/c"], "Some.\n")
     whole = Picture("whole", "Whole", "", "", [4], ["label_noise/a", "label_noise/b"], "Whole.\n")
     scorecard = pd.DataFrame([row(4, "The curve rises", "refuted")])
-    page = study_page("label_noise", [some, whole], [wide], scorecard, pd.DataFrame(columns=STRATEGIES), NONE)
+    page = study_page(TITLE, "label_noise", [some, whole], [wide], scorecard, pd.DataFrame(columns=STRATEGIES), NONE)
     first, second = page.split("\n## ")[1:]
     assert "The curve rises" not in first
     assert "The curve rises" in second
@@ -91,6 +97,7 @@ def test_strategies_stand_in_one_table_with_intervals_and_n():
         "pair",
         "mnist",
         10,
+        0.1,
         "bucket",
         3.0,
         -0.25,
@@ -103,9 +110,10 @@ def test_strategies_stand_in_one_table_with_intervals_and_n():
         -0.2,
         "stronger",
     ]
-    single = ["pair", "mnist", 10, "alfa", np.nan, 0.05, 0.01, 0.09, 0.03, "t", "1+8 × 4", 1.0, 0.05, "weaker"]
+    single = ["pair", "mnist", 10, 0.2, "alfa", np.nan, 0.05, 0.01, 0.09, 0.03, "t", "1+8 × 4", 1.0, 0.05, "weaker"]
     table = pd.DataFrame([dict(zip(STRATEGIES, one, strict=True)) for one in (lucky, single)])
-    page = study_page("label_noise", PICTURES, CLAIMS, SCORECARD, table, NONE)
+    page = study_page(TITLE, "label_noise", PICTURES, CLAIMS, SCORECARD, table, NONE)
+    assert "(l∞, ε = 0.1, 0.2) from random points" in page
     assert (
         "| pair | mnist | 10 | bucket 3 | -0.250 [-0.400, -0.100] | 0.004 | 4+8 × 4 | 88 % | -0.200 | **stronger** |"
         in page
@@ -113,13 +121,13 @@ def test_strategies_stand_in_one_table_with_intervals_and_n():
     assert (
         "| pair | mnist | 10 | alfa | 0.050 [0.010, 0.090] | 0.03 (t) | 1+8 × 4 | 100 % | 0.050 | **weaker** |" in page
     )
-    assert "Every strategy" not in study_page("label_noise", PICTURES, CLAIMS, SCORECARD, table[:0], NONE)
+    assert "Every strategy" not in study_page(TITLE, "label_noise", PICTURES, CLAIMS, SCORECARD, table[:0], NONE)
 
 
 def test_how_much_victims_differ_stands_in_a_table_of_its_own():
     many = ["pair", "mnist", 10, "8 × 4", 0.5, 0.4, 0.6, 0.2, 0.1, 0.15, 0.05, 0.1, 0.05, 0.2]
     one = ["own", "mnist", 10, "1 × 4", 0.5, 0.4, 0.6, np.nan, np.nan, 0.15, np.nan, 0.1, -np.inf, 0.2]
     table = pd.DataFrame([dict(zip(SPREAD, facts, strict=True)) for facts in (many, one)])
-    page = study_page("label_noise", PICTURES, CLAIMS, SCORECARD, pd.DataFrame(columns=STRATEGIES), table)
+    page = study_page(TITLE, "label_noise", PICTURES, CLAIMS, SCORECARD, pd.DataFrame(columns=STRATEGIES), table)
     assert "| 0.500 [0.400, 0.600] | 0.200 | 0.100 | 0.150 | 0.050 | 0.100 [0.050, 0.200] |" in page
     assert "| own | mnist | 10 | 1 × 4 | 0.500 [0.400, 0.600] | — | — | 0.150 | — | 0.100, at most 0.200 |" in page

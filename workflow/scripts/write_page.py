@@ -8,19 +8,18 @@ with job(snakemake):
     from poisonlab.claims import load_claims
     from poisonlab.documents.comparison import COLUMNS, SPREAD, compare, spread
     from poisonlab.documents.page import Picture, study_page
+    from poisonlab.results.query import Headline, Query
     from poisonlab.results.storage import atomic, read_table
 
-    files, study = snakemake.input, snakemake.wildcards.study
-    pictures = [
-        Picture(**facts, caption=Path(file).read_text())
-        for facts, file in zip(snakemake.params.figures, files.captions, strict=True)
+    files, params, study = snakemake.input, snakemake.params, snakemake.wildcards.study
+    pictures = [Picture(**facts, caption=Path(file).read_text()) for file, facts in params.figures.items()]
+    experiments = [
+        Query(name, {key: read_table(file) for key, file in tables.items()}, Headline.of(params.headlines.get(name)))
+        for name, tables in params.compared.items()
     ]
-    experiments = {
-        name: {table: read_table(file) for table, file in tables.items()}
-        for name, tables in snakemake.params.compared.items()
-    }
-    strategies = pd.concat([pd.DataFrame(columns=COLUMNS), *(compare(*one) for one in experiments.items())])
-    victims = pd.concat([pd.DataFrame(columns=SPREAD), *(spread(*one) for one in experiments.items())])
-    page = study_page(study, pictures, load_claims(files.claims), read_table(files.scorecard), strategies, victims)
+    strategies = pd.concat([pd.DataFrame(columns=COLUMNS), *map(compare, experiments)])
+    victims = pd.concat([pd.DataFrame(columns=SPREAD), *map(spread, experiments)])
+    claims = load_claims(list(files.claims))
+    page = study_page(params.title, study, pictures, claims, read_table(files.scorecard), strategies, victims)
     with atomic(snakemake.output[0]) as temporary:
         temporary.write_text(page)

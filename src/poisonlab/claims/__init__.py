@@ -1,8 +1,9 @@
 """Published claims, judged by code from the result tables.
 
-`config/claims.yaml` says beforehand what is measured, where, and with which margins and least n (`registration`). A *kind* turns tables
-into evidence (`kinds`, `evidence`), `judge` alone turns evidence into a verdict (`verdicts`), and the scorecard shows them. The rules that
-all claims share stand at the top of `config/claims.yaml`.
+A file of claims says beforehand what is measured, where, and with which margins and least n (`registration`): which
+victims (`selectors`), what is said of them (`relations`), and of their mean, every one or a percentile (`quantifiers`).
+`judge` alone turns the evidence into a verdict (`verdicts`), and the scorecard shows them. The rules that all claims
+share stand at the top of `config/claims.yaml`.
 """
 
 from poisonlab.claims.registration import Claim, Part, Place, load_claims

@@ -1,155 +1,135 @@
-"""What a claim is judged by: tables, arranged as draws × repeats, and the evidence that a kind of claim draws from them."""
+"""What a claim is judged by: selected victims, and the evidence that a relation draws from them."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from poisonlab.claims.quantifiers import MEAN, Quantifier
 from poisonlab.errors import InputError
-from poisonlab.statistics import Estimate, Tested, grid, mean_interval, needed_repeats
+from poisonlab.results.query import FITTED, Query, Selected
+from poisonlab.statistics import Estimate, Tested, mean_interval, needed_repeats
 
 LEVEL = 0.05
 CONFIDENCE = 0.95
-FITTED = 0.9  # least share of the poisons that a victim must fit to be judged
-FITTED_VICTIMS = 0.5  # least share of a condition's victims that must do so: the rest could be another kind of victim
+FITTED_VICTIMS = (
+    0.5  # least share of a condition's victims that must fit their poisons: the rest could be another kind of victim
+)
 
 Tables = Mapping[str, Mapping[str, pd.DataFrame]]
 
 
-class NotRun(Exception):
-    """What a claim needs is not in the tables."""
-
-
-@dataclass
-class Experiment:
-    """One experiment's tables. Victims that fitted less than `fitted` of their poisons are holes in its grids.
+@dataclass(frozen=True)
+class Chosen:
+    """Victims that a claim's selector has chosen, as one grid.
 
     Attributes:
-        used: "experiment, label" of a poisoned condition → (victims that fit, all victims), of every grid that was asked for.
-        measured: (condition, its label, column) → draws and repeats with a value, fitted or not, of every such grid.
+        experiment: "study/experiment".
+        name: of the condition, or the selector's label.
+        place: value of the sweep axis in words, "r = 0"; "" where there is none, or values were joined.
+        grid: [draws, repeats], NaN where there is no value.
+        row: of the table `conditions`; the first where values were joined.
+        labelled: whether the claim gives the name.
     """
 
+    experiment: str
     name: str
-    tables: Mapping[str, pd.DataFrame]
-    epsilon: float
-    fitted: float
-    used: dict[str, tuple[int, int]] = field(default_factory=dict)
-    measured: dict[tuple[str, str, str], tuple[int, int]] = field(default_factory=dict)
+    place: str
+    column: str
+    grid: np.ndarray
+    row: pd.Series
+    labelled: bool = False
 
-    def conditions(self, strategy: str) -> pd.DataFrame:
-        """Rows of the one condition with this strategy, or else of this name, in the order of its axis."""
-        table = self.tables["conditions"]
-        rows = table[table["strategy"] == strategy]
-        rows = table[table["condition"] == strategy] if rows.empty else rows
-        if rows.empty:
-            raise NotRun(f"{self.name} has no condition of strategy '{strategy}'")
-        if len(names := rows["condition"].unique()) > 1:
-            raise InputError(
-                f"{self.name} has the conditions {list(names)} of strategy '{strategy}', allowed is 1; split it"
-            )
-        return rows.sort_values("axis_value")
+    @property
+    def short(self) -> str:
+        """Name of the experiment without its study."""
+        return self.experiment.rpartition("/")[2]
 
-    def grids(
-        self,
-        strategy: str,
-        column: str = "adversarial_accuracy",
-        attack: str = "pgd",
-        pair: tuple[int, int] | None = None,
-        first: bool = False,
-        fitted: bool = True,
-    ) -> list[np.ndarray]:
-        """[draws, repeats] of `column`, one for each value of the condition's axis, or for its `first` value only.
-
-        Adversarial accuracy is that of `attack`, targeted from and to the classes `pair` (default: those of the poison); where the poisons
-        are of more than one pair of classes, that of the untargeted attack, or, where there is none, the mean over the targeted ones from
-        each class to its next. `fitted` leaves out victims that do not fit their poisons.
-        """
-        rows = self.conditions(strategy)
-        matrices = []
-        for _, row in (rows.head(1) if first else rows).iterrows():
-            own = _of(self.tables["victims"], row)
-            if column == "adversarial_accuracy":
-                source, target = pair or (row["source_class"], row["target_class"])
-                attacked = _of(self.tables["robustness"], row)
-                if np.isnan([source, target]).any():
-                    goal = "untargeted" if (attacked["goal"] == "untargeted").any() else "targeted"
-                    wanted, meant = attacked["goal"] == goal, f"{goal} attack"
-                else:
-                    wanted, meant = (
-                        (attacked["goal"] == "targeted") & (attacked["attack"] == attack),
-                        f"{attack} {source:g}→{target:g}",
-                    )
-                    wanted &= (attacked["attack_source"] == source) & (attacked["attack_target"] == target)
-                attacked = attacked[wanted & np.isclose(attacked["epsilon"].astype(float), self.epsilon)]
-                if attacked.empty:
-                    raise NotRun(f"{self.name} has no {meant} at ε = {self.epsilon} of '{row['condition']}'")
-                if np.isnan([source, target]).any():
-                    # Over the pairs of classes; two attacks stay two rows, which no grid takes.
-                    attacked = attacked.groupby(["attack", "draw", "repeat"])[[column]].mean().reset_index()
-                own = own.merge(attacked[["draw", "repeat", column]], on=["draw", "repeat"], how="left")
-            # without poisons there is nothing to fit
-            fits = (own["fitted_share"] >= self.fitted) | (strategy == "none" or not fitted)
-            values = own[column].astype(float).where(fits)
-            label = label_of(row)
-            known = own[own[column].notna()]
-            self.measured[row["condition"], label, column] = known["draw"].nunique(), known["repeat"].nunique()
-            if strategy != "none" and fitted:
-                self.used[f"{self.name}, {label}"] = (int(fits.sum()), len(own))
-            matrices.append(grid(own.assign(**{column: values}), column))
-        return matrices
-
-    def shortfall(self, strategy: str, draws: int, repeats: int) -> str | None:
-        """In which way the condition, or what was measured of its victims, is smaller than draws × repeats, for any value of its axis."""
-        rows = self.conditions(strategy)
-        for _, row in rows.iterrows():
-            own = _of(self.tables["victims"], row)
-            have = own["draw"].nunique(), own["repeat"].nunique()
-            if have[0] < draws or have[1] < repeats or len(own) < draws * repeats:
-                return f"'{row['condition']}' is {have[0]} × {have[1]} ({len(own)} victims), registered are {draws} × {repeats}"
-        for (condition, label, column), (known_draws, known_repeats) in self.measured.items():
-            if condition == rows["condition"].iloc[0] and (known_draws < draws or known_repeats < repeats):
-                return f"{column} of '{label}' is known for {known_draws} × {known_repeats}, registered are {draws} × {repeats}"
-        return None
-
-
-def label_of(row: pd.Series) -> str:
-    """Name of a condition and of a value of its axis, if it has one."""
-    return str(row["condition"]) if pd.isna(row["axis_value"]) else f"{row['condition']} {row['axis_value']:g}"
-
-
-def _of(table: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
-    """Rows of a condition and a value of its axis. An empty axis value equals an empty one, which no join may assume."""
-    value = math.nan if pd.isna(row["axis_value"]) else float(row["axis_value"])
-    same = np.isclose(table["axis_value"].astype(float), value, equal_nan=True)
-    return table[(table["condition"] == row["condition"]) & same]
+    def beside(self, other: "Chosen") -> str:
+        """Its name next to another one's: what they differ in."""
+        return self.name if self.labelled or self.experiment == other.experiment else self.short
 
 
 @dataclass
 class Data:
-    """What a kind gets to see."""
+    """What a relation gets to see of one part of a claim.
 
-    experiments: list[Experiment]
+    Attributes:
+        queries: the experiments of the place whose tables are there.
+        survey: tables of a survey of paths, for a claim about one.
+        missing: experiments of the place whose tables are not there.
+        parts: number of parts of the claim, run or not.
+        fitted: whether victims that did not fit their poisons are left out.
+        quantifier: whether the claim is about the mean, every victim or a percentile.
+        of, than: what the claim's selectors have chosen.
+        used: "experiment, condition" of poisons → (victims that fit, all victims), for everything that was selected.
+        known: (experiment, condition, its label, column) → draws and repeats with a value, fitted or not.
+    """
+
+    queries: Sequence[Query]
     survey: Mapping[str, pd.DataFrame]
-    missing: list[str]  # tables of a place with several that are not there yet
-    parts: int  # number of parts of the claim, run or not
+    missing: Sequence[str]
+    parts: int
+    fitted: bool = False
+    quantifier: Quantifier = MEAN
+    of: list[Chosen] = field(default_factory=list)
+    than: list[Chosen] = field(default_factory=list)
+    used: dict[str, tuple[int, int]] = field(default_factory=dict)
+    known: dict[tuple[str, str, str, str], tuple[int, int]] = field(default_factory=dict)
+
+    def select(self, query: Query, condition: str, column: str | None = None, **how: Any) -> list[Selected]:
+        """Select victims as `Query.select` does, and note how many fitted and how many are known."""
+        found = query.select(condition, column, fitted=FITTED if self.fitted else None, **how)
+        for one in found:
+            self.known[query.name, one.row["condition"], one.label, one.column] = one.known
+            if self.fitted and one.row["strategy"] != "none":
+                self.used[f"{query.name}, {one.label}"] = (int(one.counts.sum()), len(one.victims))
+        return found
+
+    def grids(self, condition: str, column: str | None = None, **how: Any) -> list[np.ndarray]:
+        """[draws, repeats] for each value of a condition's axis in the one experiment of the place."""
+        return [one.grid for one in self.select(self.query, condition, column, **how)]
 
     @property
-    def experiment(self) -> Experiment:
-        if len(self.experiments) + len(self.missing) != 1:
+    def query(self) -> Query:
+        """The one experiment of the place."""
+        if len(self.queries) + len(self.missing) != 1:
             raise InputError(
-                f"this kind of claim is judged by 1 experiment, not by {len(self.experiments)}; split the place"
+                f"this relation is judged by 1 experiment, not by {len(self.queries)}; split the place of the claim"
             )
-        return self.experiments[0]
+        return self.queries[0]
 
     @property
     def wide(self) -> float:
-        """Confidence of an interval that is compared with a margin: two one-sided tests at LEVEL / parts (Bonferroni)."""
-        return max(CONFIDENCE, 1 - 2 * LEVEL / self.parts)
+        """Confidence of an interval that is compared with a margin: one-sided tests at LEVEL / parts (Bonferroni)."""
+        return self.corrected(1)
 
+    def corrected(self, comparisons: int) -> float:
+        """The same where one of so many comparisons alone may decide."""
+        return max(CONFIDENCE, 1 - 2 * LEVEL / self.parts / comparisons)
 
-# --------------------------------------------------------------------------------------------------------------- evidence
+    def shortfall(self, query: Query, condition: str, draws: int, repeats: int) -> str | None:
+        """In which way a condition, or what is known of its victims, is smaller than draws × repeats.
+
+        It is so where it is for any value of its axis. Without poisons, one draw is all there may be.
+        """
+        cells = query.select(condition, "draw")
+        draws = 1 if cells[0].row["strategy"] == "none" else draws
+        for one in cells:
+            have = one.victims["draw"].nunique(), one.victims["repeat"].nunique()
+            if have[0] < draws or have[1] < repeats or len(one.victims) < draws * repeats:
+                name, size = one.row["condition"], f"{have[0]} × {have[1]} ({len(one.victims)} victims)"
+                return f"'{name}' is {size}, registered are {draws} × {repeats}"
+        for (experiment, name, label, column), (known_draws, known_repeats) in self.known.items():
+            if (experiment, name) == (query.name, cells[0].row["condition"]) and (
+                known_draws < draws or known_repeats < repeats
+            ):
+                have = known_draws, known_repeats
+                return f"{column} of '{label}' is known for {have[0]} × {have[1]}, registered are {draws} × {repeats}"
+        return None
 
 
 @dataclass(frozen=True)
@@ -227,6 +207,15 @@ def plan_size(
     if (grown, repeats) == (list(draws), present):  # the interval is narrow enough, its p not yet small enough
         grown, repeats = [count + 1 for count in grown], repeats + 1
     return bound + describe_design(grown, repeats)
+
+
+def more_repeats(matrix: np.ndarray, target: float) -> str:
+    """The size at which the interval of a grid has this half-width: repeats, with draws in proportion."""
+    try:
+        draws, repeats = needed_repeats(matrix, target, CONFIDENCE)
+    except InputError:
+        draws, repeats = len(matrix), 0
+    return f"about {draws} × {max(repeats, matrix.shape[1] + 1, 2)} (draws × repeats)"
 
 
 def filled_mean(matrix: np.ndarray) -> float:

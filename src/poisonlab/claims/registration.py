@@ -1,14 +1,17 @@
-"""The registered claims: what is measured, where, and with which margins and least n, written down before there are results."""
+"""The registered claims: what is measured, where, with which margins and least n, written down before the results."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from poisonlab.claims.kinds import KINDS
-from poisonlab.errors import InputError
+from poisonlab.claims.quantifiers import MEAN, Quantifier
+from poisonlab.claims.relations import Relation, relation
+from poisonlab.claims.selectors import Selector, selectors
+from poisonlab.errors import InputError, one_line
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,8 @@ class Place:
 
     Attributes:
         tables: keys "study/experiment" or "paths/name".
-        dataset: the data set that the experiments must have used; None for a survey or an analogue.
-        epsilon: l∞ radius of the attack; None for a survey.
+        dataset: the data set that the experiments must have used; None for any.
+        epsilon: l∞ radius of the attack; None for a survey, or for that of the experiment's headline.
     """
 
     tables: tuple[str, ...]
@@ -40,12 +43,17 @@ class Part:
         return self.judged_on.tables + (self.analogue.tables if self.analogue else ())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One entry of `config/claims.yaml`; its parts are one family for the correction of p-values.
+    """One entry of a file of claims; its parts are one family for the correction of p-values.
 
     Attributes:
-        minimum: strategy → (draws, repeats), or the least `proxies`, `points` and `among` of a survey.
+        published: what the source says, as text.
+        settings: parameters of the relation, by name.
+        minimum: condition → (draws, repeats); "draws" and "repeats" of every condition that is selected; or the least
+            `proxies`, `points` and `among` of a survey.
+        of, than: which victims are compared.
+        victims: "all", or "fitted" where those that fit less than `query.FITTED` of their poisons are left out.
     """
 
     id: int
@@ -54,10 +62,14 @@ class Claim:
     statement: str
     published: str
     estimand: str
-    kind: str
-    options: Mapping[str, Any]
+    relation: Relation
+    settings: Mapping[str, Any]
     minimum: Mapping[str, Any]
     parts: tuple[Part, ...]
+    of: tuple[Selector, ...] = ()
+    than: tuple[Selector, ...] = ()
+    quantifier: Quantifier = MEAN
+    victims: str = "all"
 
     @property
     def statements(self) -> list[str]:
@@ -65,33 +77,50 @@ class Claim:
         several = len(self.parts) > 1
         return [f"{self.statement}: {part.name}" if several else self.statement for part in self.parts]
 
+    @property
+    def unit(self) -> str:
+        """Unit of the value, of the relation or the column; "" for a share, a difference of shares or their slope."""
+        column = self.of[0].column if self.of else self.settings.get("column")
+        return self.relation.unit or _UNITS.get(column or "", "")
 
-def load_claims(path: str | Path) -> list[Claim]:
-    """Read the registered claims, in the order of their numbers.
+
+_UNITS = {"epochs": "epochs", "feature_ratio": "times", "lipschitz_mean": "l1 / l∞", "lipschitz_max": "l1 / l∞"}
+
+
+def load_claims(paths: str | Path | Iterable[str | Path]) -> list[Claim]:
+    """Read the registered claims of one file, or of several, each in the order of its numbers.
+
+    A file's folder is the study of its claims, unless an entry names another one.
 
     Raises:
-        InputError: an entry lacks a key, has an unknown one, or names a kind, option or place that does not exist.
+        InputError: an entry lacks a key, has an unknown one, or names a relation, parameter or place that does not
+            exist.
     """
+    files = [paths] if isinstance(paths, str | Path) else list(paths)
+    claims = [claim for file in files for claim in _read(Path(file))]
+    titles = [(claim.study, claim.id, claim.statement) for claim in claims]
+    if twice := [title for title in titles if titles.count(title) > 1]:
+        raise InputError(f"claim {twice[0][1]} has the statement '{twice[0][2]}' twice, allowed is once; drop one")
+    return claims
+
+
+def _read(path: Path) -> list[Claim]:
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise InputError(
-            f"claims '{path}' cannot be read ({' '.join(str(error).split())}); correct the file"
-        ) from error
-    content = _checked(content, {"places": dict, "claims": list}, {}, f"'{path}'")
+        raise InputError(f"claims '{path}' cannot be read ({one_line(error)}); correct the file") from error
+    content = _checked(content, {"claims": list}, {"places": dict}, f"'{path}'")
     places = {
         str(name): Part(
             str(name),
             _place(entry["judged_on"], f"places.{name}.judged_on"),
             _place(entry["analogue"], f"places.{name}.analogue") if "analogue" in entry else None,
         )
-        for name, entry in content["places"].items()
+        for name, entry in content.get("places", {}).items()
         if _checked(entry, {"judged_on": dict}, {"analogue": dict}, f"places.{name}")
     }
-    claims = [_claim(entry, places, f"claims[{position}]") for position, entry in enumerate(content["claims"])]
-    titles = [(claim.id, claim.statement) for claim in claims]
-    if twice := [title for title in titles if titles.count(title) > 1]:
-        raise InputError(f"claim {twice[0][0]} has the statement '{twice[0][1]}' twice, allowed is once; drop one")
+    study = path.resolve().parent.name
+    claims = [_claim(entry, places, study, f"claims[{n}]") for n, entry in enumerate(content["claims"])]
     return sorted(claims, key=lambda claim: claim.id)
 
 
@@ -116,40 +145,116 @@ def _place(entry: Any, where: str) -> Place:
     tables = tuple(str(key) for key in entry["tables"])
     if not tables or any(key.count("/") != 1 for key in tables):
         raise InputError(f"{where}.tables is {list(tables)}, allowed are names like study/experiment; correct it")
-    surveys = sum(key.startswith("paths/") for key in tables)
-    if surveys and len(tables) > 1:
+    if any(key.startswith("paths/") for key in tables) and len(tables) > 1:
         raise InputError(f"{where}.tables is {list(tables)}, a survey stands alone; name one survey or experiments")
-    if not surveys and not entry.get("epsilon", 0) > 0:
-        raise InputError(f"{where}.epsilon is {entry.get('epsilon')}, allowed is a radius above 0; add it")
+    if not 0 < entry.get("epsilon", 1) < math.inf:
+        raise InputError(f"{where}.epsilon is {entry['epsilon']}, allowed is a finite radius above 0; change it")
     return Place(tables, entry.get("dataset"), entry.get("epsilon"))
 
 
-def _claim(entry: Any, places: Mapping[str, Part], where: str) -> Claim:
-    texts = dict.fromkeys(("study", "source", "statement", "estimand", "kind"), str)
-    required = {**texts, "id": int, "published": (str, int, float), "options": dict, "minimum": dict, "parts": list}
-    entry = _checked(entry, required, {}, where)
+_REQUIRED = {
+    **dict.fromkeys(("source", "statement", "estimand", "relation"), str),
+    "id": int,
+    "published": (str, int, float),
+    "minimum": dict,
+}
+_OPTIONAL = {
+    "study": str,
+    "parts": list,
+    "of": (dict, list),
+    "than": (dict, list),
+    "quantifier": (str, dict),
+    "victims": str,
+}
+
+
+def _claim(entry: Any, places: Mapping[str, Part], study: str, where: str) -> Claim:
+    if not isinstance(entry, dict):
+        raise InputError(f"{where} is {entry!r}, allowed is a mapping; correct it")
+    own = {key: value for key, value in entry.items() if key not in _REQUIRED and key not in _OPTIONAL}
+    entry = _checked({key: value for key, value in entry.items() if key not in own}, _REQUIRED, _OPTIONAL, where)
     where = f"claim {entry['id']} ('{entry['statement']}')"
-    if (name := entry["kind"]) not in KINDS:
-        raise InputError(f"{where} has the kind '{name}', allowed are {sorted(KINDS)}; correct it")
-    kind = KINDS[name]
-    _checked(entry["options"], kind.options, {}, f"{where}.options")
-    named = dict.fromkeys(entry["options"].get("conditions", []), list)  # these may have a minimum of their own
-    _checked(entry["minimum"], kind.minimum, named, f"{where}.minimum")
-    for key, least in entry["minimum"].items():
+    study = entry.get("study", study)
+    kind = relation.find(entry["relation"])
+    settings = kind.settings(own, where)
+    if missing := [name for name in kind.required if name not in own]:
+        raise InputError(f"{where} lacks {missing}, which the relation '{kind.name}' needs; add it")
+    for name, value in own.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if (kind.parameters[name] is None and not number) or (number and not math.isfinite(value)):
+            raise InputError(f"{where}.{name} is {value}, allowed is a finite number; change it")
+    sides = []
+    for side in ("of", "than"):
+        if (side in entry) != (side in kind.selectors):
+            has = "has" if side in entry else "lacks"
+            takes = list(kind.selectors)
+            raise InputError(f"{where} {has} '{side}', the relation '{kind.name}' takes {takes}; correct it")
+        sides.append(selectors(entry[side], study, f"{where}.{side}") if side in entry else ())
+    of, than = sides
+    quantifier = Quantifier.read(entry.get("quantifier", kind.quantifiers[0]), where)
+    if quantifier.kind not in kind.quantifiers:
+        allowed = list(kind.quantifiers)
+        raise InputError(f"{where} speaks of {quantifier.noun}, the relation '{kind.name}' of {allowed}; change one")
+    if (victims := entry.get("victims", "all")) not in ("all", "fitted"):
+        raise InputError(f"{where}.victims is '{victims}', allowed are all and fitted; change it")
+    _check_minimum(entry["minimum"], kind, (*of, *than), f"{where}.minimum")
+    return Claim(
+        **{key: entry[key] for key in ("id", "source", "statement", "estimand", "minimum")},
+        study=study,
+        published=str(entry["published"]),
+        relation=kind,
+        settings=settings,
+        parts=_parts(entry, places, kind, (*of, *than), where),
+        of=of,
+        than=than,
+        quantifier=quantifier,
+        victims=victims,
+    )
+
+
+def _check_minimum(minimum: Mapping[str, Any], kind: Relation, chosen: Sequence[Selector], where: str) -> None:
+    if kind.survey:
+        _checked(minimum, {"proxies": int, "points": int}, {"among": int}, where)
+    elif chosen and set(minimum) != {"draws", "repeats"}:
+        _checked(minimum, {}, dict.fromkeys((one.condition for one in chosen), list), where)
+    sized = kind.survey or set(minimum) == {"draws", "repeats"}
+    if not minimum:
+        raise InputError(
+            f"{where} is empty, allowed is the least n: draws and repeats, or condition: [draws, repeats]; add it"
+        )
+    for key, least in minimum.items():
         numbers = least if isinstance(least, list) else [least]
-        if len(numbers) != (2 if {**named, **kind.minimum}[key] is list else 1) or not all(
-            isinstance(number, int) and number > 0 for number in numbers
-        ):
+        if len(numbers) != (1 if sized else 2) or not all(type(number) is int and number > 0 for number in numbers):
             raise InputError(
-                f"{where}.minimum.{key} is {least}, allowed is [draws, repeats] or a number from 1; change it"
+                f"{where}.{key} is {least}, allowed is {'a number from 1' if sized else '[draws, repeats]'}; change it"
             )
+
+
+def _parts(
+    entry: Mapping[str, Any], places: Mapping[str, Part], kind: Relation, chosen: Sequence[Selector], where: str
+) -> tuple[Part, ...]:
+    """The parts that an entry names; without any, one part: the experiments of its selectors."""
+    if "parts" not in entry:
+        tables = tuple(dict.fromkeys(one.experiment for one in chosen if one.experiment))
+        if not tables or not all(one.experiment for one in chosen):
+            raise InputError(
+                f"{where} does not say where it is judged; name the experiment of every selector, or its parts"
+            )
+        return (Part(", ".join(key.rpartition("/")[2] for key in tables), Place(tables), None),)
     if unknown := [part for part in entry["parts"] if part not in places]:
         raise InputError(f"{where} has the parts {unknown}, allowed are the places {sorted(places)}; correct it")
     parts = tuple(places[part] for part in entry["parts"])
     for part in parts:
         for place in (part.judged_on, part.analogue):
             if place and place.tables[0].startswith("paths/") != kind.survey:
-                raise InputError(f"{where} cannot be judged by {list(place.tables)}; choose another place for its kind")
+                raise InputError(
+                    f"{where} cannot be judged by {list(place.tables)}; choose another place for its relation"
+                )
+    elsewhere = {one.experiment for one in chosen if one.experiment} - {key for part in parts for key in part.tables}
+    if elsewhere:
+        raise InputError(
+            f"{where} selects from {sorted(elsewhere)}, which is in none of its parts; correct one of them"
+        )
     if not parts:
         raise InputError(f"{where} has no parts, allowed is 1 or more; name its places")
-    return Claim(**{**entry, "published": str(entry["published"]), "parts": parts})
+    return parts

@@ -1,24 +1,16 @@
 """Evidence becomes a verdict here, by the same rules for every claim; nothing here knows a claim by its number."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
-from poisonlab.claims.evidence import (
-    FITTED,
-    FITTED_VICTIMS,
-    LEVEL,
-    Data,
-    Evidence,
-    Experiment,
-    NotRun,
-    Tables,
-    interval_text,
-)
-from poisonlab.claims.kinds import KINDS
+from poisonlab.claims.evidence import FITTED_VICTIMS, LEVEL, Data, Evidence, Tables, interval_text
 from poisonlab.claims.registration import Claim, Part, Place
+from poisonlab.claims.selectors import choose
+from poisonlab.results.query import FITTED, Headline, NotRun, Query
 from poisonlab.statistics import holm
 
 COLUMNS = ["claim", "study", "statement", "published", "measured", "low", "high", "unit", "n", "test", "verdict"]
@@ -39,23 +31,27 @@ class _Result:
     notes: tuple[str, ...] = ()
 
 
-def judge(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
+Headlines = Mapping[str, Mapping[str, Any]]
+
+
+def judge(claims: Sequence[Claim], tables: Tables, headlines: Headlines | None = None) -> pd.DataFrame:
     """Judge every part of every claim.
 
     Args:
         tables: "study/experiment" → conditions, victims, robustness; "paths/name" → lengths, issues.
+        headlines: "study/experiment" → the fields of its `Headline`; an experiment without one has the default.
 
     Returns:
-        One row per part, with the columns `COLUMNS`; low and high are 95 % bounds, NaN where a statement has none; unit is "" for
-        shares, their differences and slopes.
-        `frame.attrs["details"]` holds one mapping per row for `write_scorecard`: source, estimand, part, notes.
+        One row per part, with the columns `COLUMNS`; low and high are 95 % bounds, NaN where a statement has none; unit
+        is "" for shares, their differences and slopes. `frame.attrs["details"]` holds one mapping per row for
+        `write_scorecard`: source, estimand, part, notes.
 
     Raises:
         InputError: tables contradict themselves, e.g. two values for one victim.
     """
     rows, details = [], []
     for claim in claims:
-        results = [_measure(claim, part, tables) for part in claim.parts]
+        results = [_measure(claim, part, tables, headlines or {}) for part in claim.parts]
         for_it = _corrected([one.evidence.supports.p if one.evidence else None for one in results], results)
         against_it = _corrected([one.evidence.opposes.p if one.evidence else None for one in results], results)
         columns = (claim.parts, claim.statements, results, for_it, against_it)
@@ -71,7 +67,7 @@ def judge(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
                     "measured": evidence.value if evidence else math.nan,
                     "low": evidence.low if evidence else math.nan,
                     "high": evidence.high if evidence else math.nan,
-                    "unit": KINDS[claim.kind].unit_of(claim.options),
+                    "unit": claim.unit,
                     "n": evidence.n if evidence else "",
                     "test": test,
                     "verdict": verdict,
@@ -85,44 +81,53 @@ def judge(claims: Sequence[Claim], tables: Tables) -> pd.DataFrame:
     return frame
 
 
-def _measure(claim: Claim, part: Part, tables: Tables) -> _Result:
+def _measure(claim: Claim, part: Part, tables: Tables, headlines: Headlines) -> _Result:
     """Measure a part where it may be judged, or on its analogue where none of those tables is there."""
     for place, analogue in ((part.judged_on, False), (part.analogue, True)):
         if place and any(key in tables for key in place.tables):
             try:
-                return _measure_at(claim, place, analogue, tables)
+                return _measure_at(claim, place, analogue, tables, headlines)
             except NotRun as reason:
                 return _Result(analogue, None, str(reason))
     return _Result(False, None, f"no tables of {', '.join(part.judged_on.tables)}")
 
 
-def _measure_at(claim: Claim, place: Place, analogue: bool, tables: Tables) -> _Result:
-    def look(fitted: float) -> tuple[Data, Evidence]:
-        there, missing = ([key for key in place.tables if (key in tables) == present] for present in (True, False))
-        survey = tables[there[0]] if KINDS[claim.kind].survey else {}
-        experiments = [] if survey else [Experiment(key, tables[key], place.epsilon or 0.0, fitted) for key in there]
-        data = Data(experiments, survey, missing, len(claim.parts))
-        return data, KINDS[claim.kind].function(data, claim.options)
+def _look(claim: Claim, place: Place, tables: Tables, headlines: Headlines, fitted: bool) -> tuple[Data, Evidence]:
+    """Select what a claim speaks about, and draw the evidence from it."""
+    there, missing = ([key for key in place.tables if (key in tables) == present] for present in (True, False))
+    survey = tables[there[0]] if claim.relation.survey else {}
+    queries = []
+    for key in [] if survey else there:
+        headline = Headline.of(headlines.get(key))
+        queries.append(Query(key, tables[key], replace(headline, epsilon=place.epsilon or headline.epsilon)))
+    if missing and not claim.relation.partial:
+        raise NotRun(f"no tables of {', '.join(missing)}")
+    data = Data(queries, survey, missing, len(claim.parts), fitted, claim.quantifier)
+    choose(claim.of, claim.than, data)
+    return data, claim.relation.function(data, claim.settings)
 
-    data, evidence = look(FITTED)
-    used = {label: count for one in data.experiments for label, count in one.used.items()}
+
+def _measure_at(claim: Claim, place: Place, analogue: bool, tables: Tables, headlines: Headlines) -> _Result:
+    data, evidence = _look(claim, place, tables, headlines, claim.victims == "fitted")
+    used = data.used
     few = [f"{label}: {n} of {total}" for label, (n, total) in used.items() if n < FITTED_VICTIMS * total]
     datasets, scales = (
-        {value for one in data.experiments for value in one.tables["conditions"][column]}
-        for column in ("dataset", "scale")
+        {value for one in data.queries for value in one.tables["conditions"][column]} for column in ("dataset", "scale")
     )
     notes = [f"{'stand-in ' if analogue else ''}{', '.join(key for key in place.tables if key in tables)}"]
-    if not analogue and place.dataset and (datasets != {place.dataset} or "analogue" in scales):
+    elsewhere = place.dataset is not None and datasets != {place.dataset}
+    if not analogue and (elsewhere or "analogue" in scales):
         analogue = True
         notes.append(
-            f"no verdict on {', '.join(sorted(datasets))} ({', '.join(sorted(scales))}), only on {place.dataset}"
+            f"no verdict on {', '.join(sorted(datasets))} ({', '.join(sorted(scales))}), only on "
+            f"{place.dataset or 'a published scale'}"
         )
     if used:
         counted, total = (sum(numbers) for numbers in zip(*used.values(), strict=True))
         others = ", the others do not count" if counted < total else ""
         notes.append(f"{counted} of {total} victims fitted at least {100 * FITTED:g} % of their poisons{others}")
         if counted < total:
-            anyway = look(-math.inf)[1]
+            anyway = _look(claim, place, tables, headlines, fitted=False)[1]
             notes.append(f"all victims would give {interval_text(anyway.value, anyway.low, anyway.high)}")
     blocked = None
     if scales - {"published"}:
@@ -130,23 +135,39 @@ def _measure_at(claim: Claim, place: Place, analogue: bool, tables: Tables) -> _
     elif short := _shortfall(claim, data):
         blocked = f"the registered size: {short}"
     elif few:
-        blocked = f"at least {100 * FITTED_VICTIMS:g} % of the victims of each condition to fit their poisons ({', '.join(few)})"
+        blocked = f"at least {100 * FITTED_VICTIMS:g} % of the victims of each condition to fit their poisons "
+        blocked += f"({', '.join(few)})"
     return _Result(analogue, evidence, blocked, tuple(notes))
 
 
 def _shortfall(claim: Claim, data: Data) -> str | None:
     """In which way the tables are smaller than registered."""
-    for key, least in claim.minimum.items():
-        for experiment in data.experiments:
-            if short := experiment.shortfall(key, *least):
-                return short
-        if data.survey:
-            table = data.survey["issues" if key == "among" else "lengths"]
-            by_proxy = table.groupby("proxy_seed")["n_points"].sum()
-            sizes = {"proxies": len(by_proxy), "points": by_proxy.min()}
-            have = sizes[key] if key in sizes else table["n_among"].min()
-            if have < least:
-                return f"{have} {key}, registered are {least}"
+    if data.survey:
+        lengths, issues = data.survey["lengths"], data.survey["issues"]
+        by_proxy = lengths.groupby("proxy_seed")["n_points"].sum()
+        have = {"proxies": len(by_proxy), "points": by_proxy.min(), "among": issues["n_among"].min()}
+        short = (
+            f"{have[key]} {key}, registered are {least}" for key, least in claim.minimum.items() if have[key] < least
+        )
+        return next(short, None)
+    sizes = [
+        (name, query, *least)
+        for name, least in claim.minimum.items()
+        if name not in ("draws", "repeats")
+        for query in data.queries
+    ]
+    if "draws" in claim.minimum:
+        draws, repeats = claim.minimum["draws"], claim.minimum["repeats"]
+        selected = {(experiment, condition) for experiment, condition, _, _ in data.known}
+        sizes = [
+            (name, query, draws, repeats)
+            for query in data.queries
+            for key, name in sorted(selected)
+            if key == query.name
+        ]
+    for condition, query, draws, repeats in sizes:
+        if short_of := data.shortfall(query, condition, draws, repeats):
+            return short_of
     return None
 
 

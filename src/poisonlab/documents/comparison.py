@@ -1,12 +1,12 @@
-"""Every strategy beside random points: which of them make victims easier to attack at all, and how much victims of random points differ."""
+"""Every strategy beside random points: which make victims easier to attack, and how much those of random points differ."""
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from poisonlab.claims.evidence import FITTED, FITTED_VICTIMS, LEVEL, Experiment, NotRun
+from poisonlab.claims.evidence import FITTED_VICTIMS, LEVEL
+from poisonlab.results.query import FITTED, NotRun, Query
 from poisonlab.statistics import (
     Difference,
     holm,
@@ -16,11 +16,12 @@ from poisonlab.statistics import (
     variance_components,
 )
 
-EPSILON = 0.1  # l∞ radius at which strategies are compared: the thesis's for images
+EPSILON = 0.1  # l∞ radius at which strategies are compared where the headline names none
 COLUMNS = [
     "experiment",
     "dataset",
     "budget",
+    "epsilon",
     "condition",
     "value",
     "difference",
@@ -52,35 +53,41 @@ SPREAD = [
 ]
 
 
-def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def radius(query: Query) -> float:
+    """l∞ radius at which an experiment's strategies are compared: its headline's, else `EPSILON`."""
+    return EPSILON if query.headline.epsilon is None else query.headline.epsilon
+
+
+def compare(query: Query) -> pd.DataFrame:
     """Compare every poisoned condition of an experiment, at each value of its sweep axis, with its random points.
 
     Args:
-        tables: conditions, victims and robustness of an experiment that has a condition of strategy "random".
+        query: of an experiment that has a condition of strategy "random".
 
     Returns:
-        Columns `COLUMNS`: difference in adversarial accuracy (negative: the victims are easier to attack than with random points), paired
-        by repeat, with its 95 % interval, p (Holm over the experiment), its test and n as draws × repeats; share of the victims that fitted
-        90 % of their poisons, which alone count, and the difference over all of them. p permutes the draws; where so few of them could not
-        reach the level over the number of comparisons, whatever the effect, as with the single set of points of a deterministic strategy,
-        it is that of the interval's Student's t. The verdict is "stronger" or "weaker" where interval and p agree, else "open"; it is "not
-        fitted" where no pair of victims counts, "too few fitted" where fewer than half of a side's victims do, and "too few draws" where
-        there is no p: with one draw of random points, or one repeat, nothing says how much others would differ. Conditions that no attack
-        within `EPSILON` met are left out; empty where random points are among them.
+        Columns `COLUMNS`: difference in adversarial accuracy (negative: the victims are easier to attack than with
+        random points), paired by repeat, with its 95 % interval, p (Holm over the experiment), its test and n as draws
+        × repeats; share of the victims that fitted 90 % of their poisons, which alone count, and the difference over
+        all of them. p permutes the draws; where so few of them could not reach the level over the number of
+        comparisons, whatever the effect, as with the single set of points of a deterministic strategy, it is that of
+        the interval's Student's t. The verdict is "stronger" or "weaker" where interval and p agree, else "open"; it is
+        "not fitted" where no pair of victims counts, "too few fitted" where fewer than half of a side's victims do, and
+        "too few draws" where there is no p: with one draw of random points, or one repeat, nothing says how much others
+        would differ. Conditions that no attack within the radius met are left out; empty where random points are among
+        them.
     """
-    conditions = tables["conditions"]
+    conditions = query.tables["conditions"]
     try:
-        ((random, whole, random_share),) = _grids(name, tables, conditions["strategy"] == "random", "random")
+        ((random, whole, random_share),) = _grids(query, _random(query))
     except NotRun:
         return pd.DataFrame(columns=COLUMNS)
     rows: list[tuple[pd.Series, Difference, float, float]] = []
     for condition in conditions.loc[~conditions["strategy"].isin(["none", "random"]), "condition"].unique():
-        alone = conditions["condition"] == condition
+        places = conditions[conditions["condition"] == condition].sort_values("axis_value")
         try:
-            grids = _grids(name, tables, alone, condition)
+            grids = _grids(query, places)
         except NotRun:
             continue
-        places = conditions[alone].sort_values("axis_value")
         for (_, row), (own, everyone, share) in zip(places.iterrows(), grids, strict=True):
             fitted = paired_difference(own, random)
             alike = share == random_share == 1
@@ -94,9 +101,10 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "experiment": name.rpartition("/")[2],
+                "experiment": query.name.rpartition("/")[2],
                 "dataset": row["dataset"],
                 "budget": int(row["budget"]),
+                "epsilon": radius(query),
                 "condition": row["condition"],
                 "value": row["axis_value"],
                 "difference": found.value,
@@ -115,18 +123,20 @@ def compare(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     )
 
 
-def _grids(
-    name: str, tables: Mapping[str, pd.DataFrame], rows: pd.Series, condition: str
-) -> list[tuple[np.ndarray, np.ndarray, float]]:
-    """For each value of a condition's axis: victims that fitted their poisons, all of them, and the share of the former.
+def _random(query: Query) -> pd.DataFrame:
+    """Rows of the random points: by their strategy alone, whatever another condition is called."""
+    rows = query.tables["conditions"]
+    rows = rows[rows["strategy"] == "random"]
+    if rows.empty:
+        raise NotRun(f"{query.name} has no condition of strategy 'random'")
+    return rows
 
-    Args:
-        rows: mask of its rows in the table of conditions. Alone there, it may have the name of another one's strategy.
-    """
-    experiment = Experiment(name, {**tables, "conditions": tables["conditions"][rows]}, EPSILON, FITTED)
-    fitting, everyone = experiment.grids(condition), experiment.grids(condition, fitted=False)
-    shares = [fits / victims for fits, victims in experiment.used.values()]
-    return list(zip(fitting, everyone, shares, strict=True))
+
+def _grids(query: Query, rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray, float]]:
+    """For each value of a condition's axis: victims that fitted their poisons, all of them, and the former's share."""
+    column, epsilon = "adversarial_accuracy", radius(query)
+    fitting, everyone = (query.select(rows, column, epsilon=epsilon, fitted=fitted) for fitted in (FITTED, None))
+    return [(own.grid, all_.grid, own.counts.mean()) for own, all_ in zip(fitting, everyone, strict=True)]
 
 
 def labels(table: pd.DataFrame) -> list[str]:
@@ -137,30 +147,30 @@ def labels(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def spread(name: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def spread(query: Query) -> pd.DataFrame:
     """How much the adversarial accuracy differs between victims of random points at one budget.
 
     Args:
-        tables: as `compare` takes them.
+        query: as `compare` takes it.
 
     Returns:
-        One row, columns `SPREAD`: mean with its 95 % interval; standard deviation of a new victim, and of its components (draw: which
-        points; repeat: initialisation and data order; rest: their interplay), NaN where there is one draw or one repeat; the 5th percentile
-        with its 95 % interval, whose lower bound is −inf where the victims are too few to have one. Empty where none counts.
+        One row, columns `SPREAD`: mean with its 95 % interval; standard deviation of a new victim, and of its
+        components (draw: which points; repeat: initialisation and data order; rest: their interplay), NaN where there
+        is one draw or one repeat; the 5th percentile with its 95 % interval, whose lower bound is −inf where the
+        victims are too few to have one. Empty where none counts.
     """
-    experiment = Experiment(name, tables, EPSILON, FITTED)
     try:
-        (victims,) = experiment.grids("random")
+        random = _random(query)
+        ((victims, _, _),) = _grids(query, random)
     except NotRun:
         return pd.DataFrame(columns=SPREAD)
     if np.isnan(victims).all():
         return pd.DataFrame(columns=SPREAD)
-    conditions = tables["conditions"]
-    row = conditions[conditions["strategy"] == "random"].iloc[0]
+    row = random.iloc[0]
     mean, tail = mean_interval(victims, bounds=(0, 1)), percentile_interval(victims, 0.05)
     parts = variance_components(victims)
     cells = {
-        "experiment": name.rpartition("/")[2],
+        "experiment": query.name.rpartition("/")[2],
         "dataset": row["dataset"],
         "budget": int(row["budget"]),
         "n": mean.n,

@@ -10,9 +10,7 @@ import pandas as pd
 from poisonlab.claims import Claim
 from poisonlab.claims.evidence import interval_text
 from poisonlab.claims.scorecard import measured_text
-from poisonlab.documents.comparison import EPSILON, labels
-
-TITLES = {"label_noise": "Crafting Label Noise to Increase Adversarial Vulnerability in Deep Learning Models"}
+from poisonlab.documents.comparison import labels
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class Picture:
 
 
 def study_page(
+    title: str,
     study: str,
     pictures: Sequence[Picture],
     claims: Sequence[Claim],
@@ -49,13 +48,16 @@ def study_page(
     Of a claim that several figures have, each part stands below those that show most of what it is judged by.
 
     Args:
+        title: of the study, as the page's heading.
+        study: its name, which its figures' folder and its rows of the scorecard have.
         strategies: columns of `comparison.COLUMNS`, every strategy beside random points.
         spread: columns of `comparison.SPREAD`, victims of random points.
         scorecard: columns of `claims.COLUMNS`; claims of no figure of the page come last, in one table.
     """
-    lines = [f"# {TITLES[study]}", "", "Written by the pipeline, as are its pictures, captions, numbers and verdicts;"]
+    lines = [f"# {title}", "", "Written by the pipeline, as are its pictures, captions, numbers and verdicts;"]
     lines += [
-        "the [scorecard](scorecard.md) says how each claim was measured and tested. In the column n, 8+4 × 32 stands for a condition of"
+        "the [scorecard](scorecard.md) says how each claim was measured and tested. In the column n, 8+4 × 32 "
+        "stands for a condition of"
     ]
     lines += ["8 draws and one of 4, with the same 32 repeats.", ""]
     rows = scorecard[scorecard["study"] == study].to_dict("records")
@@ -82,20 +84,26 @@ def study_page(
 
 
 def _places(claim: int, tables: Sequence[str], pictures: Sequence[Picture]) -> list[Picture]:
-    """Pictures below which a part of a claim stands: of those with the claim, those that show the most of its tables."""
+    """Pictures below which a part of a claim stands: of those with the claim, those that show most of its tables."""
     having = {one.name: len(set(tables) & set(one.tables)) for one in pictures if claim in one.claims}
     return [one for one in pictures if one.name in having and having[one.name] == max(having.values())]
 
 
 def _strategies(table: pd.DataFrame) -> list[str]:
-    words = f"Difference in adversarial accuracy (l∞, ε = {EPSILON:g}) from random points at the same budget; negative: easier to attack."
+    radii = ", ".join(f"{radius:g}" for radius in sorted(table["epsilon"].unique()))
+    words = f"Difference in adversarial accuracy (l∞, ε = {radii}) from random points at the same budget; negative: "
+    words += "easier to attack."
     lines = [f"{words} Paired by repeat, 95 % intervals, p with Holm's correction within an experiment;"]
     lines += [
-        "victims that fitted at least 90 % of their poisons count, `fitted` is their share, `all victims` the difference over all. p",
-        "permutes the draws. With (t) it is that of the interval's Student's t: draws so few, as the single set of points of a",
-        "deterministic strategy, could not reach 0.05 over the number of rows, whatever the difference. Of a single set, it speaks of that",
+        "victims that fitted at least 90 % of their poisons count, `fitted` is their share, `all victims` the "
+        "difference over all. p",
+        "permutes the draws. With (t) it is that of the interval's Student's t: draws so few, as the single set of "
+        "points of a",
+        "deterministic strategy, could not reach 0.05 over the number of rows, whatever the difference. Of a "
+        "single set, it speaks of that",
         "very set.",
-        "*Not fitted*: there are no victims to compare; *too few fitted*: fewer than half of a side's victims; *too few draws*: one draw",
+        "*Not fitted*: there are no victims to compare; *too few fitted*: fewer than half of a side's victims; "
+        "*too few draws*: one draw",
         "of random points, or one repeat.",
         "",
     ]
@@ -114,9 +122,12 @@ def _strategies(table: pd.DataFrame) -> list[str]:
 
 def _spread(table: pd.DataFrame) -> list[str]:
     lines = [
-        "Adversarial accuracy of all victims of random points that fitted at least 90 % of them: standard deviation of a new victim, and",
-        "the parts of it due to which points are flipped, to the victim's initialisation and data order, and to the interplay of both",
-        "(two-way random effects); and the 5th percentile, below which lies one victim in twenty. So few often give it no lower bound.",
+        "Adversarial accuracy of all victims of random points that fitted at least 90 % of them: standard "
+        "deviation of a new victim, and",
+        "the parts of it due to which points are flipped, to the victim's initialisation and data order, and to "
+        "the interplay of both",
+        "(two-way random effects); and the 5th percentile, below which lies one victim in twenty. So few often "
+        "give it no lower bound.",
         "",
         "| experiment | data | budget | n | mean | standard deviation | points | victim | interplay | 5th percentile |",
         "|---" * 10 + "|",

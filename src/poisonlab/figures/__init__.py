@@ -70,6 +70,7 @@ EXPERIMENTS = {
     **CLASS_NAMES,
 }
 ATTACK = {
+    "headlines": Option("experiment → attack, radius and column that count when nothing else is said"),
     "epsilon": Option("which radius, where the table holds several"),
     "attack": Option("which attack, where none or several are targeted from the source to the target class"),
 }

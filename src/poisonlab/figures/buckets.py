@@ -60,14 +60,14 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     Raises:
         InputError: a condition or a victim's attack is missing, or more than one attack or radius remains.
     """
-    from poisonlab.figures.experiments import attack_rows, bucket_experiments, estimate, with_adversarial_accuracy
+    from poisonlab.figures.experiments import bucket_experiments, estimate, query, with_adversarial_accuracy
 
     least = float(options["fitted_at_least"])
     experiments, attacks, notes = [], [], []
     for experiment in bucket_experiments(inputs, options):
-        rows = attack_rows(inputs["robustness"], experiment, options)
-        attacks.append(rows.iloc[0])
-        experiments.append(with_adversarial_accuracy(experiment, rows))
+        found = query(inputs, experiment.name, options)
+        attacks.append(found.attack().iloc[0])
+        experiments.append(with_adversarial_accuracy(experiment, found))
 
     figure, panels = _panels(experiments, heights=(4.2, 1.3, 0.9), height=4.3)
     for column, experiment in enumerate(experiments):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from poisonlab.figures.experiments import Experiment
+    from poisonlab.results.query import Query
     from poisonlab.statistics import Estimate
 
 # Where the marks of one condition stand, in conditions from its middle.
@@ -86,7 +86,7 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     """
     from matplotlib.figure import Figure
 
-    from poisonlab.figures.experiments import FACTS, Experiment, chosen_experiments, direction
+    from poisonlab.figures.experiments import FACTS, Experiment, chosen_experiments, direction, query
 
     least, column = float(options["fitted_at_least"]), options["column"]
     require(inputs["victims"], [column], "column")
@@ -97,7 +97,7 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
         facts = common_facts(poisoned if len(poisoned) else rows, FACTS)
         experiments.append(Experiment(name, facts, direction(name, facts, options["class_names"])))
         if column == ADVERSARIAL:
-            victims, met = _attacked(inputs["robustness"], experiments[-1], rows, victims, options)
+            victims, met = _attacked(query(inputs, name, options), rows, victims)
             attacks += met
         columns.append(_groups(name, rows, victims))
     baselines = [_baseline(e.name, groups, options) for e, groups in zip(experiments, columns, strict=True)]
@@ -133,24 +133,16 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     }
 
 
-def _attacked(
-    robustness: pd.DataFrame,
-    experiment: Experiment,
-    rows: pd.DataFrame,
-    victims: pd.DataFrame,
-    options: Mapping[str, Any],
-) -> tuple[pd.DataFrame, list[pd.Series]]:
+def _attacked(found: Query, rows: pd.DataFrame, victims: pd.DataFrame) -> tuple[pd.DataFrame, list[pd.Series]]:
     """Add adversarial accuracy to the victims of each condition, under the attack on its own classes; return the attacks."""
     import pandas as pd
 
-    from poisonlab.figures.experiments import FACTS, attack_rows, attacked
+    from poisonlab.figures.experiments import attacked
 
     parts, attacks = [], []
     for condition, own in rows.groupby("condition", sort=False):
-        facts = experiment.facts if (own["strategy"] == "none").all() else common_facts(own, FACTS)
-        met = attack_rows(robustness, replace(experiment, facts=facts), options)
-        parts.append(attacked(victims[victims["condition"] == condition], met, experiment.name))
-        attacks.append(met.iloc[0])
+        parts.append(attacked(victims[victims["condition"] == condition], found, own.iloc[0]))
+        attacks.append(found.attack(own.iloc[0]).iloc[0])
     return pd.concat(parts, ignore_index=True), attacks
 
 

@@ -10,12 +10,8 @@ import pandas as pd
 
 from poisonlab.errors import InputError
 from poisonlab.figures.captions import span
+from poisonlab.results.query import Headline, Query
 from poisonlab.statistics import Estimate, grid, mean_interval
-
-_VICTIM = ["condition", "axis_value", "draw", "repeat"]
-_HOW = ["attack", "norm", "goal", "epsilon", "steps", "step_size", "random_start", "restarts"]
-_ATTACK = [*_HOW, "attack_source", "attack_target"]
-
 
 # What the conditions of an experiment share.
 FACTS = ("source_class", "target_class", "budget", "dataset", "model", "recipe", "precision", "scale")
@@ -129,96 +125,44 @@ def direction(name: str, facts: Mapping[str, Any], class_names: Sequence[str] | 
     return " → ".join(str(class_names[int(index)]) if class_names else f"{index:.0f}" for index in pair)
 
 
-def attack_rows(robustness: pd.DataFrame, experiment: Experiment, options: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the rows of `robustness` for the one attack and radius that a figure shows.
-
-    Attacks that only some of the conditions met do not count, and an attack from the poisons' source to their target class goes before
-    any other; the options `attack` and `epsilon` settle the rest.
-
-    Raises:
-        InputError: no attack, or more than one, fits.
-    """
-    rows = robustness[robustness["experiment"] == experiment.name]
-    # A condition may meet further attacks of its own; what compares conditions is an attack that all of them met.
-    met = rows.groupby("attack")["condition"].nunique()
-    rows = rows[rows["attack"].isin(met.index[met == met.max()])]
-    if (attack := options.get("attack")) is not None:
-        rows = _kept(rows, rows["attack"] == attack, "attack", attack, experiment.name)
-    targeted = (
-        (rows["goal"] == "targeted")
-        & (rows["attack_source"] == experiment.facts["source_class"])
-        & (rows["attack_target"] == experiment.facts["target_class"])
-    )
-    if targeted.any():
-        rows = rows[targeted]
-    elif attack is None and not pd.isna(experiment.facts["source_class"]):
-        raise InputError(
-            f"experiment '{experiment.name}' has no targeted attack {experiment.direction}, it has "
-            f"{sorted(rows['attack'].unique())}; evaluate one, or choose one of these by the option 'attack'"
-        )
-    if (epsilon := options.get("epsilon")) is not None:
-        same = np.isclose(rows["epsilon"].astype(float), float(epsilon))
-        rows = _kept(rows, same, "epsilon", epsilon, experiment.name)
-    if pd.isna(experiment.facts["source_class"]):
-        rows = _over_classes(rows)
-    different = rows[_ATTACK].drop_duplicates()
-    if len(different) > 1:
-        choices = {column: sorted(different[column].unique().tolist(), key=str) for column in _ATTACK}
-        varying = {column: values for column, values in choices.items() if len(values) > 1}
-        raise InputError(
-            f"experiment '{experiment.name}' has {len(different)} such attacks that differ in {varying}; "
-            "choose by the options 'attack' and 'epsilon'"
-        )
-    return rows
+def query(inputs: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> Query:
+    """The tables of one experiment; the options `attack` and `epsilon` go before its entry in the option `headlines`."""
+    tables = {key: inputs[key][inputs[key]["experiment"] == name] for key in ("conditions", "victims", "robustness")}
+    headline = Headline.of((options.get("headlines") or {}).get(name))
+    given = {key: options[key] for key in ("attack", "epsilon") if options.get(key) is not None}
+    return Query(name, tables, dataclasses.replace(headline, **given))
 
 
-def _over_classes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Join the targeted attacks from each class of poisons of all classes: each class counts alike, source and target become NaN."""
-    if not (rows["goal"] == "targeted").all():
-        return rows
-    joined = rows.groupby([*_VICTIM, "experiment", *_HOW], dropna=False, as_index=False)["adversarial_accuracy"].mean()
-    return joined.assign(attack_source=np.nan, attack_target=np.nan)
-
-
-def _kept(rows: pd.DataFrame, mask: Any, column: str, value: Any, name: str) -> pd.DataFrame:
-    if not np.any(mask):
-        present = sorted(rows[column].unique().tolist())
-        raise InputError(
-            f"experiment '{name}' has no attack with {column} {value}, it has {present}; choose one of these"
-        )
-    return rows[mask]
-
-
-def with_adversarial_accuracy(experiment: BucketExperiment, rows: pd.DataFrame) -> BucketExperiment:
-    """Add the column adversarial_accuracy of the attack in `rows` to every victim.
+def with_adversarial_accuracy(experiment: BucketExperiment, found: Query) -> BucketExperiment:
+    """Add the column adversarial_accuracy to every victim.
 
     Raises:
-        InputError: a victim was not attacked, so that a mean would be over fewer victims than it says, or twice.
+        InputError: as `attacked`.
     """
     return dataclasses.replace(
         experiment,
-        buckets=[attacked(bucket, rows, experiment.name) for bucket in experiment.buckets],
-        random=attacked(experiment.random, rows, experiment.name),
-        clean=attacked(experiment.clean, rows, experiment.name),
+        buckets=[attacked(bucket, found) for bucket in experiment.buckets],
+        random=attacked(experiment.random, found),
+        clean=attacked(experiment.clean, found),
     )
 
 
-def attacked(victims: pd.DataFrame, rows: pd.DataFrame, experiment: str) -> pd.DataFrame:
-    """Add the column adversarial_accuracy of the attack in `rows` to the victims of one condition.
+def attacked(victims: pd.DataFrame, found: Query, row: pd.Series | None = None) -> pd.DataFrame:
+    """Add the column adversarial_accuracy to victims of one condition.
+
+    Args:
+        row: of the table `conditions`, whose poisons say what the attack aims at; default: the first with poisons.
 
     Raises:
         InputError: a victim was not attacked, so that a mean would be over fewer victims than it says, or twice.
     """
-    merged = victims.merge(rows[[*_VICTIM, "adversarial_accuracy"]], on=_VICTIM, how="left", indicator="found")
-    where = f"'{experiment}/{victims['condition'].iloc[0]}'" if len(victims) else ""
-    if lost := int((merged["found"] != "both").sum()):
+    merged = found.attacked(victims, row)
+    if lost := int((~merged["attacked"]).sum()):
         raise InputError(
-            f"{lost} of {len(victims)} victims of {where} lack the attack '{rows['attack'].iloc[0]}'; "
-            "evaluate their robustness first"
+            f"{lost} of {len(victims)} victims of '{found.name}/{victims['condition'].iloc[0]}' lack the attack "
+            f"'{found.attack(row)['attack'].iloc[0]}'; evaluate their robustness first"
         )
-    if len(merged) > len(victims):
-        raise InputError(f"victims of {where} have {len(merged)} results for {len(victims)} victims; collect again")
-    return merged.drop(columns="found")
+    return merged
 
 
 def estimate(victims: pd.DataFrame, value: str) -> Estimate | None:

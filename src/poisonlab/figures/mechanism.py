@@ -48,15 +48,15 @@ def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     """
     from matplotlib.figure import Figure
 
-    from poisonlab.figures.experiments import attack_rows, bucket_experiments, estimate, with_adversarial_accuracy
+    from poisonlab.figures.experiments import bucket_experiments, estimate, query, with_adversarial_accuracy
 
     if missing := sorted(set(SHARES) - set(inputs["victims"].columns)):
         raise InputError(f"'victims' lacks the probes {missing}; set probes: true in the experiments and run them")
     experiments, attacks = [], []
     for experiment in bucket_experiments(inputs, options):
-        rows = attack_rows(inputs["robustness"], experiment, options)
-        attacks.append(rows.iloc[0])
-        experiments.append(with_adversarial_accuracy(experiment, rows))
+        found = query(inputs, experiment.name, options)
+        attacks.append(found.attack().iloc[0])
+        experiments.append(with_adversarial_accuracy(experiment, found))
 
     figure = Figure(figsize=(style.COLUMN if len(experiments) == 1 else style.PAGE, 4.0))
     figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)

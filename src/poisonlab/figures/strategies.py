@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from poisonlab.errors import InputError
-from poisonlab.figures import Option, figure, style
+from poisonlab.figures import ATTACK, Option, figure, style
 from poisonlab.figures.captions import definition, describe_all, percent, shared_facts
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ _LOOKS: dict[str, tuple[str, str, str]] = {  # verdict → colour, filling, labe
     options={
         "experiments": Option(
             "experiments with random points and others, in their order; default: as they come in the tables"
-        )
+        ),
+        "headlines": ATTACK["headlines"],
     },
 )
 def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -72,23 +73,23 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from poisonlab.claims.evidence import FITTED
-    from poisonlab.documents.comparison import EPSILON, compare, labels
-    from poisonlab.figures.experiments import FACTS, Experiment, attack_rows, chosen_experiments, direction
+    from poisonlab.documents.comparison import compare, labels, radius
+    from poisonlab.figures.experiments import FACTS, Experiment, chosen_experiments, direction, query
+    from poisonlab.results.query import FITTED
 
     experiments, attacks, tables = [], [], []
-    for name, rows, victims in chosen_experiments(inputs, options, MOST):
-        robustness = inputs["robustness"][inputs["robustness"]["experiment"] == name]
-        table = compare(name, {"conditions": rows, "victims": victims, "robustness": robustness})
+    for name, rows, _ in chosen_experiments(inputs, options, MOST):
+        found = query(inputs, name, options)
+        table = compare(found)
         if table.empty:
             raise InputError(
-                f"experiment '{name}' has nothing to compare with random points at ε = {EPSILON:g}; give it a condition of strategy "
+                f"experiment '{name}' has nothing to compare with random points at ε = {radius(found):g}; give it a condition of strategy "
                 "'random' and another one, attacked alike, or leave it out by 'experiments'"
             )
         facts = {key: rows.loc[rows["strategy"] == "random", key].iloc[0] for key in FACTS}
         experiment = Experiment(name, facts, direction(name, facts, None))
         experiments.append(experiment)
-        attacks.append(attack_rows(robustness, experiment, {"epsilon": EPSILON}).iloc[0])
+        attacks.append(found.attack(epsilon=radius(found)).iloc[0])
         tables.append(table)
     together = pd.concat(tables, ignore_index=True)
     sizes = [len(table) + _HEAD for table in tables]

@@ -72,7 +72,7 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from poisonlab.figures.experiments import attack_rows, attacked
+    from poisonlab.figures.experiments import attacked, query
 
     panels: Sequence[str] = options["panels"]
     if not 1 <= len(panels) <= len(LETTERS):
@@ -89,9 +89,9 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
             experiment, victims = _condition(inputs, name, condition)
             unpoisoned = clean if place == 0 else clean[:0]  # once for each experiment
             if ADVERSARIAL in panels:
-                robustness = attack_rows(inputs["robustness"], experiment, options)
-                attacks.append(robustness.iloc[0])
-                victims, unpoisoned = (attacked(group, robustness, name) for group in (victims, unpoisoned))
+                found, row = query(inputs, name, options), conditions[conditions["condition"] == condition].iloc[0]
+                attacks.append(found.attack(row).iloc[0])
+                victims, unpoisoned = (attacked(group, found, row) for group in (victims, unpoisoned))
             look = {
                 "color": COLOURS[(settings.get("colour", len(lines) - place) + place) % len(COLOURS)],
                 "linestyle": _DASHED if settings.get("dashed") else "-",
@@ -167,7 +167,7 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     """
     from matplotlib.figure import Figure
 
-    from poisonlab.figures.experiments import attack_rows, attacked
+    from poisonlab.figures.experiments import attacked, query
     from poisonlab.statistics import grid, mean_interval
 
     smoothness = options["lipschitz"]
@@ -179,11 +179,13 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     constants: dict[str, list[Estimate]] = {name: [] for name in LIPSCHITZ} if smoothness else {}
     published: dict[int, Sequence[float]] = {}
     for position, (name, settings) in enumerate(_chosen(inputs, options).items()):
-        experiment, victims = _condition(inputs, name, _poisoned(inputs, name, settings.get("condition")), first=True)
-        robustness = attack_rows(inputs["robustness"], experiment, options)
-        first = attacked(victims, robustness, name)
+        condition = _poisoned(inputs, name, settings.get("condition"))
+        experiment, victims = _condition(inputs, name, condition, first=True)
+        tables = query(inputs, name, options)
+        row = tables.conditions(condition).iloc[0]
+        first = attacked(victims, tables, row)
         experiments.append(experiment)
-        attacks.append(robustness.iloc[0])
+        attacks.append(tables.attack(row).iloc[0])
         labels.append(str(settings.get("label", name)))
         if "published" in settings:
             published[position] = settings["published"]

@@ -84,7 +84,8 @@ def _check_model(config: Entry, name: str, where: str) -> None:
         spec = None
     if spec is None:
         raise InputError(
-            f"{where} '{name}': there is no module '{module}'; put {module}.py into the study's folder, the working directory or on PYTHONPATH"
+            f"{where} '{name}': there is no module '{module}'; put {module}.py into the study's folder, "
+            "the working directory or on PYTHONPATH"
         )
     if spec.origin and spec.origin.endswith(".py") and attribute not in _defined(Path(spec.origin), where):
         raise InputError(
@@ -238,7 +239,8 @@ def _check_flips(config: Entry, where: str, entry: Config) -> None:
     for source, _ in found:
         if budget > counts[source]:
             raise InputError(
-                f"poison budget {budget:g} exceeds the {counts[source]} images of class {source} in '{entry['dataset']}'; lower {where}.budget"
+                f"poison budget {budget:g} exceeds the {counts[source]} images of class {source} in "
+                f"'{entry['dataset']}'; lower {where}.budget"
             )
 
 

@@ -10,6 +10,7 @@ from poisonlab.pipeline.conditions import Conditions
 from poisonlab.pipeline.configuration import Config
 from poisonlab.pipeline.names import TABLES
 
+SURVEYED = ("lengths", "issues", "nets")  # tables of analyses that claims about paths are judged by
 FIGURES_PER_JOB = 16  # drawing takes a second, starting a job two
 
 
@@ -94,7 +95,7 @@ class Plan(Conditions):
     def analyses(self) -> list[str]:
         """Names of the analyses that figures show and claims are judged by."""
         shown = {name for key in self.drawn for name in self.figures[key]["analyses"]}
-        return sorted(shown | {name for name in self.config["analyses"] if name in self._judged_analyses()})
+        return sorted(shown | self._judged_analyses())
 
     # --------------------------------------------------------------------------------------------------------------- figures
 
@@ -263,13 +264,25 @@ class Plan(Conditions):
         files = {study: folder / "claims.yaml" for study, folder in self.folders.items()}
         return {study: str(file) for study, file in files.items() if file.is_file()}
 
+    @cached_property
+    def surveys(self) -> dict[str, dict[str, str]]:
+        """ "paths/name" → table → analysis: what is known of paths and of the proxies on which they are traced."""
+        found: dict[str, dict[str, str]] = {}
+        for paths, traced in self.config["paths"].items():
+            for name, entry in self.config["analyses"].items():
+                own = paths == entry["needs"].get("paths") or traced["proxy"] == entry["proxy"]
+                if own and (table := self.analysis(name).table) in SURVEYED:
+                    found.setdefault(f"paths/{paths}", {})[table] = name
+        return found
+
     def _judged_analyses(self) -> set[str]:
-        """Names of the analyses that claims name."""
+        """Names of the analyses that registered claims are about."""
         text = "".join(Path(file).read_text(encoding="utf-8") for file in self.claim_files().values())
-        return set(re.findall(r"analyses/(\w+)", text))
+        named = set(re.findall(r"\bpaths/\w+", text))
+        return {name for key, tables in self.surveys.items() if key in named for name in tables.values()}
 
     def claim_inputs(self) -> dict[str, dict[str, str]]:
-        """Tables that claims may be judged by: "study/experiment" or "analyses/name" → table → file.
+        """Tables that claims may be judged by: "study/experiment" or "paths/name" → table → file.
 
         From the archive those that are there: a claim whose experiment is not archived counts as not run.
         """
@@ -277,16 +290,19 @@ class Plan(Conditions):
             f"{study}/{name}": {table: self._artefact(study, name, table) for table in TABLES}
             for study, name in self.experiments
         }
-        inputs |= {
-            f"analyses/{name}": {self.analysis(name).table: self.analysis_table(name)}
-            for name in self.config["analyses"]
-            if name in self._judged_analyses() and (self.archive or name in self.analyses)
-        }
+        judged = self._judged_analyses()
+        for key, tables in self.surveys.items():
+            files = {table: self.analysis_table(name) for table, name in tables.items() if name in judged}
+            inputs |= {key: files} if files else {}
         if self.archive:
             inputs = {
                 key: files for key, files in inputs.items() if all(Path(file).is_file() for file in files.values())
             }
         return inputs
+
+    def _survey_of(self, analysis: str) -> str:
+        """What claims call the survey that an analysis belongs to; its own name where it belongs to none."""
+        return next((key for key, tables in self.surveys.items() if analysis in tables.values()), analysis)
 
     def headlines(self) -> dict[str, Config | None]:
         """ "study/experiment" → attack, radius and column that count when nothing else is said."""
@@ -304,23 +320,19 @@ class Plan(Conditions):
                     chosen[key] = files
         return chosen
 
-    def page_figures(self, study: str) -> list[Config]:
-        """What a study's page says of every figure, in their order there: the fields of `page.Picture` but for its caption."""
-        pictures = []
+    def page_figures(self, study: str) -> dict[str, Config]:
+        """What a study's page says of every figure: file of its caption → the other fields of `page.Picture`, in their order."""
+        pictures = {}
         for own, name in self.drawn:
             if own == study:
                 entry, kind = self.figures[own, name], self.figure_kind(own, name)
-                tables = [f"{study}/{one}" for one in entry["experiments"]] + [
-                    f"analyses/{one}" for one in entry["analyses"]
-                ]
-                pictures.append(
-                    {
-                        "name": name,
-                        "title": self.figure_title(own, name),
-                        "published": published_number(name),
-                        "source": kind.source if entry["source"] is None else entry["source"],
-                        "claims": entry["claims"],
-                        "tables": tables,
-                    }
-                )
+                shown = [f"{study}/{one}" for one in entry["experiments"]]
+                pictures[f"{self.documents}/figures/{study}/{name}.txt"] = {
+                    "name": name,
+                    "title": self.figure_title(own, name),
+                    "published": published_number(name),
+                    "source": kind.source if entry["source"] is None else entry["source"],
+                    "claims": entry["claims"],
+                    "tables": shown + [self._survey_of(one) for one in entry["analyses"]],
+                }
         return pictures

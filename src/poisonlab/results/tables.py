@@ -74,10 +74,8 @@ def conditions_table(
 
 def _budget(budget: float, per: str, flips: Mapping[str, Any], dataset: Dataset) -> int:
     """Number of poisons of all pairs of classes together."""
-    if "found" in flips.values():
-        count = 2 if flips.get("both") else 1
-    else:
-        count = len(pairs(flips, dataset.class_names))
+    one = "found" in flips.values()
+    count = 1 + bool(flips.get("both")) if one else len(pairs(flips, dataset.class_names))
     return sum(budgets(budget, per, count, len(dataset.train_labels)))
 
 

@@ -57,8 +57,9 @@ def mean_interval(matrix: np.ndarray, confidence: float = 0.95, bounds: tuple[fl
 def share_interval(matrix: np.ndarray, confidence: float = 0.95) -> Estimate:
     """Share of a grid [draws, repeats] of zeros and ones, with an interval for new draws and new repeats.
 
-    That of `mean_interval`, cut to [0, 1], but nowhere narrower than Clopper and Pearson's (1934) with each draw counting once (of one
-    draw, each repeat): where nearly all values are equal there is no spread to estimate, and the victims of a draw may share its luck.
+    That of `mean_interval`, cut to [0, 1], but nowhere narrower than Clopper and Pearson's (1934) with each draw
+    counting once (of one draw, each repeat): where nearly all values are equal there is no spread to estimate, and the
+    victims of a draw may share its luck.
     """
     found = mean_interval(matrix, confidence, (0.0, 1.0))
     if math.isnan(found.low):

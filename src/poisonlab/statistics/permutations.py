@@ -50,8 +50,8 @@ def paired_difference(
     (a draw's values over the same repeats) could have come from either condition, so rows are moved between a and b
     with their columns kept: exact over all splits up to 20 000, otherwise (1 + count)/(1 + permutations) over random
     ones. Flipping the signs of d_r instead could never give less than 2^(1 − R), 0.125 with 4 repeats; it is used only
-    where both conditions have one draw. With one draw against D, p is at least 1/(D + 1); see `smallest_p`, and `t_p`, which needs no
-    rearrangements but, as the interval, normal effects.
+    where both conditions have one draw. With one draw against D, p is at least 1/(D + 1); see `smallest_p`, and `t_p`,
+    which needs no rearrangements but, as the interval, normal effects.
 
     What p does not say: the null is "no effect on any victim-to-be", so p speaks for the repeats that were run. Where a
     condition moves each victim-to-be differently but none on average, p rejects more often than its level (measured:
@@ -72,10 +72,11 @@ def paired_difference(
 def matched_difference(
     a: np.ndarray, b: np.ndarray, confidence: float = 0.95, alternative: Alternative = "two-sided"
 ) -> Difference:
-    """Mean of grid a minus mean of grid b [draws, repeats], paired by draw, too: draw d is the same training set in both.
+    """Mean of grid a minus mean of grid b [draws, repeats], paired by draw, too: draw d is one training set in both.
 
-    Only draws and repeats that both have are used. Interval: that of `mean_interval` for the differences. p: their signs are flipped over
-    the draws, which differ more than repeats do, as `paired_difference` flips them over the repeats of one draw; at least 2^-draws.
+    Only draws and repeats that both have are used. Interval: that of `mean_interval` for the differences. p: their
+    signs are flipped over the draws, which differ more than repeats do, as `paired_difference` flips them over the
+    repeats of one draw; at least 2^-draws.
 
     Raises InputError as `paired_difference` does.
     """

@@ -99,8 +99,8 @@ def train_chunk(
             end was not noted. Its output is gone then: Snakemake deletes it before.
 
     Returns:
-        Identifying columns, `COLUMNS`, memorised, training_set (a hash), diverged, the scalars of model and objective, and the poison's facts
-        as `poison_<name>`.
+        Identifying columns, `COLUMNS`, memorised, training_set (a hash), diverged, the scalars of model and objective,
+        and the poison's facts as `poison_<name>`.
 
     Raises:
         InputError: a poison, the model or the recipe is not allowed, or a scalar is called like another column.

@@ -59,7 +59,10 @@ def class_graph_pca(request: Request) -> Poison:
     resources=RESOURCES,
 )
 def class_graph_features(request: Request) -> Poison:
-    """Do as `class_graph_input` does (`density`, `select`, `variant`, `norm`) on what the clean proxy's last layer gets to see of each point."""
+    """Do as `class_graph_input` does on what the clean proxy's last layer gets to see of each point.
+
+    `density`, `select`, `variant` and `norm` are as there.
+    """
     return _first(request, request.needs["features"])
 
 

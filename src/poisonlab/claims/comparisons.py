@@ -1,0 +1,184 @@
+"""Comparisons of selected victims in pairs: by permuted rows, by training set, or victim by victim."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from poisonlab.claims.evidence import CONFIDENCE, Chosen, Data, Evidence, Side, enough, more_repeats, plan_size
+from poisonlab.errors import InputError
+from poisonlab.statistics import Estimate, Tested, matched_difference, mean_interval, paired_difference
+
+# What the draws of two conditions have in common: nothing, then rows are permuted; or the training set, then they are
+# paired, too.
+PAIRED_BY: dict[str, tuple[Callable[..., Tested], str]] = {
+    "repeat": (paired_difference, "rows permuted"),
+    "training set": (matched_difference, "paired by training set and repeat, signs of the training sets flipped"),
+}
+SMALL = 0.01  # difference that a plan aims at where no margin is registered and what was found is smaller
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two choices of victims; a difference is the first's value minus the second's."""
+
+    a: Chosen
+    b: Chosen
+
+    @property
+    def words(self) -> str:
+        """Names of both, and the place where they are compared, if it is one."""
+        place = f" at {self.a.place}" if self.a.place and self.a.place == self.b.place else ""
+        return f"{self.a.beside(self.b)} − {self.b.beside(self.a)}{place}"
+
+    @property
+    def clean(self) -> bool:
+        """Whether one has no poisons: its one training set is no sample of draws, so victims are compared one by one."""
+        return "none" in (self.a.row["strategy"], self.b.row["strategy"])
+
+    @property
+    def differences(self) -> np.ndarray:
+        """[draws, repeats], victim by victim; one clean training set is compared with every draw."""
+        repeats = min(self.a.grid.shape[1], self.b.grid.shape[1])
+        a, b = self.a.grid[:, :repeats], self.b.grid[:, :repeats]
+        if not (self.clean and 1 in (len(a), len(b))):
+            draws = min(len(a), len(b))
+            a, b = a[:draws], b[:draws]
+        return a - b
+
+
+def pair(of: Sequence[Chosen], than: Sequence[Chosen]) -> list[Pair]:
+    """Pair choices in their order; a single one is paired with each of the others.
+
+    Raises:
+        InputError: their numbers differ.
+    """
+    if len(of) != len(than) and 1 not in (len(of), len(than)):
+        raise InputError(
+            f"{len(of)} values of '{of[0].name}' cannot be paired with {len(than)} of '{than[0].name}'; choose by "
+            "`value` or join by `over`"
+        )
+    count = max(len(of), len(than))
+    return [Pair(of[n % len(of)], than[n % len(than)]) for n in range(count)]
+
+
+def weakest(tests: Sequence[Estimate]) -> int:
+    """Position of the difference that is furthest from being above 0."""
+    return min(range(len(tests)), key=lambda n: -math.inf if math.isnan(tests[n].low) else tests[n].low)
+
+
+def all_above(
+    grids: Sequence[tuple[np.ndarray, np.ndarray]],
+    counts: Callable[[Tested], bool] = enough,
+    compare: Callable[..., Tested] = paired_difference,
+) -> tuple[list[Tested], Side]:
+    """Test that the first grid of each pair is above the second: all of them must be (intersection–union)."""
+    tests = [compare(a, b, CONFIDENCE, "greater") for a, b in grids]
+    holds = all(test.low > 0 and counts(test) for test in tests)
+    return tests, Side(holds, float(np.max([test.p for test in tests])))
+
+
+def smallest(
+    grids: Sequence[tuple[np.ndarray, np.ndarray]],
+    words: Sequence[str],
+    rows: str,
+    counts: Callable[[Tested], bool] = enough,
+    compare: Callable[..., Tested] = paired_difference,
+) -> tuple[int, Tested, str, Side, Side]:
+    """The difference that decides whether every first grid is above its second.
+
+    Returns its position, itself, its test, and both sides. Against it speaks one that is below, corrected for their number.
+    """
+    tests, supports = all_above(grids, counts, compare)
+    reverse = [compare(b, a, 1 - (1 - CONFIDENCE) / len(grids), "greater") for a, b in grids]
+    lowest = min(range(len(grids)), key=lambda n: reverse[n].p)
+    against = reverse[lowest]
+    opposes = Side(against.low > 0 and counts(against), min(1.0, against.p * len(grids)))
+    refuted = opposes.holds and not supports.holds
+    shown = lowest if refuted else weakest(tests)
+    text = f"{words[shown]}, {rows}"
+    if len(grids) > 1:
+        text = f"smallest of {len(grids)}: {text}, {f'p × {len(grids)}' if refuted else 'largest p of all'}"
+    return shown, tests[shown], text, supports, opposes
+
+
+def larger_grids(
+    grids: Sequence[tuple[np.ndarray, np.ndarray]],
+    words: Sequence[str],
+    data: Data,
+    paired_by: str = "repeat",
+    known: int = 0,
+    margin: float | None = None,
+) -> Evidence:
+    """Evidence that every first grid is above its second, without its first `known` draws.
+
+    Against it speaks one that is below; with a margin, one that is not shown to be above and whose interval ends below
+    the margin.
+    """
+    compare, rows = PAIRED_BY[paired_by]
+    grids = [(a[known:], b[known:]) for a, b in grids]
+    shown, one, text, supports, opposes = smallest(grids, words, rows, compare=compare)
+    if margin is not None:
+        tests, _ = all_above(grids, compare=compare)
+        highs = [compare(a, b, data.corrected(len(grids))).high for a, b in grids]
+        small = [high < margin and not test.low > 0 and enough(test) for test, high in zip(tests, highs, strict=True)]
+        shown, opposes = weakest(tests), Side(any(small))
+        one = tests[shown]
+        text = f"{words[shown]}, {rows}"
+        text = f"smallest of {len(grids)}: {text}, largest p of all" if len(grids) > 1 else text
+    size = "more training sets"
+    if paired_by == "repeat":
+        target = max(abs(one.value), SMALL if margin is None else margin / 2)
+        size = plan_size(grids[shown], (len(grids[shown][0]), len(grids[shown][1])), target, data)
+    return Evidence.of(one, text, supports, opposes, size)
+
+
+def larger_victims(pairs: Sequence[Pair], data: Data, margin: float | None = None) -> Evidence:
+    """The same, victim by victim: t intervals alone decide."""
+    differences = [one.differences for one in pairs]
+    found = [mean_interval(one, CONFIDENCE) for one in differences]
+    inside = [mean_interval(one, data.wide) for one in differences]
+    outside = [mean_interval(one, data.corrected(len(pairs))) for one in differences]
+    shown = weakest(inside)
+    text = f"{pairs[shown].words}, {100 * data.wide:.3g} % t interval over draws and repeats against 0"
+    target = max(abs(found[shown].value), SMALL if margin is None else margin / 2)
+    return Evidence.of(
+        found[shown],
+        text if len(pairs) == 1 else f"smallest of {len(pairs)}: {text}",
+        Side(all(one.low > 0 for one in inside)),
+        Side(any(_below(one, margin) for one in outside)),
+        more_repeats(differences[shown], target),
+    )
+
+
+def larger_percentiles(pairs: Sequence[Pair], data: Data, margin: float | None = None) -> Evidence:
+    """The same for percentiles: their difference lies between the ends of both intervals, each with half of the error.
+
+    That is Bonferroni's correction; the interval is wider than it need be, for it does not use the pairing.
+    """
+
+    def difference(one: Pair, confidence: float) -> Estimate:
+        sides = (one.a, one.b)
+        half = 1 - (1 - confidence) / 2
+        a, b = (data.quantifier.estimate(side.grid, side.column, half) for side in sides)
+        size = min(a.n_draws, b.n_draws), min(a.n_repeats, b.n_repeats)
+        return Estimate(a.value - b.value, a.low - b.high, a.high - b.low, *size)
+
+    found = [difference(one, CONFIDENCE) for one in pairs]
+    inside = [difference(one, data.wide) for one in pairs]
+    outside = [difference(one, data.corrected(len(pairs))) for one in pairs]
+    shown = weakest(inside)
+    text = f"{pairs[shown].words}, {data.quantifier.noun}s of the victims, intervals of both order statistics against 0"
+    return Evidence.of(
+        found[shown],
+        text if len(pairs) == 1 else f"smallest of {len(pairs)}: {text}",
+        Side(all(one.low > 0 for one in inside)),
+        Side(any(_below(one, margin) for one in outside)),
+        "more draws and repeats",
+    )
+
+
+def _below(found: Estimate, margin: float | None) -> bool:
+    """Whether an interval says that a difference is below 0, or too small to count."""
+    return found.high < 0 if margin is None else found.high < margin and not found.low > 0
