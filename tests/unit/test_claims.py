@@ -19,7 +19,7 @@ from poisonlab.errors import InputError
 from poisonlab.results.storage import read_table
 
 OWN = ("poisonlab.claims.thesis", "poisonlab.claims.thesis_surveys")
-REGISTERED = Path(__file__).resolve().parents[2] / "config" / "claims.yaml"
+REGISTERED = Path(__file__).resolve().parents[2] / "studies" / "label_noise" / "claims.yaml"
 FALLING = [0.9, 0.75, 0.6, 0.45, 0.3, 0.15]
 VALLEY = [0.8, 0.6, 0.3, 0.2, 0.55, 0.75]
 POINTS = [200, 900, 2000, 2500, 300, 100]  # buckets 3 and 2 hold over half of the 6000

@@ -193,11 +193,11 @@ def test_a_figure_may_have_a_source_and_a_note_of_its_own() -> None:
 def test_every_registered_claim_stands_below_a_figure() -> None:
     figures = default()["label_noise"]["figures"].values()
     listed = {claim for figure in figures for claim in figure.get("claims", [])}
-    assert listed == {claim.id for claim in load_claims(ROOT / "config" / "claims.yaml")}
+    assert listed == {claim.id for claim in load_claims(ROOT / "studies" / "label_noise" / "claims.yaml")}
 
 
 @pytest.mark.parametrize(
-    "claim", load_claims(ROOT / "config" / "claims.yaml"), ids=lambda claim: f"{claim.id}-{claim.kind}"
+    "claim", load_claims(ROOT / "studies" / "label_noise" / "claims.yaml"), ids=lambda claim: f"{claim.id}-{claim.kind}"
 )
 def test_the_published_configuration_has_the_size_that_each_claim_registers(claim):
     plan = Plan(default(**yaml.safe_load((ROOT / "config" / "published.yaml").read_text())), ROOT)

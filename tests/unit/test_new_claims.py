@@ -15,7 +15,7 @@ from poisonlab.claims.quantifiers import Quantifier
 from poisonlab.errors import InputError
 from poisonlab.statistics import paired_difference, percentile_interval
 
-REGISTERED = Path(__file__).resolve().parents[2] / "config" / "claims.yaml"
+REGISTERED = Path(__file__).resolve().parents[2] / "studies" / "label_noise" / "claims.yaml"
 SMALL = 0.02  # standard deviation of the rest where the verdict is meant to be clear
 STUDY = """
 claims:

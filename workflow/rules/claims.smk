@@ -36,7 +36,7 @@ rule write_page:
             if study == w.study
         ],
         scorecard=f"{plan.documents}/scorecard.csv",
-        claims=lambda w: plan.claim_files().get(w.study, []),
+        claims=lambda w: plan.claims_of(w.study),
         compared=lambda w: [
             file
             for tables in plan.compared(w.study).values()

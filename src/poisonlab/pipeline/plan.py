@@ -264,6 +264,10 @@ class Plan(Conditions):
         files = {study: folder / "claims.yaml" for study, folder in self.folders.items()}
         return {study: str(file) for study, file in files.items() if file.is_file()}
 
+    def claims_of(self, study: str) -> list[str]:
+        """File of a study's claims, if it has some."""
+        return [file for own, file in self.claim_files().items() if own == study]
+
     @cached_property
     def surveys(self) -> dict[str, dict[str, str]]:
         """ "paths/name" → table → analysis: what is known of paths and of the proxies on which they are traced."""
