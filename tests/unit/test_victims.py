@@ -575,6 +575,107 @@ def test_training_goes_on_while_a_single_point_is_not_fitted():
     assert train_one(TrainingSet(features, labels, 2, poisoned), recipe).epochs < 12
 
 
+def with_an_infinite_pixel() -> TrainingSet:
+    """Points that no network has a finite loss on."""
+    data = apply(Poison(CLASSES), toy())
+    images = data.images.astype(np.float32) / 255
+    images[3] = np.inf
+    return dataclasses.replace(data, images=images)
+
+
+@pytest.mark.parametrize("model", ["mlp", "strided", "normalised_mlp"])
+def test_a_victim_that_diverges_stops_and_says_so_and_the_others_go_on(model):
+    finite = dataclasses.replace(with_an_infinite_pixel(), images=toy().train_images.astype(np.float32) / 255)
+    jobs = [VictimJob(key, finite, number) for number, key in enumerate("ab")]
+    alone = {job.key: digest(victim.parameters) for job, victim in engines.train(jobs, model, SHORT)}
+    jobs.insert(1, VictimJob("dead", with_an_infinite_pixel(), 0))
+    found = {job.key: victim for job, victim in engines.train(jobs, model, SHORT)}
+    assert {key: (victim.diverged, victim.epochs) for key, victim in found.items()} == {
+        "a": (False, 2),
+        "dead": (True, 1),
+        "b": (False, 2),
+    }
+    assert {key: digest(found[key].parameters) for key in "ab"} == alone
+
+
+@pytest.mark.parametrize("model", ["mlp", "strided"])
+def test_weights_that_overflow_in_the_last_step_are_seen(model):
+    recipe = Recipe(epochs=1, batch_size=64, learning_rate=1e39, stop_when_fitted=False)
+    assert train_one(apply(Poison(CLASSES), toy()), recipe, model).diverged
+
+
+# With Dropout and with batch normalisation the state of the generator and the statistics count, too.
+AGED = ("mlp", "strided", "normalised_mlp", f"{__name__}:Dropping")
+
+
+@pytest.mark.parametrize("model", AGED)
+def test_an_age_is_the_state_of_a_victim_that_was_trained_for_that_share_of_the_epochs(model):
+    training_set = apply(flips(toy(), [0, 4, 9]), toy())
+    recipe = Recipe(epochs=10, batch_size=16, learning_rate=5e-3, stop_when_fitted=False)  # at a constant rate
+    ages = (0.3, 1.0, 0.0, 0.01, 0.6)
+    ((_, aged),) = engines.train([VictimJob("one", training_set, 3, ages)], model, recipe)
+    assert list(aged.snapshots) == list(ages)
+    assert digest(aged.parameters) == digest(train_one(training_set, recipe, model).parameters)
+    for age, epochs in ((0.3, 3), (1.0, 10), (0.01, 1), (0.6, 6)):
+        younger = train_one(training_set, dataclasses.replace(recipe, epochs=epochs), model)
+        assert digest(aged.snapshots[age]) == digest(younger.parameters)
+    born = models.build(model, (1, 8, 8), CLASSES, 3).state_dict()
+    assert digest(aged.snapshots[0.0]) == digest({name: value.numpy() for name, value in born.items()})
+
+
+@pytest.mark.parametrize("model", ["mlp", "strided"])
+def test_an_age_that_a_victim_does_not_reach_because_it_fits_everything_is_its_end(model):
+    training_set = apply(Poison(CLASSES), toy())
+    recipe = Recipe(epochs=400, batch_size=16, learning_rate=5e-3)
+    jobs = [VictimJob(str(number), training_set, number, (0.005, 0.9)) for number in range(5)]
+    for job, victim in engines.train(jobs, model, recipe):
+        assert 2 < victim.epochs < 360
+        assert digest(victim.snapshots[0.9]) == digest(victim.parameters)
+        early = train_one(training_set, dataclasses.replace(recipe, epochs=2), model, seed=job.seed)
+        assert digest(victim.snapshots[0.005]) == digest(early.parameters)
+
+
+def test_ages_are_kept_when_rows_are_given_to_waiting_victims(monkeypatch: pytest.MonkeyPatch):
+    recipe = Recipe(epochs=60, batch_size=16, learning_rate=5e-3)
+    jobs = [dataclasses.replace(job, ages=(0.0, 0.1, 0.5)) for job in all_jobs().values()]
+
+    def kept() -> dict[str, list[str]]:
+        found = engines.train(jobs, "mlp", recipe)
+        return {job.key: [digest(state) for state in victim.snapshots.values()] for job, victim in found}
+
+    together = kept()
+    # Victims of a seed share their initialisation, and one that fits everything early has one state at both later ages.
+    assert len({state for states in together.values() for state in states}) > 30
+    monkeypatch.setattr(stacked, "WIDTH", 3)
+    assert kept() == together
+
+
+def test_images_of_many_poisons_are_held_a_few_at_a_time_and_the_victims_are_the_same(monkeypatch: pytest.MonkeyPatch):
+    made: list[int] = []
+
+    def lazily() -> Iterator[VictimJob]:
+        for number in range(9):
+            made.append(number)
+            images = 255 - toy().train_images[number : number + 1]
+            poison = Poison(CLASSES, append_images=images, append_labels=np.array([0]))
+            yield VictimJob(str(number), apply(poison, toy()), 3)
+
+    at_once = {job.key: digest(victim.parameters) for job, victim in engines.train(list(lazily()), "mlp", SHORT)}
+    made.clear()
+    monkeypatch.setattr(stacked, "IMAGES", 3 * 65 * 64)
+    for done, (job, victim) in enumerate(engines.train(lazily(), "mlp", SHORT)):
+        assert len(made) <= done // 3 * 3 + 4  # the window of three that is trained, and the job that did not fit
+        assert digest(victim.parameters) == at_once[job.key]
+    assert len(made) == 9
+
+
+class Weighing(MLP):
+    """A model that says something of itself."""
+
+    def scalars(self) -> dict[str, float]:
+        return {"bias": float(self.layers[-1].bias.detach().abs().sum())}
+
+
 def test_an_unfitted_poison_alone_keeps_the_training_going():
     # As above, but the check asks the poisons first: the contradictory point is a poison.
     generator = np.random.default_rng(0)
@@ -949,6 +1050,186 @@ def test_a_damaged_file_is_not_reused(tmp_path: Path, trained, damage):
     assert not unfinished.exists()
 
 
+def test_scalars_of_the_model_and_of_the_objective_are_columns_at_the_end(tmp_path: Path, monkeypatch):
+    recipe = dataclasses.asdict(SHORT) | {"objective": {"name": "l2", "strength": 1e-3}}
+    rows = chunk(tmp_path / "victims", 0, 1, model=f"{__name__}:Weighing", recipe=recipe)
+    assert rows.columns[-4:].tolist() == ["training_set", "diverged", "bias", "weight_norm"]
+    assert not rows["diverged"].any()
+    file = tmp_path / "victims" / "c" / "draws-0-0_repeats-0-1.safetensors"
+    stored = load_chunk(file, {"c": tmp_path / "poison.safetensors"}, COLUMNS, range(2))
+    for (_, _, parameters), bias, norm in zip(stored, rows["bias"], rows["weight_norm"], strict=True):
+        squares = sum(np.square(array.astype(np.float64)).sum() for array in parameters.values())
+        assert norm == pytest.approx(np.sqrt(squares), rel=1e-9)  # rounding of doubles
+        assert bias == pytest.approx(np.abs(parameters["layers.2.bias"]).sum(), rel=1e-6)
+    monkeypatch.setattr(Weighing, "scalars", lambda self: {"epochs": 3.0})
+    with pytest.raises(InputError, match=r"scalars \['epochs'\] are called like columns"):
+        chunk(tmp_path / "another", 0, 0, model=f"{__name__}:Weighing")
+
+
+def test_a_diverged_victim_is_a_row_that_says_so(tmp_path: Path):
+    recipe = dataclasses.asdict(SHORT) | {"learning_rate": 1e30}
+    rows = chunk(tmp_path / "victims", 0, 0, recipe=recipe)
+    assert rows["diverged"].tolist() == [True, True]
+    assert (rows["epochs"] <= 2).all()
+    assert rows.columns[-1] == "diverged"
+
+
+def test_a_condition_may_have_several_files_of_poisons(tmp_path: Path):
+    first, second = flips(toy(), [0, 4, 9]), flips(toy(), [1, 2])
+    both, one, two = (tmp_path / f"{name}.safetensors" for name in ("both", "one", "two"))
+    save([first, second], [(0, None), (1, None)], both)
+    save([first], [(0, None)], one)
+    save([second], [(1, None)], two)
+    together = chunk(tmp_path / "together", 0, 1, poisons=both)
+    apart = chunk(tmp_path / "apart", 0, 1, poisons=[one, two])
+    pd.testing.assert_frame_equal(apart, together, check_exact=True)
+
+
+@pytest.mark.parametrize("repeats", [8, 16])
+def test_every_finished_victim_is_written_twice_to_the_checkpoint_and_to_the_output(tmp_path: Path, trained, repeats):
+    """Not once for each that follows: the bytes written grow linearly."""
+    written: list[int] = []
+    write = checkpoint.storage.write_tensors
+
+    def counted(tensors: dict[str, np.ndarray], path: Path, metadata: Any) -> None:
+        written.append(sum(name.endswith("/layers.0.weight") for name in tensors))
+        write(tensors, path, metadata)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint.storage, "write_tensors", counted)
+        chunk(tmp_path / "victims", 0, repeats - 1, poisons=poison_file(tmp_path))
+    assert sum(written) == 2 * len(trained) == 4 * repeats
+
+
+class Killed(Exception):
+    """Stands in for a kill."""
+
+
+RESUMED = {
+    "strided": {},
+    "normalised_mlp": {"objective": "l2"},
+    f"{__name__}:Dropping": {"optimiser": {"name": "sgd", "momentum": 0.9}, "learning_rate": 0.05},
+    "mlp": {"phases": [{"epochs": 1}, {"epochs": 2, "objective": "mixed", "optimiser": "adamw"}], "epochs": 3},
+}
+
+
+@pytest.mark.parametrize("model", RESUMED)
+def test_a_victim_is_resumed_in_its_middle_to_the_bit(model, tmp_path: Path, trained, monkeypatch):
+    recipe = dataclasses.asdict(SHORT) | {"batch_size": 24} | RESUMED[model]
+    undisturbed = chunk(tmp_path / "undisturbed", 0, 0, model=model, recipe=recipe)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_STATES", 0)
+    save_state, saved = checkpoint.Checkpoint.save, []
+
+    def until_killed(self: Any, key: str, arrays: Any, facts: dict[str, Any]) -> None:
+        save_state(self, key, arrays, facts)
+        saved.append((key, facts["clock"]["step"]))
+        if facts["clock"]["step"] % 2 == 0:  # an epoch has three steps: in an epoch's middle and at its end
+            raise Killed
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "save", until_killed)
+    for _ in range(20):
+        try:
+            resumed = chunk(tmp_path / "killed", 0, 0, model=model, recipe=recipe)
+        except Killed:
+            continue
+        break
+    steps = 3 * recipe["epochs"]
+    assert [step for _, step in saved] == 2 * list(range(1, steps + 1))  # none was taken twice
+    pd.testing.assert_frame_equal(resumed, undisturbed, check_exact=True)
+    name = "draws-0-0_repeats-0-0.safetensors"
+    assert (tmp_path / "killed" / "c" / name).read_bytes() == (tmp_path / "undisturbed" / "c" / name).read_bytes()
+    assert {file.name for file in (tmp_path / "killed" / "c").iterdir()} == {name, f"{name}.known"}
+
+
+def test_a_victim_that_is_resumed_keeps_the_ages_that_it_had_reached(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_STATES", 0)
+    job = VictimJob("one", apply(Poison(CLASSES), toy()), 3, (0.0, 0.5, 1.0))
+
+    def kept(under_way: Any) -> list[str]:
+        ((_, victim),) = engines.train([job], "strided", SHORT, under_way=under_way)
+        return [digest(state) for state in victim.snapshots.values()]
+
+    own = checkpoint.Checkpoint(tmp_path / "chunk.safetensors", {"one": "same"})
+    expected = kept(None)
+    assert kept(own) == expected
+    monkeypatch.setattr(own, "due", lambda: False)
+    assert kept(own) == expected  # from the state after the last step
+    assert own.load("one") is not None
+    assert checkpoint.Checkpoint(tmp_path / "chunk.safetensors", {"one": "another"}).load("one") is None
+
+
+KILLED = """
+import os, signal, sys
+import test_victims as t
+from pathlib import Path
+from poisonlab.victims import checkpoint
+checkpoint.SECONDS_BETWEEN_STATES = 0
+save = checkpoint.Checkpoint.save
+def until_killed(self, key, arrays, facts):
+    save(self, key, arrays, facts)
+    if facts["clock"]["step"] == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+checkpoint.Checkpoint.save = until_killed
+t.chunk(Path(sys.argv[1]), 0, 0, model="strided")
+"""
+
+
+def test_a_process_that_is_killed_in_the_middle_of_a_victim_leaves_what_it_goes_on_from(tmp_path: Path):
+    undisturbed = chunk(tmp_path / "undisturbed", 0, 0, model="strided")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    ran = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "killed")], env=environment, check=False)
+    assert ran.returncode == -9
+    folder = tmp_path / "killed" / "c" / "draws-0-0_repeats-0-0.safetensors.unfinished"
+    assert [file.name for file in folder.iterdir()] == ["under_way.state"]
+    lines: list[str] = []
+    resumed = chunk(tmp_path / "killed", 0, 0, model="strided", progress=lines.append)
+    assert "epoch 2 of at most 2" in lines[0]  # its first epoch is not trained again
+    pd.testing.assert_frame_equal(resumed, undisturbed, check_exact=True)
+
+
+MANY_POISONS = """
+import sys
+from pathlib import Path
+import numpy as np
+from torch import nn
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.poisons.poison import Poison, save
+from poisonlab.victims.chunk import train_chunk
+
+class Coarse(nn.Sequential):
+    def __init__(self, input_shape, num_classes):
+        super().__init__(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(12, num_classes))
+
+folder = Path(sys.argv[1])
+generator = np.random.default_rng(0)
+images = generator.integers(0, 256, (21000, 3, 32, 32), dtype=np.uint8)
+labels = generator.integers(0, 10, 21000)
+dataset = Dataset(
+    name="many", train_images=images[:20000], train_labels=labels[:20000], test_images=images[20000:], test_labels=labels[20000:],
+    class_names=tuple("abcdefghij"), box=(0.0, 1.0), train_index=np.arange(20000), test_index=np.arange(1000),
+)
+poisons = [Poison(10, append_images=images[n * 1500 : (n + 1) * 1500], append_labels=labels[:1500]) for n in range(24)]
+save(poisons, [(draw, None) for draw in range(24)], folder / "poisons.safetensors")
+del poisons
+rows = train_chunk(
+    dataset, {"c": folder / "poisons.safetensors"}, folder / "e" / "c" / "all.safetensors", {"study": "s", "experiment": "e"}, [0],
+    "__main__:Coarse", {"epochs": 1, "batch_size": 512, "stop_when_fitted": False}, "float32", "cpu", "1",
+)
+assert len(rows) == rows["training_set"].nunique() == 24
+# Not getrusage, which counts what the process had before it became this program.
+print(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")).split()[1])
+"""
+
+
+def test_the_training_sets_of_24_poisons_that_append_images_are_not_in_memory_at_once(tmp_path: Path):
+    ran = subprocess.run(
+        [sys.executable, "-c", MANY_POISONS, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    # All of them together would be 1.6 GB; the libraries, the data set, the poisons and one training set are about 1 GB.
+    assert int(ran.stdout) * 1024 < 1.2e9
+
+
 def test_a_poison_that_is_not_legal_trains_nothing(tmp_path: Path, trained):
     illegal = flips(toy(), [63, 62])
     few = toy(train=63)
@@ -969,6 +1250,15 @@ def test_a_proxy_is_a_clean_victim_whose_seed_no_victim_has():
         same = train_one(clean, SHORT, seed=seed("proxy", proxy_seed=number))
         victim = train_one(clean, SHORT, seed=seed("victim", repeat=number))
         assert digest(proxy.parameters) == digest(same.parameters) != digest(victim.parameters)
+
+
+def test_a_proxy_is_kept_at_the_ages_that_are_asked_for(tmp_path: Path):
+    recipe = dataclasses.asdict(SHORT) | {"warmup": 0.0, "final": 1.0}
+    proxy = train_proxy(toy(), "mlp", recipe, 0, device="cpu", ages=(0.5, 1))
+    younger = train_proxy(toy(), "mlp", recipe | {"epochs": 1}, 0, device="cpu")
+    assert [digest(state) for state in proxy.snapshots.values()] == [digest(v.parameters) for v in (younger, proxy)]
+    with pytest.raises(InputError, match=r"proxy ages \[1.5\] are not in 0 … 1"):
+        train_proxy(toy(), "mlp", recipe, 0, device="cpu", ages=(0.5, 1.5))
 
 
 def test_out_of_fold_probabilities_are_those_of_models_that_have_not_seen_the_point():

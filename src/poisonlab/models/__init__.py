@@ -56,12 +56,15 @@ def load(specification: Specification) -> "Callable[..., torch.nn.Module]":
     Raises:
         InputError: it cannot be imported.
     """
-    module, _, attribute = import_path(specification).partition(":")
+    name, _ = parse(specification)
+    if ":" not in name:
+        return _catalogue().find(name).function()
+    module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # of the user's module: anything may be wrong in it
         raise InputError(
-            f"model '{parse(specification)[0]}' cannot be imported ({one_line(error)}); give module:Class of an importable module"
+            f"model '{name}' cannot be imported ({type(error).__name__}: {one_line(error)}); give module:Class of an importable module"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The catalogue of models. A registration names the class that builds the model; it is imported when it is needed."""
+"""The catalogue of models. A registration names the class that builds the model; its function imports the class when it is needed."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -21,20 +21,11 @@ class Model(Entry):
 model = Catalogue("model", "poisonlab.models.catalogue", Model)
 
 
-def imported(path: str) -> Any:
-    """Import ``module:attribute``."""
-    module, _, attribute = path.partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
-def _register(
-    name: str, builds: str, parameters: Mapping[str, Any] | None = None, source: str = ""
-) -> "Callable[..., torch.nn.Module]":
+def _register(name: str, builds: str, parameters: Mapping[str, Any] | None = None, source: str = "") -> None:
     @model(name, builds=builds, parameters=parameters or {}, source=source)
-    def build(input_shape: tuple[int, ...], num_classes: int, **parameters: Any) -> "torch.nn.Module":
-        return imported(builds)(input_shape, num_classes, **parameters)
-
-    return build
+    def imported() -> "Callable[..., torch.nn.Module]":
+        module, _, attribute = builds.partition(":")
+        return getattr(importlib.import_module(module), attribute)
 
 
 NETWORKS = "poisonlab.models.networks"

@@ -137,10 +137,12 @@ def train_chunk(
         for condition, poison, place in pieces:
             keys = {repeat: victim_key(condition, place, repeat) for repeat in repeats}
             missing = {repeat: key for repeat, key in keys.items() if key not in victims}
-            training_set = apply(poison, drawn[place[0]]) if missing else None
+            if not missing:
+                continue
+            training_set = apply(poison, drawn[place[0]])
             for repeat, key in missing.items():
-                assert training_set is not None
                 yield VictimJob(key, training_set, seed("victim", repeat=repeat), box=dataset.box)
+            del training_set  # before the next one is made
 
     test_labels = torch.from_numpy(dataset.test_labels).to(where)
     test_images = torch.from_numpy(dataset.test_images).to(where)
@@ -164,6 +166,7 @@ def train_chunk(
             raise InputError(f"scalars {taken} are called like columns of the victims table; give them other names")
         victims[job.key] = (victim.parameters, row)
         checkpoint.add(job.key, *victims[job.key])
+        del job  # with its training set
     write_victims({key: victims[key] for key in wanted}, output)
     if keep:
         link(output)

@@ -68,3 +68,4 @@ def train(
         if found is None:
             return
         yield found
+        del found  # with its training set

@@ -1,6 +1,7 @@
 """The `loop` engine: one victim after the other, for any model and recipe on any device."""
 
 import contextlib
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -31,17 +32,21 @@ def train(
     under_way: UnderWay | None = None,
 ) -> Iterator[tuple[VictimJob, Victim]]:
     """Train the victims of `jobs`, see `poisonlab.victims.engines.train`."""
-    shared: np.ndarray | None = None
+    copied: weakref.ref[np.ndarray] | None = None
+    copy: Tensor | None = None
     for job in jobs:
+        images = job.training_set.images
         # Poisons that only relabel share the images of their data set: one copy on the device serves the whole chunk.
-        if shared is not job.training_set.images:
-            shared = job.training_set.images
-            images = torch.from_numpy(shared).to(device)
+        if copied is None or copied() is not images or copy is None:
+            copied, copy = weakref.ref(images), torch.from_numpy(images).to(device)
         # A model may draw random numbers while it trains (dropout): they are its own, whatever was trained before.
         with torch.random.fork_rng(), onednn_matmul(), flushed_denormals():
             torch.manual_seed(job.seed)
-            victim = _Training(job, images, model, recipe, PRECISIONS[precision], device).run(progress, under_way)
+            victim = _Training(job, copy, model, recipe, PRECISIONS[precision], device).run(progress, under_way)
         yield job, victim
+        # The next training set may only be made when this one is gone: a CPU's "copy" is the array itself.
+        del job, victim, images
+        copy = None if device.type == "cpu" else copy
 
 
 @dataclass

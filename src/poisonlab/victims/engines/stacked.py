@@ -83,6 +83,7 @@ def train(
                 for job, victim in _Group(left, model, recipe, PRECISIONS[precision], device).train(width, progress):
                     left = [other for other in left if other is not job]
                     yield job, victim
+                    del job, victim  # with its training set
             except torch.OutOfMemoryError:
                 if width == 1:
                     raise
@@ -150,7 +151,8 @@ class _Group:
         # Poisons that only relabel share the images of their data set: one copy on the device serves all of them.
         distinct = list({id(job.training_set.images): job.training_set.images for job in jobs}.values())
         self.offset_of = {id(images): position * self.n for position, images in enumerate(distinct)}
-        self.images = torch.cat([torch.from_numpy(array) for array in distinct]).to(device)
+        images = [torch.from_numpy(array) for array in distinct]
+        self.images = (torch.cat(images) if len(images) > 1 else images[0]).to(device)
         template = models.build(model, self.shape, self.num_classes, seed=0)
         self.template = template.state_dict()
         self.parameters = sum(value.numel() for value in self.template.values())
