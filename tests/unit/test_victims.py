@@ -1208,7 +1208,7 @@ dataset = Dataset(
     name="many", train_images=images[:20000], train_labels=labels[:20000], test_images=images[20000:], test_labels=labels[20000:],
     class_names=tuple("abcdefghij"), box=(0.0, 1.0), train_index=np.arange(20000), test_index=np.arange(1000),
 )
-poisons = [Poison(10, append_images=images[n * 1500 : (n + 1) * 1500], append_labels=labels[:1500]) for n in range(24)]
+poisons = [Poison(10, append_images=images[n * 600 : n * 600 + 1500].copy(), append_labels=labels[:1500]) for n in range(24)]
 save(poisons, [(draw, None) for draw in range(24)], folder / "poisons.safetensors")
 del poisons
 rows = train_chunk(
