@@ -669,6 +669,22 @@ def test_images_of_many_poisons_are_held_a_few_at_a_time_and_the_victims_are_the
     assert len(made) == 9
 
 
+def test_engines_compute_with_one_thread_and_leave_the_number_as_it_was():
+    counts: list[int] = []
+
+    def jobs() -> Iterator[VictimJob]:
+        for name in "ab":
+            counts.append(torch.get_num_threads())
+            yield VictimJob(name, apply(Poison(CLASSES), toy()), 0)
+
+    torch.set_num_threads(2)
+    try:
+        outside = [torch.get_num_threads() for _ in engines.train(jobs(), "strided", SHORT)]
+        assert (counts, outside, torch.get_num_threads()) == ([1, 1], [2, 2], 2)
+    finally:
+        torch.set_num_threads(1)
+
+
 class Weighing(MLP):
     """A model that says something of itself."""
 

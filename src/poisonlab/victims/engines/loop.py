@@ -1,6 +1,7 @@
 """The `loop` engine: one victim after the other, for any model and recipe on any device."""
 
 import contextlib
+import math
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -105,7 +106,8 @@ class _Training:
             self._train_epoch(stage, under_way)
             clock.epoch, clock.batch = clock.epoch + 1, 0
             errors = int(self.wrong)
-            self.diverged = not bool(torch.isfinite(self.loss) & torch.isfinite(self.weights).all())
+            # A sum is finite where all its terms are, unless they are about as large as numbers get.
+            self.diverged = not math.isfinite(self.loss + self.weights.detach().sum())
             self._keep_ages()
             if stage.stop_when_fitted and errors <= CHECK_BELOW * n:
                 fitted = _fits_everything(self.model, self.images, self.labels, self.poisoned)
