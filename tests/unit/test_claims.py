@@ -4,13 +4,14 @@ import dataclasses
 import importlib
 from pathlib import Path
 
+import label_noise_relations
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from scipy import stats
 
-from poisonlab.claims import COLUMNS, VERDICTS, Claim, Part, Place, judge, load_claims, thesis, write_scorecard
+from poisonlab.claims import COLUMNS, VERDICTS, Claim, Part, Place, judge, load_claims, write_scorecard
 from poisonlab.claims.evidence import Chosen, Data
 from poisonlab.claims.quantifiers import Quantifier
 from poisonlab.claims.relations import lowest_among, relation
@@ -18,7 +19,7 @@ from poisonlab.claims.selectors import selectors
 from poisonlab.errors import InputError
 from poisonlab.results.storage import read_table
 
-OWN = ("poisonlab.claims.thesis", "poisonlab.claims.thesis_surveys")
+OWN = ("label_noise_relations", "label_noise_surveys")
 REGISTERED = Path(__file__).resolve().parents[2] / "studies" / "label_noise" / "claims.yaml"
 FALLING = [0.9, 0.75, 0.6, 0.45, 0.3, 0.15]
 VALLEY = [0.8, 0.6, 0.3, 0.2, 0.55, 0.75]
@@ -450,9 +451,11 @@ def test_a_claim_that_is_not_fully_registered_is_refused_in_one_line(tmp_path, c
     content = yaml.safe_load(REGISTERED.read_text())
     content["claims"].sort(key=lambda claim: claim["id"] != 6)
     change(content)
-    (tmp_path / "claims.yaml").write_text(yaml.safe_dump(content))
+    file = tmp_path / "label_noise" / "claims.yaml"
+    file.parent.mkdir()
+    file.write_text(yaml.safe_dump(content))
     with pytest.raises(InputError, match=message) as caught:
-        load_claims(tmp_path / "claims.yaml")
+        load_claims(file)
     assert "\n" not in str(caught.value)
 
 
@@ -746,10 +749,10 @@ def test_the_bucket_is_chosen_on_other_draws_than_it_is_judged_on():
     honest, biased = [], []
     for _ in range(200):
         noise = Noise(generator)
-        honest.append(thesis.best_bucket_against_random(noise, {"margin": 0.05}).value)
+        honest.append(label_noise_relations.best_bucket_against_random(noise, {"margin": 0.05}).value)
         # even draws that are the odd ones again: what is chosen is then chosen on what it is judged on
         noise.buckets = [np.repeat(matrix[1::2], 2, axis=0) for matrix in noise.buckets]
-        biased.append(thesis.best_bucket_against_random(noise, {"margin": 0.05}).value)
+        biased.append(label_noise_relations.best_bucket_against_random(noise, {"margin": 0.05}).value)
     # one difference: 3 judged and 6 random draws × 4 repeats; 4 standard errors of the mean of 200
     error = 4 * 0.1 * np.sqrt(1 / 12 + 1 / 24) / np.sqrt(200)
     assert abs(np.mean(honest)) < error

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from poisonlab.pipeline.conditions import span
 from poisonlab.pipeline.jobs import numbers, version
+from poisonlab.pipeline.training import span
 
 FAULTS = """
 import resource

@@ -151,6 +151,9 @@ def test_a_curve_rises_or_falls_with_its_axis_by_what_lies_between_its_ends(tmp_
     assert row["measured"] == pytest.approx(0.39, abs=0.02)  # over 4 standard errors of the slope
     assert "trend over 4 values of budget, of which budget = 1 is the lowest" in row["test"]
     assert judged(tmp_path, tables, entry("falls", own("more"), margin=0.02))["verdict"] == "refuted"
+    flat = own_tables({name: (0.5, np.nan) for name in ("a", "b")})
+    with pytest.raises(InputError, match="'a' is not one condition with a sweep axis"):
+        judged(tmp_path, flat, entry("rises", [own("a"), own("b")], margin=0.02))
 
 
 def test_conditions_stand_in_the_order_that_a_rank_names(tmp_path):

@@ -1092,12 +1092,9 @@ def test_a_diverged_victim_is_a_row_that_says_so(tmp_path: Path):
 
 def test_a_condition_may_have_several_files_of_poisons(tmp_path: Path):
     first, second = flips(toy(), [0, 4, 9]), flips(toy(), [1, 2])
-    both, one, two = (tmp_path / f"{name}.safetensors" for name in ("both", "one", "two"))
-    save([first, second], [(0, None), (1, None)], both)
-    save([first], [(0, None)], one)
-    save([second], [(1, None)], two)
-    together = chunk(tmp_path / "together", 0, 1, poisons=both)
-    apart = chunk(tmp_path / "apart", 0, 1, poisons=[one, two])
+    one, two = one_poison(tmp_path / "one", first), one_poison(tmp_path / "two", second, draw=1)
+    together = chunk(tmp_path / "together", 0, 1, one, two)
+    apart = pd.concat([chunk(tmp_path / "apart", 0, 1, file) for file in (one, two)], ignore_index=True)
     pd.testing.assert_frame_equal(apart, together, check_exact=True)
 
 

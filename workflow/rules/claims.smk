@@ -23,7 +23,7 @@ rule judge_claims:
         studies=list(plan.claim_files()),
         inputs=plan.claim_inputs(),
         headlines=plan.headlines(),
-        version=plan.version("judge_claims"),
+        version=plan.version("judge_claims", *plan.claim_modules()),
     script:
         "../scripts/judge_claims.py"
 

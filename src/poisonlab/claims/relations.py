@@ -279,9 +279,11 @@ def rises(data: Data, settings: Settings) -> Evidence:
 
 def _along(data: Data, margin: float, sign: int) -> Evidence:
     grids = [one.grid for one in data.of]
+    values = np.array([one.row["axis_value"] for one in data.of], dtype=float)
+    if len(np.unique(values)) < len(values) or np.isnan(values).any():
+        raise InputError(f"'{data.of[0].name}' is not one condition with a sweep axis, which a trend needs; select one")
     if sum(np.isfinite(matrix).any() for matrix in grids) < 2:
         raise NotRun(f"{data.of[0].experiment} has fewer than 2 values of the axis with victims that count")
-    values = np.array([one.row["axis_value"] for one in data.of], dtype=float)
     # Slope per whole axis, positive where it goes the way that is claimed.
     positions = (sign * (values - values[0]) / (values[-1] - values[0])).tolist()
     slope = trend(grids, positions, CONFIDENCE, "greater")

@@ -159,7 +159,7 @@ def _check_analysis(config: Entry, where: str, entry: Entry) -> None:
         raise InputError(f"{where}: analysis '{kind.name}' is of a data set; name one: {where}.dataset")
 
 
-def _check_poison(config: Entry, where: str, entry: Entry) -> None:
+def _check_poison(config: Entry, where: str, entry: Config) -> None:
     kind = strategy.find(entry["strategy"])
     specification = _entry(config, "datasets", entry["dataset"], f"{where}.dataset")
     kind.settings(entry["parameters"], f"{where}.parameters")

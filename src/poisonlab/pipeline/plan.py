@@ -6,9 +6,9 @@ from pathlib import Path
 
 from poisonlab.figures import FigureKind
 from poisonlab.figures import figure as catalogue
-from poisonlab.pipeline.conditions import Conditions
 from poisonlab.pipeline.configuration import Config
 from poisonlab.pipeline.names import TABLES
+from poisonlab.pipeline.training import Training
 
 SURVEYED = ("lengths", "issues", "nets")  # tables of analyses that claims about paths are judged by
 FIGURES_PER_JOB = 16  # drawing takes a second, starting a job two
@@ -20,7 +20,7 @@ def published_number(figure: str) -> str:
     return f"Fig. {number[1].upper()}.{number[2]}" if number else ""
 
 
-class Plan(Conditions):
+class Plan(Training):
     """A checked configuration, and what follows from it for each rule."""
 
     # ---------------------------------------------------------------------------------------------------------------- tables
@@ -267,6 +267,11 @@ class Plan(Conditions):
     def claims_of(self, study: str) -> list[str]:
         """File of a study's claims, if it has some."""
         return [file for own, file in self.claim_files().items() if own == study]
+
+    def claim_modules(self) -> list[str]:
+        """Modules of the studies' own relations."""
+        text = "".join(Path(file).read_text(encoding="utf-8") for file in self.claim_files().values())
+        return sorted(set(re.findall(r"^ *relation: ([\w.]+):", text, re.MULTILINE)))
 
     @cached_property
     def surveys(self) -> dict[str, dict[str, str]]:
