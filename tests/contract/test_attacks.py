@@ -209,7 +209,7 @@ def test_the_layout_of_images_and_network_in_memory_changes_nothing(name, norm):
 
 
 @every_norm
-@pytest.mark.parametrize("network", ["pooled", "strided", "std", "small_cnn"])
+@pytest.mark.parametrize("network", ["pooled", "strided", "conv_pool", "small_cnn"])
 def test_the_networks_of_the_catalogue_can_be_attacked(name, norm, network):
     model = build(network, (1, 28, 28), 3, seed=0).to(memory_format=torch.channels_last)
     images = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ import torch
 from poisonlab import models
 from poisonlab.errors import InputError
 from poisonlab.models import kernels
-from poisonlab.models.catalogue import MODELS
+from poisonlab.models.catalogue import model as catalogue
 from poisonlab.models.inference import rebuild
 from poisonlab.poisons.poison import TrainingSet
 from poisonlab.victims.engines import train
@@ -20,6 +20,7 @@ from poisonlab.victims.victim import VictimJob
 
 IMAGES = [(1, 28, 28), (3, 32, 32), (1, 8, 8), (1, 9, 11)]
 FEATURES = [(2,), (64,)]
+MODELS = catalogue.entries()
 STORED = {name for name in MODELS if hasattr(models.load(name), "fit")}  # not trained: see unit/test_neighbours.py
 VECTOR_MODELS = {"mlp", "deep_mlp", "hashed_mlp", "normalised_mlp"}  # models that take vectors of features as well
 TRAINED = sorted(MODELS.keys() - STORED)
@@ -214,6 +215,15 @@ def test_a_name_that_is_no_model_is_refused_with_the_ones_there_are():
 
 
 def test_the_catalogue_is_readable_without_torch():
-    lines = ["import sys", "from poisonlab import models", "from poisonlab.models.catalogue import MODELS"]
-    script = "\n".join([*lines, "[models.import_path(name) for name in MODELS]", "sys.exit('torch' in sys.modules)"])
+    lines = ["import sys", "from poisonlab import models", "from poisonlab.models.catalogue import model"]
+    script = "\n".join(
+        [*lines, "[models.import_path(name) for name in model.entries()]", "sys.exit('torch' in sys.modules)"]
+    )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_entry_builds_the_class_whose_code_is_part_of_the_version(name):
+    module, _, attribute = models.import_path(name).partition(":")
+    built = models.build(name, (1, 8, 8), 3, seed=0)
+    assert (type(built).__module__, type(built).__name__) == (module, attribute)

@@ -1072,7 +1072,7 @@ def test_scalars_of_the_model_and_of_the_objective_are_columns_at_the_end(tmp_pa
     assert rows.columns[-4:].tolist() == ["training_set", "diverged", "bias", "weight_norm"]
     assert not rows["diverged"].any()
     file = tmp_path / "victims" / "c" / "draws-0-0_repeats-0-1.safetensors"
-    stored = load_chunk(file, {"c": tmp_path / "poison.safetensors"}, COLUMNS, range(2))
+    stored = load_chunk(file, {"c": [tmp_path / "poison.safetensors"]}, COLUMNS, range(2))
     for (_, _, parameters), bias, norm in zip(stored, rows["bias"], rows["weight_norm"], strict=True):
         squares = sum(np.square(array.astype(np.float64)).sum() for array in parameters.values())
         assert norm == pytest.approx(np.sqrt(squares), rel=1e-9)  # rounding of doubles
@@ -1090,14 +1090,6 @@ def test_a_diverged_victim_is_a_row_that_says_so(tmp_path: Path):
     assert rows.columns[-1] == "diverged"
 
 
-def test_a_condition_may_have_several_files_of_poisons(tmp_path: Path):
-    first, second = flips(toy(), [0, 4, 9]), flips(toy(), [1, 2])
-    one, two = one_poison(tmp_path / "one", first), one_poison(tmp_path / "two", second, draw=1)
-    together = chunk(tmp_path / "together", 0, 1, one, two)
-    apart = pd.concat([chunk(tmp_path / "apart", 0, 1, file) for file in (one, two)], ignore_index=True)
-    pd.testing.assert_frame_equal(apart, together, check_exact=True)
-
-
 @pytest.mark.parametrize("repeats", [8, 16])
 def test_every_finished_victim_is_written_twice_to_the_checkpoint_and_to_the_output(tmp_path: Path, trained, repeats):
     """Not once for each that follows: the bytes written grow linearly."""
@@ -1108,9 +1100,10 @@ def test_every_finished_victim_is_written_twice_to_the_checkpoint_and_to_the_out
         written.append(sum(name.endswith("/layers.0.weight") for name in tensors))
         write(tensors, path, metadata)
 
+    own = poison_file(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint.storage, "write_tensors", counted)
-        chunk(tmp_path / "victims", 0, repeats - 1, poisons=poison_file(tmp_path))
+        chunk(tmp_path / "victims", 0, repeats - 1, own)
     assert sum(written) == 2 * len(trained) == 4 * repeats
 
 
@@ -1206,7 +1199,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 from poisonlab.datasets.dataset import Dataset
-from poisonlab.poisons.poison import Poison, save
+from poisonlab.poisons import files
+from poisonlab.poisons.poison import Poison
 from poisonlab.victims.chunk import train_chunk
 
 class Coarse(nn.Sequential):
@@ -1221,11 +1215,12 @@ dataset = Dataset(
     name="many", train_images=images[:20000], train_labels=labels[:20000], test_images=images[20000:], test_labels=labels[20000:],
     class_names=tuple("abcdefghij"), box=(0.0, 1.0), train_index=np.arange(20000), test_index=np.arange(1000),
 )
-poisons = [Poison(10, append_images=images[n * 600 : n * 600 + 1500].copy(), append_labels=labels[:1500]) for n in range(24)]
-save(poisons, [(draw, None) for draw in range(24)], folder / "poisons.safetensors")
-del poisons
+poisons = [folder / f"{n}.safetensors" for n in range(24)]
+for n, file in enumerate(poisons):
+    poison = Poison(10, append_images=images[n * 600 : n * 600 + 1500], append_labels=labels[:1500])
+    files.save(file, [poison], dataset, draw=n)
 rows = train_chunk(
-    dataset, {"c": folder / "poisons.safetensors"}, folder / "e" / "c" / "all.safetensors", {"study": "s", "experiment": "e"}, [0],
+    dataset, {"c": poisons}, folder / "e" / "c" / "all.safetensors", {"study": "s", "experiment": "e"}, [0],
     "__main__:Coarse", {"epochs": 1, "batch_size": 512, "stop_when_fitted": False}, "float32", "cpu", "1",
 )
 assert len(rows) == rows["training_set"].nunique() == 24
