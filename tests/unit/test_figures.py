@@ -343,6 +343,8 @@ def test_untargeted_paths_say_so_and_several_paths_need_a_choice():
         ({"norm": "l2", "epsilon": 2, "steps": 1, "step_size": 1.0}, "pgd (targeted, l2, ε = 2, 1 step of 2)"),
         ({"random_start": True}, "pgd (targeted, l∞, ε = 0.1, 20 steps of 0.0125, 1 random start)"),
         ({"random_start": True, "restarts": 5}, "pgd (targeted, l∞, ε = 0.1, 20 steps of 0.0125, 5 random starts)"),
+        ({"step_size": np.nan, "restarts": 2.0, "random_start": np.nan}, "pgd (targeted, l∞, ε = 0.1, 20 steps)"),
+        ({"steps": np.nan, "step_size": np.nan, "random_start": np.nan}, "pgd (targeted, l∞, ε = 0.1)"),
     ],
 )
 def test_a_caption_says_how_the_attack_moves_and_starts(changed, words):

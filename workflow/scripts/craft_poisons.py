@@ -2,7 +2,7 @@ from poisonlab.pipeline.jobs import job, version
 
 with job(snakemake) as progress:
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.datasets.toys import redrawn
+    from poisonlab.datasets.draws import of_draw
     from poisonlab.poisons import files
     from poisonlab.poisons.crafting import craft
     from poisonlab.poisons.needs import read_needs
@@ -13,7 +13,7 @@ with job(snakemake) as progress:
     for name, settings in params.poisons.items():
         needs = read_needs(settings["needs"], snakemake.input.needs)
         for draw in settings["draws"]:
-            file, own = next(outputs), redrawn(dataset, settings["redraw"], draw)
+            file, own = next(outputs), of_draw(dataset, settings["per_draw"], draw)
             with workspace(file, version(snakemake)) as place:
                 poisons = craft(own, settings, needs, draw, params.device, place, progress)
                 facts = {key: settings[key] for key in ("strategy", "parameters", "flips", "budget", "per")}

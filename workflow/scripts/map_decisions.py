@@ -2,7 +2,7 @@ from poisonlab.pipeline.jobs import job
 
 with job(snakemake):
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.datasets.toys import redrawn
+    from poisonlab.datasets.draws import of_draw
     from poisonlab.evaluation.maps import map_victims
     from poisonlab.poisons import files
     from poisonlab.results.storage import write_tensors
@@ -17,7 +17,7 @@ with job(snakemake):
     arrays = map_victims(
         [(value, *victim[1:]) for value, victim in zip(poison.values, victims, strict=True)],
         poison.poisons,
-        redrawn(Dataset.load(inputs.data), settings["redraw"], poison.draw),
+        of_draw(Dataset.load(inputs.data), settings["per_draw"], poison.draw),
         settings["model"],
         (proxy.model, dict(proxy.parameters)) if proxy else None,
         settings["paths"],

@@ -2,7 +2,7 @@ from poisonlab.pipeline.jobs import grouped, job
 
 with job(snakemake) as progress:
     from poisonlab.datasets.dataset import Dataset
-    from poisonlab.datasets.toys import redrawn
+    from poisonlab.datasets.draws import of_draw
     from poisonlab.evaluation.probes import probe_chunk
     from poisonlab.results.storage import write_table
     from poisonlab.victims.chunk import crafted, load_chunk
@@ -12,7 +12,7 @@ with job(snakemake) as progress:
     columns = {"study": wildcards.study, "experiment": wildcards.experiment}
     poisons = grouped(settings["conditions"], files.poisons)
     dataset, pieces, repeats = Dataset.load(files.data), crafted(poisons), settings["repeats"]
-    drawn = {draw: redrawn(dataset, settings["redraw"], draw) for draw in settings["draws"]}
+    drawn = {draw: of_draw(dataset, settings["per_draw"], draw) for draw in settings["draws"]}
     proxy = Proxy.finished(files.proxy[0])[0] if files.proxy else None
     rows = probe_chunk(
         load_chunk(files.victims, poisons, columns, repeats, settings["value"]),

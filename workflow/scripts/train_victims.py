@@ -18,7 +18,7 @@ with job(snakemake) as progress:
         settings["precision"],
         settings["device"],
         params.version,
-        settings["redraw"],
+        settings["per_draw"],
         settings["value"],
         # No parameter of the rule, which would train again when it changes; Snakemake's command line gives it as a word.
         str(snakemake.config.get("keep_victims", True)).lower() == "true",

@@ -140,11 +140,14 @@ def describe_all(attacks: Iterable[pd.Series]) -> str:
 def describe(attack: pd.Series) -> str:
     """Name an attack, a row of `robustness`, with its goal, norm, radius, steps and starts."""
     norm = {"linf": "l∞", "l2": "l2"}.get(str(attack["norm"]), str(attack["norm"]))
-    size = attack["step_size"] * attack["epsilon"]
-    steps = f"{attack['steps']:.0f} step{'' if attack['steps'] == 1 else 's'} of {size:.3g}"
-    starts = (
-        f", {attack['restarts']:.0f} random start{'' if attack['restarts'] == 1 else 's'}"
-        if attack["random_start"]
-        else ""
-    )
-    return f"{attack['attack']} ({attack['goal']}, {norm}, ε = {attack['epsilon']:g}, {steps}{starts})"
+    import pandas as pd
+
+    # What a method does not have is not known of it.
+    known = {key: attack[key] for key in ("steps", "step_size", "restarts") if not pd.isna(attack[key])}
+    facts = [attack["goal"], norm, f"ε = {attack['epsilon']:g}"]
+    if "steps" in known:
+        size = f" of {known['step_size'] * attack['epsilon']:.3g}" if "step_size" in known else ""
+        facts.append(f"{known['steps']:.0f} step{'' if known['steps'] == 1 else 's'}{size}")
+    if attack["random_start"] is True or attack["random_start"] == 1:
+        facts.append(f"{known['restarts']:.0f} random start{'' if known['restarts'] == 1 else 's'}")
+    return f"{attack['attack']} ({', '.join(facts)})"

@@ -91,6 +91,11 @@ class Artefacts:
         """Specification of a model: an entry of `models`, or a name of the catalogue."""
         return self.config["models"].get(name, name)
 
+    def specification(self, name: str) -> Config:
+        """A model with the values of all its parameters, which travel with whatever is trained."""
+        model, parameters = models.parse(self.model(name), f"model '{name}'")
+        return {"model": model, **parameters}
+
     def recipe(self, name: str) -> Config:
         """What a model is trained with, beside its precision."""
         return {key: value for key, value in self.config["recipes"][name].items() if key != "precision"}
@@ -106,7 +111,7 @@ class Artefacts:
     def training(self, model: str, recipe: str) -> Config:
         """What a trained model depends on, beside its data and its seed."""
         return {
-            "model": self.model(model),
+            "model": self.specification(model),
             "recipe": self.recipe(recipe),
             "precision": self.precision(recipe),
             "kernels": self.config["kernels"],

@@ -62,11 +62,13 @@ class Conditions(Artefacts):
             values = list(range(self.config["buckets"][entry["needs"]["buckets"]]["count"]))
         return name, values
 
-    def redraw(self, study: str, poison: str) -> Config | None:
-        """Options of the toy whose training set every draw draws anew, None where the training set stays."""
+    def per_draw(self, study: str, poison: str) -> Config | None:
+        """What each draw changes of the data set, as `datasets.draws.of_draw` takes it."""
         entry = self.poison(study, poison)
         name = entry["dataset"]
-        return sources.options_of(name, self.config["datasets"][name]) if entry["redraw"] else None
+        if entry["redraw"]:
+            return {"toy": sources.options_of(name, self.config["datasets"][name])}
+        return {"split": entry["split"]} if entry["split"] else None
 
     def poison_settings(self, study: str, poison: str) -> Config:
         """What a poison depends on, beside its files."""
@@ -77,7 +79,7 @@ class Conditions(Artefacts):
             **{key: entry[key] for key in keys},
             "sweep": name,
             "values": values,
-            "redraw": self.redraw(study, poison),
+            "per_draw": self.per_draw(study, poison),
             "needs": self.need_counts(entry["needs"]),
         }
 
@@ -154,10 +156,10 @@ class Conditions(Artefacts):
         first = next(iter(self.experiment(study, experiment)["poisons"].values()))
         return self.poison(study, first["poison"])["dataset"]
 
-    def experiment_redraw(self, study: str, experiment: str) -> Config | None:
-        """As `redraw`, of all of an experiment's poisons."""
+    def experiment_per_draw(self, study: str, experiment: str) -> Config | None:
+        """As `per_draw`, of all of an experiment's poisons."""
         first = next(iter(self.experiment(study, experiment)["poisons"].values()))
-        return self.redraw(study, first["poison"])
+        return self.per_draw(study, first["poison"])
 
     def buckets_of(self, study: str, experiment: str) -> str | None:
         """Name of the buckets of an experiment, if a poison needs some."""
@@ -176,8 +178,7 @@ class Conditions(Artefacts):
             ((place, values),) = entry["sweep"].items()
             part, _, key = place.partition(".")
             for number, value in enumerate(values):
-                own = training[part] if isinstance(training[part], dict) else {"model": training[part]}
-                swept = {**training, part: {**own, key: value}}
+                swept = {**training, part: {**training[part], key: value}}
                 found[f"{name}-{number}"] = Variant(f"{name}-{number}", name, value, swept)
         return found
 
@@ -193,6 +194,6 @@ class Conditions(Artefacts):
 
     def _draws(self, study: str, experiment: str, condition: str) -> int:
         own = self.conditions(study, experiment)[condition]
-        if self.strategy(study, own["poison"]).deterministic and not self.poison(study, own["poison"])["redraw"]:
+        if self.strategy(study, own["poison"]).deterministic and not self.per_draw(study, own["poison"]):
             return 1
         return self.config["draws"] or own["draws"] or self.experiment(study, experiment)["draws"]

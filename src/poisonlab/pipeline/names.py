@@ -175,10 +175,12 @@ def _check_poison(config: Entry, where: str, entry: Config) -> None:
         raise InputError(
             f"{where}.redraw: '{entry['dataset']}' is no toy whose points could be drawn anew; set redraw: false"
         )
-    if entry["redraw"] and kind.needs:
+    if entry["redraw"] and entry["split"]:
+        raise InputError(f"{where} has both redraw and split, a draw changes one thing; remove one")
+    if (changes := "redraw" if entry["redraw"] else "split" if entry["split"] else "") and kind.needs:
         raise InputError(
-            f"{where}: strategy '{kind.name}' needs {', '.join(kind.needs)} of one training set, redraw makes another for every draw; "
-            "set redraw: false"
+            f"{where}: strategy '{kind.name}' needs {', '.join(kind.needs)} of one training set, {changes} makes another for every draw; "
+            f"remove {changes}"
         )
 
 
@@ -270,7 +272,7 @@ def _check_experiment(config: Entry, section: Entry, where: str, entry: Entry) -
         for name, own in entry["poisons"].items()
     }
     victims = [_named(section["victims"], name, f"{where}.victims", f"{study}.victims") for name in entry["victims"]]
-    for key in ("dataset", "redraw"):
+    for key in ("dataset", "redraw", "split"):
         if len(values := {str(poison[key]) for poison in poisons.values()}) > 1:
             raise InputError(
                 f"{where}.poisons differ in {key} ({', '.join(sorted(values))}), an experiment has one; split it"

@@ -168,7 +168,7 @@ class Training(Conditions):
             "draws": list(part.draws),
             "repeats": list(part.repeats),
             "value": own.value,
-            "redraw": self.experiment_redraw(study, experiment),
+            "per_draw": self.experiment_per_draw(study, experiment),
             **own.training,
         }
 

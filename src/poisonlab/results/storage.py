@@ -11,16 +11,16 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet
 import safetensors
 import safetensors.numpy
 
 from poisonlab.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SEALED = "poisonlab sealed"  # key in a file's header: the digest of the file, a space, the metadata as JSON
 UNSEALED = "poisonlab"  # the same key in files of earlier versions, which have no digest: the metadata alone
@@ -111,13 +111,16 @@ def _unseal(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
 
 
 def write_table(
-    frame: pd.DataFrame, path: str | Path, metadata: Mapping[str, object] | None = None, csv: bool = False
+    frame: "pd.DataFrame", path: str | Path, metadata: Mapping[str, object] | None = None, csv: bool = False
 ) -> None:
     """Write `frame` as parquet with `metadata` and a digest; the same content gives the same bytes.
 
     Args:
         csv: write a `.csv` of the same name beside it as well.
     """
+    import pyarrow as pa
+    import pyarrow.parquet
+
     path = Path(path)
     table = pa.Table.from_pandas(frame.reset_index(drop=True), preserve_index=False)
     with atomic(path) as temporary:
@@ -131,12 +134,14 @@ def write_table(
             frame.to_csv(temporary, index=False)
 
 
-def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
+def read_table(path: str | Path, columns: Iterable[str] = ()) -> "pd.DataFrame":
     """Read a table written by `write_table`, or an archived `.csv.gz`.
 
     Raises:
         InputError: the file is damaged or lacks one of `columns`.
     """
+    import pandas as pd
+
     try:
         if str(path).endswith((".csv", ".csv.gz")):
             # Only an empty field is missing: a condition may be called "None" or "NA".
@@ -167,6 +172,8 @@ def read_table_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def _parquet_metadata(path: Path) -> dict[str, Any]:
+    import pyarrow.parquet
+
     header = pyarrow.parquet.read_metadata(path).metadata or {}
     return _unseal(path, {key.decode(): value.decode() for key, value in header.items()})
 

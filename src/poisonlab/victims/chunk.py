@@ -12,7 +12,7 @@ import torch
 
 from poisonlab import models
 from poisonlab.datasets.dataset import Dataset
-from poisonlab.datasets.toys import redrawn
+from poisonlab.datasets.draws import of_draw
 from poisonlab.errors import InputError
 from poisonlab.models import kernels
 from poisonlab.models.inference import predict, rebuild, resolve_device
@@ -77,7 +77,7 @@ def train_chunk(
     precision: str,
     device: str,
     code_version: str,
-    redraw: dict[str, Any] | None = None,
+    per_draw: Mapping[str, Any] | None = None,
     value: float | None = None,
     keep: bool = True,
     progress: Callable[[str], None] = lambda line: None,
@@ -93,7 +93,7 @@ def train_chunk(
         output: `<folder of the experiment>/<victim>/<chunk>`.
         columns: study and experiment of every row.
         code_version: of the trainer; a victim of another version is not reused.
-        redraw: options of the toy whose training set each draw draws anew, see `datasets.toys.redrawn`.
+        per_draw: what each draw changes of the data set, see `datasets.draws.of_draw`.
         value: of the victims' own sweep, None without one.
         keep: leave the victims where the same job finds them when it runs again, because of another condition's poison or because its
             end was not noted. Its output is gone then: Snakemake deletes it before.
@@ -108,7 +108,7 @@ def train_chunk(
     where = resolve_device(device)
     output = Path(output)
     pieces = crafted(poison_files, value)
-    drawn = {draw: redrawn(dataset, redraw, draw) for draw in sorted({place[0] for _, _, place in pieces})}
+    drawn = {draw: of_draw(dataset, per_draw, draw) for draw in sorted({place[0] for _, _, place in pieces})}
     settings = {
         "model": models.parse(model),
         "recipe": dict(recipe),

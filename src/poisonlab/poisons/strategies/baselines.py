@@ -1,7 +1,6 @@
 """Label flips from the literature, beside the thesis's own."""
 
 import numpy as np
-from scipy.special import log_softmax
 
 from poisonlab.errors import InputError
 from poisonlab.poisons.poison import Poison
@@ -27,6 +26,8 @@ def loss_threshold(request: Request) -> Poison:
     if not 0 <= quantile <= 1:
         raise InputError(f"quantile {quantile:g} is not in [0, 1]; change the parameter or its sweep")
     pool = request.pool()
+    from scipy.special import log_softmax
+
     # In double precision, and by rank, because the losses of confident nets tie at 0.
     chances = log_softmax(request.needs["logits"][pool].astype(np.float64), axis=1)
     losses = -chances[np.arange(len(pool)), dataset.train_labels[pool]]
