@@ -87,7 +87,7 @@ def test_noise_is_alike_in_both_classes_and_does_not_count_for_the_label():
 
 def test_the_noise_of_placed_poisons_is_that_of_training_points_of_their_class():
     dataset = prepare("toy", {"source": "gaussians", "dimensions": 2, "noise": 3, "mean": 10})
-    request = Request(dataset, Flip(1, 2, 4), {}, {}, 2.0, np.random.default_rng(0))
+    request = Request(dataset, Flip(1, 2, 4), {}, {"r": 2.0}, np.random.default_rng(0))
     placed = at_distance(request).append_images
     np.testing.assert_allclose(np.linalg.norm(placed[:, :2] - 10, axis=1), 2, rtol=1e-5)  # rounded to float32
     own = dataset.train_images[dataset.train_labels == 1][:, 2:]

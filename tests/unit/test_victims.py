@@ -30,7 +30,7 @@ from poisonlab.seeds import seed
 from poisonlab.victims import checkpoint, engines, precision
 from poisonlab.victims import chunk as chunks
 from poisonlab.victims.chunk import load_chunk, train_chunk, victim_key
-from poisonlab.victims.engines import forms, loop, stacked
+from poisonlab.victims.engines import batched, loop, stacked
 from poisonlab.victims.order import epoch_order
 from poisonlab.victims.precision import PRECISIONS, RoundedProducts, computing_in
 from poisonlab.victims.proxy import out_of_fold_probabilities, train_proxy
@@ -452,13 +452,13 @@ class Listening(MLP):
 
 @pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor has no switch for denormals")
 def test_training_takes_the_smallest_numbers_for_zero_and_nobody_else_does(monkeypatch):
-    gradient = forms.FullyConnected.gradient
+    gradient = batched.FullyConnected.gradient
 
     def listen(self, *arguments: Any) -> Tensor:
         Listening.heard.append(smallest_sum())
         return gradient(self, *arguments)
 
-    monkeypatch.setattr(forms.FullyConnected, "gradient", listen)
+    monkeypatch.setattr(batched.FullyConnected, "gradient", listen)
     for model in (f"{__name__}:Listening", "mlp"):
         Listening.heard.clear()
         jobs = [VictimJob(name, apply(Poison(CLASSES), toy()), 0) for name in "ab"]

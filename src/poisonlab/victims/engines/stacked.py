@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from poisonlab import models
 from poisonlab.models.inference import to_float
-from poisonlab.victims.engines import forms
+from poisonlab.victims.engines import batched
 from poisonlab.victims.order import epoch_order
 from poisonlab.victims.precision import PRECISIONS, computes_bfloat16, computing_in, flushed_denormals
 from poisonlab.victims.recipe import CATALOGUES, Recipe
@@ -156,9 +156,9 @@ class _Group:
         template = models.build(model, self.shape, self.num_classes, seed=0)
         self.template = template.state_dict()
         self.parameters = sum(value.numel() for value in self.template.values())
-        form = forms.of(template)
-        assert form is not None, f"model {model!r} has no form for this engine"
-        self.form = form
+        network = batched.of(template)
+        assert network is not None, f"model {model!r} cannot be batched"
+        self.network = network
         self.steps_per_epoch = -(-self.n // recipe.batch_size)
 
     def enter(self, jobs: list[VictimJob]) -> _Slots:
@@ -241,7 +241,7 @@ class _Group:
             inputs = to_float(self.images[slots.offset + batch]).to(self.compute)
             labels = slots.labels.gather(1, batch)
             with self.arithmetic:
-                logits = self.form.gradient(slots.weights.to(self.compute), inputs, labels, gradient)
+                logits = self.network.gradient(slots.weights.to(self.compute), inputs, labels, gradient)
             wrong += (logits.argmax(2) != labels).sum(1)
             # One step of Adam (Kingma & Ba, 2015, Algorithm 1) for every victim.
             slots.first_moment.lerp_(gradient, 1 - BETA1)
@@ -273,7 +273,7 @@ class _Group:
         positions = torch.arange(self.n, device=self.device)[None, :]
         parts = [slots.offset + part for part in positions.split(POINTS_AT_ONCE, dim=1)]
         return torch.cat(
-            [self.form.logits(slots.weights, to_float(self.images[part])).argmax(2) for part in parts], dim=1
+            [self.network.logits(slots.weights, to_float(self.images[part])).argmax(2) for part in parts], dim=1
         )
 
     def _state(self, row: Tensor) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from poisonlab.models.networks import MLP, ConvolutionalNet
 
 
-class Form(Protocol):
+class Batched(Protocol):
     """What the engine needs of a family of networks."""
 
     def logits(self, rows: Tensor, inputs: Tensor) -> Tensor:
@@ -26,8 +26,8 @@ class Form(Protocol):
         ...
 
 
-def of(model: nn.Module) -> "Form | None":
-    """The form of a model, None where it has none."""
+def of(model: nn.Module) -> "Batched | None":
+    """A model for many victims at once; None where there is no such code."""
     if isinstance(model, MLP):
         return FullyConnected(model)
     if isinstance(model, ConvolutionalNet):
