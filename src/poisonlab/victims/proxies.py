@@ -9,7 +9,7 @@ import numpy as np
 
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
-from poisonlab.results.storage import read_tensors, write_tensors
+from poisonlab.results.storage import read_tensors, workspace, write_tensors
 
 
 @dataclass(frozen=True)
@@ -63,37 +63,56 @@ class Proxy:
 
 
 def train_proxies(
-    dataset: Dataset, settings: Mapping[str, Any], path: str | Path, progress: Callable[[str], None] = lambda line: None
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    path: str | Path,
+    version: str,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Train all seeds of a proxy and write them to `path`, where `Proxy.load` reads them.
 
+    Seeds that are trained stay beside `path` until all are: a killed job goes on with the next one.
+
     Args:
         settings: model, recipe, precision, device, seeds and ages.
+        version: of everything that the proxy depends on.
     """
+    with workspace(path, version) as place:
+        tensors: dict[str, np.ndarray] = {}
+        for seed in range(settings["seeds"]):
+            kept = place.read(f"seed-{seed}")
+            arrays = kept[0] if kept else _train(dataset, settings, seed, progress)
+            place.write(f"seed-{seed}", arrays)
+            tensors |= {f"{seed}/{name}": array for name, array in arrays.items()}
+        facts = {
+            "model": settings["model"],
+            "seeds": settings["seeds"],
+            "ages": list(settings["ages"]),
+            "input_shape": list(dataset.input_shape),
+            "num_classes": dataset.num_classes,
+        }
+        write_tensors(tensors, path, facts)
+
+
+def _train(
+    dataset: Dataset, settings: Mapping[str, Any], seed: int, progress: Callable[[str], None]
+) -> dict[str, np.ndarray]:
+    """Parameters of one seed as "<age>/<name>"."""
     from poisonlab.victims.proxy import train_proxy
 
-    tensors: dict[str, np.ndarray] = {}
-    for seed in range(settings["seeds"]):
-        trained = train_proxy(
-            dataset,
-            settings["model"],
-            settings["recipe"],
-            seed,
-            settings["precision"],
-            settings["device"],
-            lambda line, seed=seed: progress(f"proxy {seed + 1} of {settings['seeds']}: {line}"),  # type: ignore[misc]
-            ages=tuple(settings["ages"]),
-        )
-        for age, parameters in trained.snapshots.items():
-            tensors |= {f"{seed}/{age:g}/{name}": array for name, array in parameters.items()}
-    facts = {
-        "model": settings["model"],
-        "seeds": settings["seeds"],
-        "ages": list(settings["ages"]),
-        "input_shape": list(dataset.input_shape),
-        "num_classes": dataset.num_classes,
+    trained = train_proxy(
+        dataset,
+        settings["model"],
+        settings["recipe"],
+        seed,
+        settings["precision"],
+        settings["device"],
+        lambda line: progress(f"proxy {seed + 1} of {settings['seeds']}: {line}"),
+        ages=tuple(settings["ages"]),
+    )
+    return {
+        f"{age:g}/{name}": array for age, parameters in trained.snapshots.items() for name, array in parameters.items()
     }
-    write_tensors(tensors, path, facts)
 
 
 def answers(proxy: Proxy, dataset: Dataset, device: str) -> dict[str, np.ndarray]:
