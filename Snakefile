@@ -7,7 +7,8 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
-ROOT = Path(workflow.basedir)
+# Not `workflow.basedir`: where another Snakefile uses this one as a module, that is the other's folder.
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 sys.path.insert(0, str(ROOT / "src"))
 # Models and strategies of your own may lie in the working directory; jobs inherit this path. Last, so that they hide no library.
 sys.path.append(str(Path.cwd()))
@@ -16,6 +17,7 @@ from poisonlab.errors import InputError
 from poisonlab.pipeline.jobs import jobs_die_with_this_process
 from poisonlab.pipeline.plan import Plan
 from poisonlab.pipeline.run import work_here
+from poisonlab.pipeline.studies import merged, read_yaml
 
 jobs_die_with_this_process()
 if workflow.is_main_process:
@@ -32,8 +34,9 @@ report: "workflow/report/workflow.rst"
 container: "docker://python:3.11-slim"
 
 
+# A module's configuration takes the place of the file's above; it is laid over it here, as a user's is.
 try:
-    plan = Plan(config, ROOT)
+    plan = Plan(merged(read_yaml(ROOT / "config.yaml"), config), ROOT)
 except InputError as error:
     raise WorkflowError(str(error))
 
@@ -43,10 +46,6 @@ onstart:
 
 
 wildcard_constraints:
-    study="[a-z][a-z_0-9]*",
-    draw=r"\d+",
-    chunk=r"draws-\d+-\d+_repeats-\d+-\d+",
-    variant="[A-Za-z][A-Za-z0-9_-]*",
     **dict.fromkeys(
         (
             "dataset",
@@ -60,6 +59,10 @@ wildcard_constraints:
         ),
         "[A-Za-z][A-Za-z0-9_]*",
     ),
+    study="[a-z][a-z_0-9]*",
+    draw=r"\d+",
+    chunk=r"draws-\d+-\d+_repeats-\d+-\d+",
+    variant="[A-Za-z][A-Za-z0-9_-]*",
 
 
 include: "workflow/rules/data.smk"
