@@ -1,5 +1,7 @@
 """Strategies beside random points, on tables whose truth is known."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -174,3 +176,40 @@ def test_the_spread_says_what_it_does_not_know():
     data = tables()
     data["victims"]["fitted_share"] = 0.5
     assert len(spread("label_noise/pair", data)) == 0
+
+
+def with_victims(victims: dict[str, float], shares: dict[float, int]) -> dict[str, pd.DataFrame]:
+    """Random points and clever ones, which are `lower` by as much as the victim says, at each budget of a sweep."""
+    parts: list[dict[str, pd.DataFrame]] = []
+    for number, ((victim, lower), (share, budget)) in enumerate(itertools.product(victims.items(), shares.items())):
+        own = tables(seed=number, buckets=(0.5 + lower,))
+        names = {"random": f"random@{victim}", "bucket": f"clever@{victim}"}
+        for name, frame in own.items():
+            kept = frame[frame["condition"].isin(names)]
+            own[name] = kept.assign(condition=kept["condition"].map(names), axis_value=share)
+        own["conditions"] = own["conditions"].assign(victim=victim, axis="budget", budget=budget)
+        parts.append(own)
+    return {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
+
+
+def test_with_several_victims_and_budgets_each_is_compared_with_its_own_random_points():
+    data = with_victims({"weak": -0.3, "strong": 0.2}, {0.05: 14, 0.2: 58})
+    table = compare("mine/flips", data, Headline("pgd", 0.1)).sort_values(["condition", "value"])
+    assert table["condition"].tolist() == ["clever@strong"] * 2 + ["clever@weak"] * 2
+    assert table["budget"].tolist() == [14, 58, 14, 58]
+    # Noise of 0.02 over 20 and 32 victims.
+    assert table["difference"].tolist() == pytest.approx([0.2, 0.2, -0.3, -0.3], abs=0.03)
+
+
+def test_a_condition_without_random_points_of_its_budget_is_not_compared():
+    data = with_victims({"weak": -0.3}, {0.05: 14, 0.2: 58})
+    random = data["conditions"]["strategy"] == "random"
+    data["conditions"] = data["conditions"][~(random & (data["conditions"]["budget"] == 58))]
+    assert compare("mine/flips", data, Headline("pgd", 0.1))["budget"].tolist() == [14]
+
+
+def test_the_spread_tells_random_points_of_several_victims_and_budgets_apart():
+    found = spread("mine/flips", with_victims({"weak": -0.3, "strong": 0.2}, {0.05: 14}), Headline("pgd", 0.1))
+    assert found["experiment"].tolist() == ["flips: random@strong 0.05", "flips: random@weak 0.05"]
+    assert found["mean"].tolist() == pytest.approx([0.5, 0.5], abs=0.2)  # the repeats' effect: 0.1 over 4 of them
+    assert found["mean"].nunique() == 2

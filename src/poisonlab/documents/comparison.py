@@ -1,6 +1,7 @@
 """Every strategy beside random points: which make victims easier to attack, and how much those of random points differ."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,10 @@ def radius(query: Query) -> float:
 
 
 def compare(query: Query) -> pd.DataFrame:
-    """Compare every poisoned condition of an experiment, at each value of its sweep axis, with its random points.
+    """Compare every poisoned condition of an experiment, at each value of its sweep axis, with random points.
+
+    These are of the same victim, flips and budget, and at the same value where they are swept, too. A condition that has
+    none, or more than one such, is left out.
 
     Args:
         query: of an experiment that has a condition of strategy "random".
@@ -77,23 +81,24 @@ def compare(query: Query) -> pd.DataFrame:
         them.
     """
     conditions = query.tables["conditions"]
-    try:
-        ((random, whole, random_share),) = _grids(query, _random(query))
-    except NotRun:
-        return pd.DataFrame(columns=COLUMNS)
-    rows: list[tuple[pd.Series, Difference, float, float]] = []
+    rows: list[tuple[pd.Series, Difference, float, float, float]] = []
     for condition in conditions.loc[~conditions["strategy"].isin(["none", "random"]), "condition"].unique():
         places = conditions[conditions["condition"] == condition].sort_values("axis_value")
-        try:
-            grids = _grids(query, places)
-        except NotRun:
-            continue
-        for (_, row), (own, everyone, share) in zip(places.iterrows(), grids, strict=True):
+        for position, (_, row) in enumerate(places.iterrows()):
+            baseline = _beside(query, row)
+            if len(baseline) != 1:
+                continue
+            try:
+                ((random, whole, random_share),) = _grids(query, baseline)
+                ((own, everyone, share),) = _grids(query, places.iloc[[position]])
+            except NotRun:
+                continue
             fitted = paired_difference(own, random)
             alike = share == random_share == 1
-            rows.append((row, fitted, share, fitted.value if alike else paired_difference(everyone, whole).value))
+            over_all = fitted.value if alike else paired_difference(everyone, whole).value
+            rows.append((row, fitted, share, over_all, min(share, random_share)))
     tests, p_values = [], []
-    for _, found, _, _ in rows:
+    for _, found, *_ in rows:
         permuted = len(rows) * found.smallest_p <= LEVEL
         sampled = found.draws[1] > 1 and found.n_repeats > 1
         tests.append("permutation" if permuted else "t" if sampled else "")
@@ -115,9 +120,9 @@ def compare(query: Query) -> pd.DataFrame:
                 "n": found.n,
                 "fitted": fitted,
                 "all_victims": everyone,
-                "verdict": _verdict(found, p, min(fitted, random_share)),
+                "verdict": _verdict(found, p, least),
             }
-            for (row, found, fitted, everyone), p, test in zip(rows, holm(p_values), tests, strict=True)
+            for (row, found, fitted, everyone, least), p, test in zip(rows, holm(p_values), tests, strict=True)
         ],
         columns=COLUMNS,
     )
@@ -126,9 +131,18 @@ def compare(query: Query) -> pd.DataFrame:
 def _random(query: Query) -> pd.DataFrame:
     """Rows of the random points: by their strategy alone, whatever another condition is called."""
     rows = query.tables["conditions"]
-    rows = rows[rows["strategy"] == "random"]
-    if rows.empty:
-        raise NotRun(f"{query.name} has no condition of strategy 'random'")
+    return rows[rows["strategy"] == "random"]
+
+
+def _beside(query: Query, row: pd.Series) -> pd.DataFrame:
+    """Rows of the random points that a row is compared with: of its victim, flips and budget, at its place of a sweep."""
+    rows = _random(query)
+    for name in ("victim", "budget", "source_class", "target_class"):
+        if name in rows:
+            rows = rows[(rows[name] == row[name]) | (rows[name].isna() & pd.isna(row[name]))]
+    if "axis" in rows:
+        there = (rows["axis"] == row["axis"]) & np.isclose(rows["axis_value"], row["axis_value"])
+        rows = rows[rows["axis_value"].isna() | (rows["axis"] == "budget") | there]
     return rows
 
 
@@ -148,29 +162,36 @@ def labels(table: pd.DataFrame) -> list[str]:
 
 
 def spread(query: Query) -> pd.DataFrame:
-    """How much the adversarial accuracy differs between victims of random points at one budget.
+    """How much the adversarial accuracy differs between victims of random points: of one victim, flips and budget.
 
     Args:
         query: as `compare` takes it.
 
     Returns:
-        One row, columns `SPREAD`: mean with its 95 % interval; standard deviation of a new victim, and of its
-        components (draw: which points; repeat: initialisation and data order; rest: their interplay), NaN where there
-        is one draw or one repeat; the 5th percentile with its 95 % interval, whose lower bound is −inf where the
-        victims are too few to have one. Empty where none counts.
+        One row for each condition of random points and value of its axis, columns `SPREAD`: mean with its 95 %
+        interval; standard deviation of a new victim, and of its components (draw: which points; repeat: initialisation
+        and data order; rest: their interplay), NaN where there is one draw or one repeat; the 5th percentile with its
+        95 % interval, whose lower bound is −inf where the victims are too few to have one. Rows of which no victim
+        counts are left out.
     """
+    random = _random(query).sort_values(["condition", "axis_value"])
+    rows = [_spread(query, random.iloc[[position]], len(random) > 1) for position in range(len(random))]
+    return pd.DataFrame([row for row in rows if row], columns=SPREAD)
+
+
+def _spread(query: Query, place: pd.DataFrame, several: bool) -> dict[str, Any]:
+    """A row of `spread`; empty where no victim counts. Of several rows, each says which condition it is."""
     try:
-        random = _random(query)
-        ((victims, _, _),) = _grids(query, random)
+        ((victims, _, _),) = _grids(query, place)
     except NotRun:
-        return pd.DataFrame(columns=SPREAD)
+        return {}
     if np.isnan(victims).all():
-        return pd.DataFrame(columns=SPREAD)
-    row = random.iloc[0]
+        return {}
+    row, name = place.iloc[0], query.name.rpartition("/")[2]
     mean, tail = mean_interval(victims, bounds=(0, 1)), percentile_interval(victims, 0.05)
     parts = variance_components(victims)
-    cells = {
-        "experiment": query.name.rpartition("/")[2],
+    return {
+        "experiment": f"{name}: {labels(place.rename(columns={'axis_value': 'value'}))[0]}" if several else name,
         "dataset": row["dataset"],
         "budget": int(row["budget"]),
         "n": mean.n,
@@ -185,7 +206,6 @@ def spread(query: Query) -> pd.DataFrame:
         "tail_low": tail.low,
         "tail_high": tail.high,
     }
-    return pd.DataFrame([cells], columns=SPREAD)
 
 
 def _verdict(found: Difference, p: float, fitted: float) -> str:

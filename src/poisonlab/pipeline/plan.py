@@ -271,7 +271,7 @@ class Plan(Training):
     def claim_modules(self) -> list[str]:
         """Modules of the studies' own relations."""
         text = "".join(Path(file).read_text(encoding="utf-8") for file in self.claim_files().values())
-        return sorted(set(re.findall(r"^ *relation: ([\w.]+):", text, re.MULTILINE)))
+        return sorted(set(re.findall(r"\brelation: *[\"']?([\w.]+):", text)))
 
     @cached_property
     def surveys(self) -> dict[str, dict[str, str]]:
