@@ -1,13 +1,10 @@
 """The pipeline as a module of another workflow, which lies in another folder."""
 
 import json
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
-from checkout import REPOSITORY, TIMEOUT
+from checkout import REPOSITORY
+from own_study import planned, snakemake
 
 IMPORTER = """
 configfile: "own.json"
@@ -33,29 +30,6 @@ STUDY = {
 }
 
 
-def snakemake(folder: Path, *arguments: str) -> str:
-    """Run Snakemake in a folder and return what it says."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SNAKEMAKE_", "POISONLAB_"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
-        cwd=folder,
-        env=kept,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-def planned(output: str) -> dict[str, int]:
-    """Jobs that a dry run lists: rule → how many."""
-    table = output.partition("Job stats:")[2].partition("total")[0]
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
-
-
 def importer(folder: Path) -> Path:
     """Write another workflow, its configuration and a study beside it."""
     (folder / "small").mkdir()
@@ -67,20 +41,21 @@ def importer(folder: Path) -> Path:
 
 def test_another_workflow_takes_the_rules_over_with_a_configuration_of_its_own(tmp_path: Path):
     folder = importer(tmp_path.resolve())
-    jobs = planned(snakemake(folder, "--dry-run", "mine"))
+    jobs = planned(snakemake(folder, "--dry-run", "mine").stdout)
     # Two draws come from the importer's configuration: the study says nothing, and the default is three.
     expected = {"prepare_embedded", "craft_small_0", "collect_tables", "draw_figure"}
     expected = {f"lab_{name}": 1 for name in expected} | {"lab_train_victims": 2, "lab_evaluate_robustness": 2}
     assert jobs == {"mine": 1, **expected}
     assert {"lab_write_page", "lab_judge_claims", "lab_draw_figures_small_0"} <= set(
-        planned(snakemake(folder, "--dry-run", "lab_all"))
+        planned(snakemake(folder, "--dry-run", "lab_all").stdout)
     )
     assert not (folder / "results").exists()
 
 
 def test_another_workflow_draws_a_figure_in_its_own_folder(tmp_path: Path):
     folder = importer(tmp_path.resolve())
-    snakemake(folder, "results/figures/small/idea.svg")
+    done = snakemake(folder, "results/figures/small/idea.svg")
+    assert done.returncode == 0, done.stdout
     drawn = folder / "results" / "figures" / "small"
     assert "<svg" in (drawn / "idea.svg").read_text()
     assert (drawn / "idea.txt").read_text().strip()
