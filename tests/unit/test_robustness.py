@@ -84,14 +84,13 @@ def test_the_goal_next_gives_every_class_what_its_own_targeted_attack_gives(digi
 def test_a_chunk_gives_a_row_for_every_victim_and_attack(digits, digits_parameters):
     identity = {
         "study": "s", "experiment": "e", "condition": "c", "axis_value": None, "draw": 0,
-        "dataset": "digits", "model": "mlp", "recipe": "r", "precision": "float32",
+        "dataset": "digits", "model": "a name of a study's own", "recipe": "r", "precision": "float32",
     }  # fmt: skip
     victims = [({**identity, "repeat": repeat}, digits.num_classes, digits_parameters) for repeat in (0, 1)]
     attacks = {"pgd": {**PGD, "goal": "target"}, "fgsm": {**PGD, "goal": "target", "steps": 1}}
     lines: list[str] = []
-    frame = evaluate_chunk(
-        victims, digits, {"attacks": {"c": attacks}, "flips": {"c": {"source": 4, "target": 5}}}, "cpu", lines.append
-    )
+    asked = {"model": "mlp", "attacks": {"c": attacks}, "flips": {"c": {"source": 4, "target": 5}}}
+    frame = evaluate_chunk(victims, digits, asked, "cpu", lines.append)
     assert tuple(frame.columns) == COLUMNS
     assert any(line.startswith("1 of 2 victims evaluated; ") and line.endswith("points done") for line in lines)
     assert lines[-1] == "2 of 2 victims evaluated"
@@ -138,7 +137,7 @@ def test_methods_stand_beside_each_other_in_one_table_that_can_be_stored(
     frame = evaluate_chunk(
         [(identity, digits.num_classes, digits_parameters)],
         digits,
-        {"attacks": {"c": attacks}, "flips": {"c": {"source": 4, "target": 5}}},
+        {"model": "mlp", "attacks": {"c": attacks}, "flips": {"c": {"source": 4, "target": 5}}},
         "cpu",
     )
     write_table(frame, tmp_path / "robustness.parquet")

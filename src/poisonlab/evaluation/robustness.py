@@ -96,7 +96,8 @@ def evaluate_chunk(
 
     Args:
         victims: (identifying columns, number of classes, parameters) of each.
-        settings: `attacks`, condition → name → its settings; `flips`, condition → `source` and `target` of its poison.
+        settings: `model`, the specification of what was trained; `attacks`, condition → name → its settings; `flips`,
+            condition → `source` and `target` of its poison.
     """
     where = resolve_device(device)
     rows = []
@@ -105,7 +106,7 @@ def evaluate_chunk(
         def with_count(line: str, position: int = position) -> None:
             progress(f"{position} of {len(victims)} victims evaluated; {line}")
 
-        network = rebuild(identity["model"], dataset.input_shape, num_classes, parameters, where)
+        network = rebuild(settings["model"], dataset.input_shape, num_classes, parameters, where)
         for name, attack_settings in settings["attacks"][identity["condition"]].items():
             found = evaluate(
                 network,
