@@ -21,7 +21,7 @@ for batch in plan.batches:
             device=plan.config["device"],
             version=plan.version(
                 "craft_poisons",
-                *{plan.strategy(batch.study, name).module for name in batch.poisons},
+                *plan.poison_modules(batch.study, *batch.poisons),
             ),
         script:
             "../scripts/craft_poisons.py"
@@ -47,7 +47,7 @@ rule craft_poison:
         poisons=lambda w: plan.draw_settings(w.study, w.poison, int(w.draw)),
         device=plan.config["device"],
         version=lambda w: plan.version(
-            "craft_poisons", plan.strategy(w.study, w.poison).module
+            "craft_poisons", *plan.poison_modules(w.study, w.poison)
         ),
     script:
         "../scripts/craft_poisons.py"

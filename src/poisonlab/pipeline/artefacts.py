@@ -169,6 +169,10 @@ class Artefacts:
         """How many of the files of `need_files` belong to each need."""
         return {kind: len(need.find(kind).files(self, name)) for kind, name in needs.items()}
 
+    def need_modules(self, needs: Mapping[str, str]) -> list[str]:
+        """What reads artefacts, as `code_version` takes it: a need may be one of a study's own."""
+        return sorted({need.find(kind).module for kind in needs})
+
     def analysis(self, name: str) -> Analysis:
         """Catalogue entry of an analysis of the configuration."""
         return analysis.find(self.config["analyses"][name]["analysis"])
@@ -217,11 +221,12 @@ class Artefacts:
     def analysis_modules(self, name: str) -> list[str]:
         """What an analysis runs, as `code_version` takes it."""
         entry, kind = self.config["analyses"][name], self.analysis(name)
+        own = [kind.module, *self.need_modules(entry["needs"])]
         if kind.of != "proxy":
-            return [kind.module]
+            return own
         proxy = self.config["proxies"][entry["proxy"]]
         recipe = self.recipe(entry["recipe"] or proxy["recipe"])
-        return [kind.module, *self.model_modules(proxy["model"]), *recipe_modules(recipe)]
+        return [*own, *self.model_modules(proxy["model"]), *recipe_modules(recipe)]
 
     def analysis_resource(self, name: str, resource: str, default: int) -> int:
         """What an analysis's job asks for, or the default."""

@@ -126,6 +126,11 @@ class Conditions(Artefacts):
             for name in batch.poisons
         }
 
+    def poison_modules(self, study: str, *poisons: str) -> list[str]:
+        """What crafts poisons, as `code_version` takes it: their strategies, and what reads their needs."""
+        needs = {kind: name for one in poisons for kind, name in self.poison(study, one)["needs"].items()}
+        return sorted({self.strategy(study, one).module for one in poisons} | set(self.need_modules(needs)))
+
     def batch_resource(self, batch: Batch, name: str, default: int) -> int:
         """The most that a strategy of the batch asks for, or the default."""
         asked = [self.resource(self.strategy(batch.study, one).resources, name, default) for one in batch.poisons]
