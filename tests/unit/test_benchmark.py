@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from poisonlab import models
 from poisonlab.benchmark import contestants, measure, report
 from poisonlab.benchmark.measure import Entry
+from poisonlab.benchmark.usual import Usual, as_usual
 
 PEAK = Entry("peak", "float32", "peak", {}, "FLOP")
 PEER = Entry("walk", "slow", "none", {}, "miles", workers=0, flop=10)
@@ -114,7 +115,7 @@ def test_a_worker_that_fails_is_named() -> None:
 )
 def test_the_peers_network_is_the_same_function(name: str, shape: tuple[int, ...]) -> None:
     ours = models.build(name, shape, 10, seed=3).eval()
-    usual = contestants._as_usual(ours, name, shape)
+    usual = as_usual(ours, name, shape)
     images = torch.rand(5, *shape, generator=torch.Generator().manual_seed(0))
     assert sum(p.numel() for p in usual.parameters()) == sum(p.numel() for p in ours.parameters())
     # The sums of the linear layers run in another order, in single precision.
@@ -124,7 +125,7 @@ def test_the_peers_network_is_the_same_function(name: str, shape: tuple[int, ...
 @pytest.mark.parametrize("name", measure.NETWORKS)
 def test_the_arithmetic_of_a_step_is_what_torch_counts(name: str) -> None:
     shape, _, flop, *_ = measure.NETWORKS[name]
-    network = contestants.Usual(name, shape)
+    network = Usual(name, shape)
     with FlopCounterMode(display=False) as counter:
         network(torch.rand(2, *shape)).sum().backward()
     assert counter.get_total_flops() / 2 == pytest.approx(flop, rel=0.005)  # three digits

@@ -160,9 +160,9 @@ def measure(entry: Entry, seconds: float) -> tuple[float, int]:
 
 def _work(task: Mapping[str, Any]) -> None:
     """Be a worker: get ready, say so, wait for the word, work, answer."""
-    from poisonlab.benchmark import contestants
+    from poisonlab.benchmark import contestants, rates
 
-    contestants.SECONDS = task["seconds"]
+    rates.SECONDS = task["seconds"]
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in task["arguments"].items()}
 
     def ready() -> None:
