@@ -15,7 +15,7 @@ sys.path.append(str(Path.cwd()))
 
 from poisonlab.errors import InputError
 from poisonlab.pipeline.jobs import jobs_die_with_this_process
-from poisonlab.pipeline.plan import Plan
+from poisonlab.pipeline.plan import WILDCARDS, Plan
 from poisonlab.pipeline.run import work_here
 from poisonlab.pipeline.studies import merged, read_yaml
 
@@ -46,23 +46,7 @@ onstart:
 
 
 wildcard_constraints:
-    **dict.fromkeys(
-        (
-            "dataset",
-            "proxy",
-            "paths",
-            "buckets",
-            "analysis",
-            "poison",
-            "experiment",
-            "figure",
-        ),
-        "[A-Za-z][A-Za-z0-9_]*",
-    ),
-    study="[a-z][a-z_0-9]*",
-    draw=r"\d+",
-    chunk=r"draws-\d+-\d+_repeats-\d+-\d+",
-    variant="[A-Za-z][A-Za-z0-9_-]*",
+    **WILDCARDS,
 
 
 include: "workflow/rules/data.smk"

@@ -11,6 +11,14 @@ from poisonlab.pipeline.names import TABLES
 from poisonlab.pipeline.training import Training
 
 SURVEYED = ("lengths", "issues", "nets")  # tables of analyses that claims about paths are judged by
+_NAMED = ("dataset", "proxy", "paths", "buckets", "analysis", "poison", "experiment", "figure")
+WILDCARDS = {  # wildcard → pattern of its values
+    **dict.fromkeys(_NAMED, "[A-Za-z][A-Za-z0-9_]*"),
+    "study": "[a-z][a-z_0-9]*",
+    "draw": r"\d+",
+    "chunk": r"draws-\d+-\d+_repeats-\d+-\d+",
+    "variant": "[A-Za-z][A-Za-z0-9_-]*",
+}
 FIGURES_PER_JOB = 16  # drawing takes a second, starting a job two
 
 
