@@ -613,6 +613,19 @@ def test_a_sweep_of_several_conditions_has_a_line_for_each_and_the_clean_victims
         draw("sweep", data, {"lines": {"one": {"condition": "third"}}})
 
 
+def test_a_sweep_of_two_victims_draws_those_without_poisons_of_each_by_themselves():
+    data = tables()
+    copy = {name: frame[frame["condition"].isin(["bucket", "clean"])].copy() for name, frame in data.items()}
+    for frame in copy.values():
+        frame["condition"] += "@wide"
+    copy["conditions"]["model"] = "wide"
+    copy["robustness"]["adversarial_accuracy"] /= 2
+    figure, _ = draw("sweep", both(data, copy))
+    assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["one: bucket", "one: bucket@wide"]
+    levels = [line.get_ydata()[0] for line in by_gid(figure.axes[0], "clean")]
+    np.testing.assert_allclose(levels, [np.mean(CLEAN), np.mean(CLEAN) / 2], **EXACT)
+
+
 def test_a_sweep_shows_any_column_and_needs_no_attack_for_others():
     data = tables()
     data["victims"] = data["victims"].assign(penalty=data["victims"]["axis_value"].fillna(5) * 3)

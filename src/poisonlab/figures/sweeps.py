@@ -59,8 +59,8 @@ class _Line:
 def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the means of victims, with 95 % intervals, against the values of their sweep axis.
 
-    One panel for each column; one line for each condition with a sweep axis, and for each experiment a dotted one at
-    the mean of its victims without poisons, where it has some. Victims of other conditions are left out.
+    One panel for each column; one line for each condition with a sweep axis, and for each experiment and its victims a
+    dotted one at the mean of those without poisons, where there are some. Victims of other conditions are left out.
 
     Args:
         inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
@@ -83,11 +83,11 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     attacks: list[pd.Series] = []
     for name, settings in _chosen(inputs, options).items():
         own, conditions = (inputs[table][inputs[table]["experiment"] == name] for table in ("victims", "conditions"))
-        clean = own[own["condition"].isin(conditions.loc[conditions["strategy"] == "none", "condition"])]
+        shown: list[str] = []  # models and recipes whose victims without poisons are drawn: once for each experiment
         swept = _swept(conditions, name, settings.get("condition"))
         for place, condition in enumerate(swept):
             experiment, victims = _condition(inputs, name, condition)
-            unpoisoned = clean if place == 0 else clean[:0]  # once for each experiment
+            unpoisoned = own[own["condition"].isin(_clean(conditions, condition, shown))]
             if ADVERSARIAL in panels:
                 found, row = query(inputs, name, options), conditions[conditions["condition"] == condition].iloc[0]
                 attacks.append(found.attack(row).iloc[0])
@@ -328,6 +328,16 @@ def _swept(conditions: pd.DataFrame, name: str, wanted: str | None) -> list[str]
             f"{'1 or more' if wanted is None else repr(wanted)}; choose another experiment or condition"
         )
     return chosen
+
+
+def _clean(conditions: pd.DataFrame, condition: str, shown: list[str]) -> list[str]:
+    """Conditions without poisons and sweep, of the condition's model and recipe, that are not in `shown`; they are now."""
+    row = conditions[conditions["condition"] == condition].iloc[0]
+    clean = conditions[(conditions["strategy"] == "none") & conditions["axis_value"].isna()]
+    alike = clean[(clean["model"] == row["model"]) & (clean["recipe"] == row["recipe"])]
+    found = [name for name in alike["condition"] if name not in shown]
+    shown += found
+    return found
 
 
 def _poisoned(inputs: Mapping[str, Any], name: str, wanted: str | None) -> str:
