@@ -1,8 +1,7 @@
 """The documentation keeps its word: every snippet runs, every configuration is valid, every link and command exists.
 
-In the pages about data, models and strategies of your own, the first line of a python or yaml block is a comment with
-the name of its file. All files of these pages lie in one folder, the workshop, as they would with a person who follows
-the pages.
+In the how-to pages, the first line of a python or yaml block is a comment with the name of its file; blocks of one name are
+one file. All files of these pages lie in one folder, the workshop, as they would with a person who follows the pages.
 """
 
 import ast
@@ -16,8 +15,9 @@ import runpy
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,16 +30,24 @@ from poisonlab.datasets.prepare import prepare
 from poisonlab.errors import InputError
 from poisonlab.models.inference import predict, rebuild, resolve_device
 from poisonlab.pipeline.configuration import check
+from poisonlab.poisons.crafting import craft
+from poisonlab.poisons.needs import need
 from poisonlab.poisons.poison import Poison, apply
-from poisonlab.poisons.strategies import craft
 from poisonlab.results import storage
+from poisonlab.results.storage import Workspace
 from poisonlab.victims.engines import train
 from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import VictimJob
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = [path for path in [*sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "README.md"] if path.is_file()]
-OWN = [REPOSITORY / "docs" / f"{name}.md" for name in ("own_data", "own_model", "own_strategy")]
+PAGES = [
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+    *(REPOSITORY / folder / "README.md" for folder in (".", "config", "results", "archive")),
+    *sorted((REPOSITORY / "studies").glob("*/README.md")),
+]
+HOW_TO = ("own_data", "own_model", "own_strategy", "poison_files", "extending")
+OWN = [REPOSITORY / "docs" / f"{name}.md" for name in HOW_TO]
+CONFIGURATION = REPOSITORY / "config" / "README.md"
 SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
 SHELL = ("bash", "sh", "shell", "console")
 OTHER_PROGRAMS = ("cd", "git", "source")  # ordinary ones, of which nothing is checked
@@ -55,7 +63,7 @@ class Block:
 
     @property
     def file(self) -> str:
-        named = re.match(r"# (\w+\.(?:py|yaml))\n", self.text)
+        named = re.match(r"# ([\w/]+\.(?:py|yaml))\n", self.text)
         return named[1] if named else ""
 
     def __str__(self) -> str:
@@ -104,8 +112,18 @@ def output_of(*command: str) -> str:
     return subprocess.run(command, cwd=REPOSITORY, env=own, capture_output=True, text=True, check=True).stdout
 
 
-PYTHON_FILES = [block for page in OWN for block in blocks(page, "python")]
-YAML_FILES = [block for page in OWN for block in blocks(page, "yaml")]
+def files(language: str) -> dict[str, str]:
+    """Name → text of every file in this language, its blocks in their order."""
+    found: dict[str, str] = {}
+    for page in OWN:
+        for block in blocks(page, language):
+            found[block.file] = f"{found[block.file]}\n\n{block.text}" if block.file in found else block.text
+    return found
+
+
+PYTHON_FILES, YAML_FILES = files("python"), files("yaml")
+STUDIES = [name.removesuffix("/study.yaml") for name in YAML_FILES if name.endswith("/study.yaml")]
+OVERLAYS = [name for name in YAML_FILES if "/" not in name]
 
 
 # ---------------------------------------------------------------------------------------------- pages, links, commands
@@ -167,10 +185,16 @@ def test_make_lays_configuration_files_over_the_published_one():
     assert "--configfile config/published.yaml own.yaml" in output_of("make", "-n", "published", "CONFIGS=own.yaml")
 
 
+def studies_of(command: list[str]) -> list[str]:
+    """Studies that a command names by `--config studies=[…]`."""
+    settings = dict(word.split("=", 1) for word in options(command).get("--config", []))
+    return yaml.safe_load(settings.get("studies", "[]"))
+
+
 def expect_command(command: list[str], shown: str) -> None:
     """Check a command that is not make: its program, options, targets and files are there."""
     program, given = Path(command[0]).name, options(command)
-    made = {block.file for block in [*PYTHON_FILES, *YAML_FILES]}
+    made = {*PYTHON_FILES, *YAML_FILES}
     if program == "python" and "-m" in given:
         assert importlib.util.find_spec(given["-m"][0]), shown
         program = "snakemake" if given["-m"][0] == "poisonlab.pipeline.run" else program
@@ -182,6 +206,8 @@ def expect_command(command: list[str], shown: str) -> None:
         targets = [*given[""], *given.get("--cores", [])[1:], *given.get("--forcerun", [])]
         assert all(target in rules or target.startswith("results/") for target in targets), shown
         assert all("=" in word for word in given.get("--config", [])), shown
+        for study in studies_of(command):
+            assert study in STUDIES or (REPOSITORY / "studies" / study).is_dir(), shown
         for file in given.get("--configfile", []):
             assert file in made or (REPOSITORY / file).is_file(), shown
         for profile in given.get("--workflow-profile", []):
@@ -197,11 +223,11 @@ def expect_command(command: list[str], shown: str) -> None:
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory) -> Path:
-    """Folder with every file of the pages, with images where a page lists some, and with the data that its script makes."""
+    """Folder with every file of the pages, with images where a page lists some, and with what two of the scripts make."""
     folder = tmp_path_factory.mktemp("workshop")
-    for block in [*PYTHON_FILES, *YAML_FILES]:
-        assert not (folder / block.file).exists(), f"two blocks are called {block.file}"
-        (folder / block.file).write_text(block.text)
+    for name, text in (PYTHON_FILES | YAML_FILES).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
     for number, line in enumerate("\n".join(block.text for page in OWN for block in blocks(page, "text")).splitlines()):
         if re.fullmatch(r"[\w/]+\.png", line):
             (folder / line).parent.mkdir(parents=True, exist_ok=True)
@@ -209,56 +235,98 @@ def workshop(tmp_path_factory) -> Path:
             Image.fromarray(np.full((20 + number, 30, 3), 40 * number, dtype=np.uint8)).save(folder / line)
     with contextlib.chdir(folder):
         runpy.run_path("make_my_data.py")
+        runpy.run_path("write_poison.py")
     return folder
 
 
 @pytest.fixture
 def inside(workshop, monkeypatch) -> Iterator[Path]:
-    """The workshop as working directory, from which its modules can be imported."""
+    """The workshop as working directory, from which its modules, and those of my_study, can be imported."""
     monkeypatch.chdir(workshop)
     monkeypatch.syspath_prepend(workshop)
+    monkeypatch.syspath_prepend(workshop / "my_study")
     yield workshop
-    for block in PYTHON_FILES:
-        sys.modules.pop(block.file.removesuffix(".py"), None)
+    for name in PYTHON_FILES:
+        sys.modules.pop(Path(name).stem, None)
 
 
-def configuration(*files: str) -> dict:
-    """config.yaml with `files` laid over it, as Snakemake does; checked, with defaults."""
+def changed(workshop: Path, study: str, old: str, new: str) -> str:
+    """Write a copy of a study in which `new` stands for `old`, and return its name."""
+    text = YAML_FILES[f"{study}/study.yaml"]
+    assert old in text
+    (workshop / "slip").mkdir(exist_ok=True)
+    (workshop / "slip" / "study.yaml").write_text(text.replace(old, new))
+    return "slip"
+
+
+def configuration(*overlays: str, studies: Sequence[str] = ("label_noise",)) -> dict:
+    """config.yaml with `overlays` laid over it, as Snakemake does, and its studies; checked, with defaults."""
     from snakemake.utils import update_config
 
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    for file in files:
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"studies": list(studies)}
+    for file in overlays:
         update_config(config, yaml.safe_load(Path(file).read_text()))
-    return check(config, REPOSITORY / "workflow" / "schemas" / "config.schema.yaml")
+    return check(config, REPOSITORY)[0]
 
 
-def uses(file: str) -> tuple[str, list[str]]:
-    """Target and configuration files of the first command that uses `file`; no target and itself if none does."""
-    for page in OWN:
-        for command in commands(page):
-            given = options(command)
-            if file in given.get("--configfile", []):
-                return given[""][0], given["--configfile"]
-    return "", [file]
-
-
-@pytest.mark.parametrize("block", PYTHON_FILES, ids=str)
-def test_every_python_file_runs(block, inside, capsys):
-    runpy.run_path(block.file, run_name="__main__")
-    printed = "print(" in block.text
+@pytest.mark.parametrize("name", PYTHON_FILES)
+def test_every_python_file_runs(name, inside, capsys):
+    runpy.run_path(name, run_name="__main__")
+    printed = "print(" in PYTHON_FILES[name]
     assert bool(capsys.readouterr().out) == printed
 
 
-@pytest.mark.parametrize("block", YAML_FILES, ids=str)
-def test_every_configuration_is_valid_and_has_what_its_command_asks_for(block, inside):
-    target, files = uses(block.file)
-    config = configuration(*files)
-    if target:
-        folder, study, figure = Path(target).parts[-3:]
-        assert folder == "figures"
-        drawn = config[study]["figures"][figure.removesuffix(".svg")]["experiments"]
-        assert drawn
-        assert set(drawn) <= set(config[study]["experiments"])
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_every_configuration_is_valid(name, inside):
+    shown, given = configuration(name), yaml.safe_load(YAML_FILES[name])
+    assert given["datasets"].items() <= shown["datasets"].items()
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_study_is_valid_and_has_what_its_commands_ask_for(study, inside):
+    config = configuration(studies=[study])
+    asked = [command for page in OWN for command in commands(page) if studies_of(command) == [study]]
+    assert asked, f"no command runs {study}"
+    for command in asked:
+        for target in options(command)[""]:
+            folder, of, figure = Path(target).parts[-3:]
+            assert (folder, of) == ("figures", study)
+            assert figure.removesuffix(".svg") in config[study]["figures"]
+
+
+# ------------------------------------------------------------------------------------------------------ config/README.md
+
+
+def example(folder: Path) -> Path:
+    """The study that the blocks of config/README.md are, one after the other, as a folder."""
+    text = "\n".join(block.text for block in blocks(CONFIGURATION, "yaml") if not block.file)
+    folder.mkdir()
+    (folder / "study.yaml").write_text(text)
+    return folder
+
+
+def test_the_examples_of_the_configuration_together_are_a_study(tmp_path):
+    config = configuration(studies=[str(example(tmp_path / "example"))])
+    assert list(config["example"]["experiments"]) == ["threes", "transfer"]
+
+
+def test_the_overlay_of_the_configuration_changes_what_it_says(tmp_path):
+    (overlay,) = (block for block in blocks(CONFIGURATION, "yaml") if block.file)
+    (tmp_path / overlay.file).write_text(overlay.text)
+    config = configuration(str(tmp_path / overlay.file))
+    assert config["label_noise"]["run"] == ["digits01_0to1"]
+    assert config["label_noise"]["experiments"]["digits01_0to1"]["draws"] == 1
+    assert config["recipes"]["digits"]["epochs"] == 6
+    assert config["recipes"]["digits"]["batch_size"] == 64  # what study.yaml says, and the overlay does not
+
+
+@pytest.mark.parametrize("schema", ["config", "study"])
+def test_every_key_of_a_schema_is_described(schema):
+    content = yaml.safe_load((REPOSITORY / "workflow" / "schemas" / f"{schema}.schema.yaml").read_text())
+    keys = {key for part in [content, *content["$defs"].values()] for key in part.get("properties", {})}
+    prose = re.sub(r"^```.*?^```$", "", CONFIGURATION.read_text(), flags=re.MULTILINE | re.DOTALL)
+    described = {word for code in re.findall(r"`([^`]+)`", prose) for word in re.findall(r"\w+", code)}
+    assert keys - described == set()
 
 
 # ----------------------------------------------------------------------------------------------------------- own_data.md
@@ -272,7 +340,7 @@ def test_the_npz_becomes_the_data_set_that_the_page_describes(inside):
 
 
 def test_classes_are_renumbered_in_the_order_listed(inside):
-    specifications = configuration("my_data.yaml", "my_pair.yaml")["datasets"]
+    specifications = configuration("my_data.yaml", studies=["sevens"])["datasets"]
     whole, pair = (prepare(name, specifications[name]) for name in ("my_data", "my_pair"))
     assert pair.class_names == ("seven", "one")
     np.testing.assert_array_equal(
@@ -301,7 +369,10 @@ def test_a_bad_array_gives_the_error_that_the_page_shows(inside, monkeypatch):
 # ---------------------------------------------------------------------------------------------------------- own_model.md
 
 
-@pytest.mark.parametrize("name", ["my_model:Net", "my_model:wide"])
+MODELS = ({"model": "my_model:Net"}, {"model": "my_model:Net", "channels": 64})
+
+
+@pytest.mark.parametrize("name", MODELS, ids=str)
 def test_the_model_learns_and_comes_back_from_its_file(name, inside, digits, tmp_path):
     clean = apply(Poison(digits.num_classes), digits)
     job = VictimJob("first", clean, seed=1)
@@ -309,6 +380,8 @@ def test_the_model_learns_and_comes_back_from_its_file(name, inside, digits, tmp
     ((_, victim),) = train([job], name, recipe)
     # Chance is 0.1; twenty seeds of each model gave 0.78 … 0.93.
     assert victim.train_accuracy > 0.5
+    weights = victim.parameters["output.weight"].astype(np.float64)
+    assert victim.scalars == {"output_norm": pytest.approx(np.sqrt((weights**2).sum()), rel=1e-5)}
     storage.write_tensors(victim.parameters, tmp_path / "victim.safetensors")
     parameters, _ = storage.read_tensors(tmp_path / "victim.safetensors")
     network = rebuild(name, digits.input_shape, digits.num_classes, parameters, resolve_device("cpu"))
@@ -316,27 +389,25 @@ def test_the_model_learns_and_comes_back_from_its_file(name, inside, digits, tmp
     assert (answers == digits.train_labels).mean() == victim.train_accuracy
 
 
-def test_the_models_differ_in_what_their_names_say(inside, digits):
+def test_the_models_differ_in_their_parameters(inside, digits):
     from poisonlab.models import build
 
-    net, wide = (build(f"my_model:{name}", digits.input_shape, 10, seed=0) for name in ("Net", "wide"))
+    net, wide = (build(model, digits.input_shape, 10, seed=0) for model in MODELS)
     assert (net.convolution.out_channels, wide.convolution.out_channels) == (16, 64)
 
 
 def test_a_model_that_is_not_there_is_named_before_anything_runs(inside):
-    (inside / "typo.yaml").write_text((inside / "my_model.yaml").read_text().replace("my_model:Net", "my_modle:Net"))
-    with pytest.raises(InputError, match=r"there is no module 'my_modle'; put my_modle\.py into the working directory"):
-        configuration("typo.yaml")
+    with pytest.raises(InputError, match=r"there is no module 'my_modle'; put my_modle\.py into the study's folder"):
+        configuration(studies=[changed(inside, "widths", "my_model:Net", "my_modle:Net")])
 
 
 # ------------------------------------------------------------------------------------------------------- own_strategy.md
 
-FLIP = {"source": 1, "target": 2, "budget": 3}
 
-
-def crafted(dataset: Dataset, name: str, parameters: dict, values: list, draw: int = 0) -> list[Poison]:
-    settings = {"name": f"my_strategy:{name}", "parameters": parameters, "axis_values": values, "flip": FLIP}
-    return craft(dataset, settings, needs={}, draw=draw)
+def crafted(dataset: Dataset, name: str, parameters: dict, sweep: str, values: list, **more: Any) -> list[Poison]:
+    flips = {"source": 1, "target": 2}
+    settings = {"strategy": name, "parameters": parameters, "flips": flips, "budget": 3, "per": "pair"}
+    return craft(dataset, settings | {"sweep": sweep, "values": values}, **{"needs": {}, "draw": 0, **more})
 
 
 def test_the_relabelling_strategy_keeps_to_its_share(inside, digits):
@@ -344,7 +415,7 @@ def test_the_relabelling_strategy_keeps_to_its_share(inside, digits):
     distance = ((images - images[digits.train_labels == 2].mean(axis=0)) ** 2).sum(axis=1)
     pool = np.flatnonzero(digits.train_labels == 1)
     nearest = set(pool[np.argsort(distance[pool])][: round(0.1 * len(pool))])
-    near, anywhere = crafted(digits, "nearest_to_mean", {"norm": 2}, [0.1, 1.0])
+    near, anywhere = crafted(digits, "my_strategy:nearest_to_mean", {"norm": 2}, "share", [0.1, 1.0])
     assert set(near.relabel_index) <= nearest
     assert set(anywhere.relabel_index) <= set(pool)
     for poison in (near, anywhere):
@@ -353,7 +424,7 @@ def test_the_relabelling_strategy_keeps_to_its_share(inside, digits):
 
 
 def test_the_appending_strategy_adds_labelled_copies_with_a_white_corner(inside, digits):
-    (poison,) = crafted(digits, "white_corner", {"side": 3}, [None])
+    (poison,) = crafted(digits, "my_strategy:white_corner", {"side": 3}, "", [None])
     assert poison.budget == 3
     assert poison.append_labels.tolist() == [2, 2, 2]
     assert (poison.append_images[..., -3:, -3:] == 1).all()
@@ -367,10 +438,15 @@ def test_the_appending_strategy_adds_labelled_copies_with_a_white_corner(inside,
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters", "value"), [("nearest_to_mean", {"norm": 2}, 0.5), ("white_corner", {"side": 2}, None)]
+    ("name", "parameters"),
+    [
+        ("my_strategy:nearest_to_mean", {"share": 0.5}),
+        ("my_strategy:white_corner", {"side": 2}),
+        ("long_strategy:far_from_mean", {"steps": 3}),
+    ],
 )
-def test_a_draw_of_either_strategy_is_repeatable_and_another_draw_differs(inside, digits, name, parameters, value):
-    (first,), (again,), (other,) = (crafted(digits, name, parameters, [value], draw) for draw in (0, 0, 1))
+def test_a_draw_of_any_strategy_is_repeatable_and_another_draw_differs(inside, digits, name, parameters):
+    (first,), (again,), (other,) = (crafted(digits, name, parameters, "", [None], draw=draw) for draw in (0, 0, 1))
     edits = [
         np.concatenate([p.relabel_index, [] if p.append_images is None else p.append_images.ravel()])
         for p in (first, again, other)
@@ -379,34 +455,54 @@ def test_a_draw_of_either_strategy_is_repeatable_and_another_draw_differs(inside
     assert not np.array_equal(edits[0], edits[2])
 
 
+def test_a_long_strategy_that_is_killed_goes_on_and_finds_the_same_points(inside, digits, tmp_path):
+    name, parameters = "long_strategy:far_from_mean", {"steps": 500}
+    (whole,) = crafted(digits, name, parameters, "", [None])
+    lines: list[str] = []
+
+    def stop(line: str) -> None:
+        lines.append(line)
+        if len(lines) == 3:
+            raise KeyboardInterrupt
+
+    place = Workspace(tmp_path / "work", "1")
+    with pytest.raises(KeyboardInterrupt):
+        crafted(digits, name, parameters, "", [None], workspace=place, progress=stop)
+    assert place.read("swaps")[1] == {"step": 300}
+    (resumed,) = crafted(digits, name, parameters, "", [None], workspace=place, progress=lines.append)
+    assert [line.split(":")[0] for line in lines[3:]] == ["step 400 of 500", "step 500 of 500"]
+    np.testing.assert_array_equal(resumed.relabel_index, whole.relabel_index)
+    # The search only ever accepts what is farther, and 500 swaps find more than the random start has.
+    (start,) = crafted(digits, name, {"steps": 1}, "", [None])
+    assert whole.facts["distance"] > start.facts["distance"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (", values: [0.1, 0.3]", "", "no values of the sweep axis 'share'"),
-        ('"my_strategy:white_corner"', '"my_strategy:white_corner", values: [1]', "has no sweep axis"),
-        ("norm: 1", "nrom: 1", r"has no parameters \['nrom'\], it takes \['norm'\]"),
+        ("sweep: {share: [0.1, 0.3]}", "sweep: {part: [0.1]}", r"names 'part', allowed are budget and the parameters"),
+        ("parameters: {norm: 1}", "parameters: {share: 0.2}", "both give 'share'"),
+        ("norm: 1", "nrom: 1", r"has no parameters \['nrom'\], it takes \['norm', 'share'\]"),
         ("my_strategy:white_corner", "my_strategy:white_cornre", "cannot be loaded"),
     ],
 )
-def test_a_slip_in_a_condition_is_named_before_anything_runs(inside, old, new, words):
-    text = (inside / "my_strategy.yaml").read_text()
-    assert old in text
-    (inside / "slip.yaml").write_text(text.replace(old, new))
+def test_a_slip_in_a_poison_is_named_before_anything_runs(inside, old, new, words):
     with pytest.raises(InputError, match=words):
-        configuration("slip.yaml")
+        configuration(studies=[changed(inside, "nearest", old, new)])
 
 
-def test_a_need_that_the_pipeline_does_not_make_is_named_before_anything_runs(inside, tmp_path):
-    source = (
-        (inside / "my_strategy.py")
-        .read_text()
-        .replace('parameters={"side": 2}', 'parameters={"side": 2}, needs=("gradients",)')
+def test_a_need_that_the_pipeline_does_not_make_is_named_before_anything_runs(inside):
+    source = PYTHON_FILES["my_strategy.py"].replace(
+        'parameters={"side": 2}', 'parameters={"side": 2}, needs=("gradients",)'
     )
     (inside / "needy_strategy.py").write_text(source)
-    text = (inside / "my_strategy.yaml").read_text().replace("my_strategy:white", "needy_strategy:white")
-    (inside / "needy.yaml").write_text(text)
-    with pytest.raises(InputError, match=r"needs \['gradients'\], which the pipeline does not make"):
-        configuration("needy.yaml")
+    with pytest.raises(InputError, match=r"need 'gradients' does not exist; choose one of buckets"):
+        configuration(studies=[changed(inside, "nearest", "my_strategy:white", "needy_strategy:white")])
+
+
+def test_every_need_of_the_catalogue_is_described():
+    described = set(re.findall(r"`(\w+)`", OWN[2].read_text()))
+    assert set(need.entries()) - described == set()
 
 
 # ------------------------------------------------------------------------------------------------------------- pipeline
@@ -415,9 +511,9 @@ def test_a_need_that_the_pipeline_does_not_make_is_named_before_anything_runs(in
 @pytest.fixture
 def snakemake(workshop):
     """Run the documented command for data, model and strategy of one's own; the training is cut to two epochs."""
-    (command,) = [c for page in OWN for c in commands(page) if "mine.yaml" in c and "repeats=1" in c]
+    (command,) = [c for page in OWN for c in commands(page) if studies_of(c) == ["mine"]]
     (workshop / "short.yaml").write_text("recipes: {my_recipe: {epochs: 2}}\n")
-    command.insert(command.index("mine.yaml") + 1, "short.yaml")
+    command += ["--configfile", "short.yaml"]
     # The files lie in the working directory, the Snakefile elsewhere, and nothing is on PYTHONPATH.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
@@ -435,23 +531,21 @@ def test_data_model_and_strategy_of_ones_own_go_through_the_pipeline(workshop, s
     said = snakemake()
     assert int(re.search(r"^total +(\d+)", said, re.MULTILINE)[1]) <= 12
     results = workshop / "results"
-    rows = storage.read_table(results / "tables" / "label_noise" / "mine" / "robustness.parquet")
+    rows = storage.read_table(results / "tables" / "mine" / "mine" / "robustness.parquet")
     assert set(rows["condition"]) == {"random", "near", "corner"}
     assert set(rows["model"]) == {"my_model:Net"}
     assert set(rows["epsilon"]) == {0.1, 0.2}
     # All test images of the source class, "seven", among the last 397 of scikit-learn's digits.
     pair = Dataset.load(results / "data" / "my_pair.safetensors")
     assert set(rows["n_points"]) == {int((pair.test_labels == 0).sum())}
-    conditions = storage.read_table(results / "tables" / "label_noise" / "mine" / "conditions.parquet").set_index(
-        "condition"
-    )
+    conditions = storage.read_table(results / "tables" / "mine" / "mine" / "conditions.parquet").set_index("condition")
     assert conditions.loc["near", "axis_value"] == 0.2
     assert conditions.loc["corner", "parameters"] == '{"side": 3}'
-    caption = (results / "figures" / "label_noise" / "mine.txt").read_text()
+    caption = (results / "figures" / "mine" / "mine.txt").read_text()
     # Classes of your own have no names before the data are read, so the figure numbers them.
     assert "5 poisons (0 → 1)" in caption
     assert "near 0.2" in caption
-    assert (results / "figures" / "label_noise" / "mine.svg").stat().st_size > 1000
+    assert (results / "figures" / "mine" / "mine.svg").stat().st_size > 1000
 
     file = workshop / "my_model.py"
     before = file.read_text()
