@@ -33,7 +33,8 @@ benchmark: $(VENV)/ready
 	$(BIN)/python -m poisonlab.benchmark.report results/benchmark.json results
 
 documents: $(VENV)/ready
-	$(call without,--config -C,snakemake as in docs/scaling.md)$(RUN) figures scorecard pages --forcerun draw_figure judge_claims write_page --config source=archive $(ARGS)
+	$(call without,--config -C,snakemake as in docs/scaling.md)rm -f docs/figures/*/.drawn-*
+	$(RUN) figures scorecard pages --forcerun judge_claims write_page --config source=archive $(ARGS)
 	$(BIN)/python -m poisonlab.benchmark.report archive/benchmark.json docs
 
 test: lint
