@@ -35,10 +35,8 @@ from poisonlab.victims.proxies import Proxy, train_proxies
 
 def test_the_ten_lines_of_plain_pytorch_make_the_training_set_that_poisonlab_makes(inside):
     text = PYTHON_FILES["plain_pytorch.py"]
-    lines = [
-        line for line in text.partition("torch.manual_seed")[0].splitlines()[1:] if line
-    ]  # without the file's name
-    assert len(lines) == 10
+    training_set = text.partition("\n\n")[2].partition("\n\n")[0]  # between the imports and the training
+    assert len(training_set.splitlines()) == 10
     assert "poisonlab" not in text
     made = runpy.run_path("plain_pytorch.py")
     dataset = Dataset.load("my_digits.safetensors")
