@@ -1,23 +1,18 @@
 """What a schema cannot check: that names, classes, budgets, parameters and files exist and fit together. Imports no torch."""
 
-import ast
-import importlib.util
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from poisonlab import attacks, figures, models
+from poisonlab import attacks, models
 from poisonlab.analyses.catalogue import analysis
 from poisonlab.datasets import sources
-from poisonlab.errors import InputError, one_line
+from poisonlab.errors import InputError
+from poisonlab.pipeline.experiment_names import check_experiment, check_figure
+from poisonlab.pipeline.references import Entry, check_model, entry_of, named
 from poisonlab.pipeline.studies import Config
 from poisonlab.poisons.flips import SOURCES, TARGETS, class_number, pairs
 from poisonlab.poisons.needs import need
 from poisonlab.poisons.strategies import strategy
 from poisonlab.victims import recipe as recipes
-
-TABLES = ("conditions", "victims", "robustness")
-Entry = Mapping[str, Any]
 
 
 def check_names(config: Config, studies: list[str]) -> None:
@@ -32,17 +27,17 @@ def check_names(config: Config, studies: list[str]) -> None:
     if mirror is not None and not sources.expanded(mirror, "mirror").is_dir():
         raise InputError(f"mirror '{mirror}' is not a folder; correct it or set mirror: null")
     for name in config["models"]:
-        _check_model(config, name, f"models.{name}")
+        check_model(config, name, f"models.{name}")
     for name, entry in config["recipes"].items():
         recipes.Recipe.of({key: value for key, value in entry.items() if key != "precision"}, f"recipes.{name}")
     for name, entry in config["attacks"].items():
         config["attacks"][name] = attacks.settings(entry, f"attacks.{name}")
     for name, entry in config["proxies"].items():
-        _entry(config, "datasets", entry["dataset"], f"proxies.{name}.dataset")
-        _entry(config, "recipes", entry["recipe"], f"proxies.{name}.recipe")
-        _check_model(config, entry["model"], f"proxies.{name}.model")
+        entry_of(config, "datasets", entry["dataset"], f"proxies.{name}.dataset")
+        entry_of(config, "recipes", entry["recipe"], f"proxies.{name}.recipe")
+        check_model(config, entry["model"], f"proxies.{name}.model")
     for name, entry in config["paths"].items():
-        _entry(config, "proxies", entry["proxy"], f"paths.{name}.proxy")
+        entry_of(config, "proxies", entry["proxy"], f"paths.{name}.proxy")
     for name, entry in config["buckets"].items():
         _check_buckets(config, f"buckets.{name}", entry)
     for name, entry in config["analyses"].items():
@@ -54,60 +49,11 @@ def check_names(config: Config, studies: list[str]) -> None:
         for name, entry in section["victims"].items():
             _check_victim(config, f"{study}.victims.{name}", entry)
         for name, entry in section["experiments"].items():
-            _check_experiment(config, section, f"{study}.experiments.{name}", entry)
+            check_experiment(config, section, f"{study}.experiments.{name}", entry)
         for name in section["run"] or ():
-            _named(section["experiments"], name, f"{study}.run", f"{study}.experiments")
+            named(section["experiments"], name, f"{study}.run", f"{study}.experiments")
         for name, entry in section["figures"].items():
-            _check_figure(config, section, f"{study}.figures.{name}", f"{study}.experiments", entry)
-
-
-def _named(entries: Entry, name: str, where: str, place: str) -> Any:
-    if name not in entries:
-        raise InputError(f"{where} names '{name}', which is not in {place} ({', '.join(entries)}); add or correct it")
-    return entries[name]
-
-
-def _entry(config: Entry, section: str, name: str, where: str) -> Any:
-    return _named(config[section], name, where, section)
-
-
-def _check_model(config: Entry, name: str, where: str) -> None:
-    """Refuse a model that cannot exist; its module is looked at, not imported, for that would import torch."""
-    specification = config["models"].get(name, name)
-    own, _ = models.parse(specification, where)
-    if ":" not in own:
-        return
-    module, _, attribute = own.partition(":")
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError, AttributeError):
-        spec = None
-    if spec is None:
-        raise InputError(
-            f"{where} '{name}': there is no module '{module}'; put {module}.py into the study's folder, "
-            "the working directory or on PYTHONPATH"
-        )
-    if spec.origin and spec.origin.endswith(".py") and attribute not in _defined(Path(spec.origin), where):
-        raise InputError(
-            f"{where} '{name}': module '{module}' has no '{attribute}'; define it there or correct the name"
-        )
-
-
-def _defined(file: Path, where: str) -> set[str]:
-    """Names that a module's file defines or imports at its top."""
-    try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError, OSError) as error:
-        raise InputError(f"{where}: '{file}' cannot be read ({one_line(error)}); correct it") from error
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            found.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-    return found
+            check_figure(config, section, f"{study}.figures.{name}", f"{study}.experiments", entry)
 
 
 def _names(config: Entry, dataset: str) -> tuple[str, ...] | None:
@@ -127,11 +73,11 @@ def _check_needs(
         entry = need.find(kind)
         if kind not in declared + extra:
             raise InputError(f"{where}.needs.{kind} is not asked for, allowed are {sorted(declared)}; remove it")
-        _entry(config, entry.section, name, f"{where}.needs.{kind}")
+        entry_of(config, entry.section, name, f"{where}.needs.{kind}")
 
 
 def _check_buckets(config: Entry, where: str, entry: Config) -> None:
-    paths = _entry(config, "paths", entry["paths"], f"{where}.paths")
+    paths = entry_of(config, "paths", entry["paths"], f"{where}.paths")
     dataset = config["proxies"][paths["proxy"]]["dataset"]
     entry["source"] = class_number(entry["source"], _names(config, dataset), f"{where}.source")
     counts = sources.class_counts(config["datasets"][dataset])
@@ -148,11 +94,11 @@ def _check_analysis(config: Entry, where: str, entry: Entry) -> None:
     kind.settings(entry["parameters"], f"{where}.parameters")
     _check_needs(config, where, kind.needs, entry["needs"])
     if entry["dataset"]:
-        _entry(config, "datasets", entry["dataset"], f"{where}.dataset")
+        entry_of(config, "datasets", entry["dataset"], f"{where}.dataset")
     if entry["recipe"]:
-        _entry(config, "recipes", entry["recipe"], f"{where}.recipe")
+        entry_of(config, "recipes", entry["recipe"], f"{where}.recipe")
     if entry["proxy"]:
-        _entry(config, "proxies", entry["proxy"], f"{where}.proxy")
+        entry_of(config, "proxies", entry["proxy"], f"{where}.proxy")
     if kind.of == "proxy" and not entry["proxy"]:
         raise InputError(f"{where}: analysis '{kind.name}' is of a proxy; name one: {where}.proxy")
     if kind.of == "dataset" and not (entry["dataset"] or entry["needs"]):
@@ -161,7 +107,7 @@ def _check_analysis(config: Entry, where: str, entry: Entry) -> None:
 
 def _check_poison(config: Entry, where: str, entry: Config) -> None:
     kind = strategy.find(entry["strategy"])
-    specification = _entry(config, "datasets", entry["dataset"], f"{where}.dataset")
+    specification = entry_of(config, "datasets", entry["dataset"], f"{where}.dataset")
     kind.settings(entry["parameters"], f"{where}.parameters")
     found = entry["flips"]["source"] == "found"
     _check_needs(
@@ -175,12 +121,10 @@ def _check_poison(config: Entry, where: str, entry: Config) -> None:
         raise InputError(
             f"{where}.redraw: '{entry['dataset']}' is no toy whose points could be drawn anew; set redraw: false"
         )
-    if entry["redraw"] and entry["split"]:
-        raise InputError(f"{where} has both redraw and split, a draw changes one thing; remove one")
-    if (changes := "redraw" if entry["redraw"] else "split" if entry["split"] else "") and kind.needs:
+    if entry["redraw"] and kind.needs:
         raise InputError(
-            f"{where}: strategy '{kind.name}' needs {', '.join(kind.needs)} of one training set, {changes} makes another for every draw; "
-            f"remove {changes}"
+            f"{where}: strategy '{kind.name}' needs {', '.join(kind.needs)} of one training set, redraw makes another for every draw; "
+            "set redraw: false"
         )
 
 
@@ -247,8 +191,8 @@ def _check_flips(config: Entry, where: str, entry: Config) -> None:
 
 
 def _check_victim(config: Entry, where: str, entry: Entry) -> None:
-    _check_model(config, entry["model"], f"{where}.model")
-    own = _entry(config, "recipes", entry["recipe"], f"{where}.recipe")
+    check_model(config, entry["model"], f"{where}.model")
+    own = entry_of(config, "recipes", entry["recipe"], f"{where}.recipe")
     if entry["sweep"] is None:
         return
     ((place, values),) = entry["sweep"].items()
@@ -263,98 +207,3 @@ def _check_victim(config: Entry, where: str, entry: Entry) -> None:
             models.parse({**(given if isinstance(given, dict) else {"model": given}), key: value}, f"{where}.sweep")
     if values == "all":
         raise InputError(f"{where}.sweep.{place} is all, which only a poison's bucket may be; list its values")
-
-
-def _check_experiment(config: Entry, section: Entry, where: str, entry: Entry) -> None:
-    study = where.partition(".")[0]
-    poisons = {
-        name: _named(section["poisons"], own["poison"], f"{where}.poisons.{name}", f"{study}.poisons")
-        for name, own in entry["poisons"].items()
-    }
-    victims = [_named(section["victims"], name, f"{where}.victims", f"{study}.victims") for name in entry["victims"]]
-    for key in ("dataset", "redraw", "split"):
-        if len(values := {str(poison[key]) for poison in poisons.values()}) > 1:
-            raise InputError(
-                f"{where}.poisons differ in {key} ({', '.join(sorted(values))}), an experiment has one; split it"
-            )
-    for name, poison in poisons.items():
-        if poison["sweep"] and any(victim["sweep"] for victim in victims):
-            raise InputError(
-                f"{where}: poison '{name}' and a victim are both swept, a condition has one axis; remove one sweep"
-            )
-        own = entry["poisons"][name]
-        for attack in [*entry["attacks"], *own["attacks"]]:
-            goal = _entry(config, "attacks", attack, f"{where}.attacks")["goal"]
-            if goal == "target" and not all(isinstance(poison["flips"][key], int) for key in ("source", "target")):
-                raise InputError(
-                    f"{where}: attack '{attack}' leads from one source class to one target class, the flips of '{name}' are "
-                    f"{poison['flips']['source']} → {poison['flips']['target']}; choose an attack of goal next or untargeted"
-                )
-        if entry["probes"] and poison["flips"]["target"] in ("new", "found"):
-            raise InputError(
-                f"{where}.probes: probes lead to training points of the poisons' label, which '{name}' does not have; set probes: false"
-            )
-    _check_headline(config, where, entry)
-    if entry["maps"]:
-        _check_maps(config, where, poisons)
-
-
-def _check_headline(config: Entry, where: str, entry: Entry) -> None:
-    if (headline := entry["headline"]) is None:
-        return
-    known = [*entry["attacks"], *(attack for own in entry["poisons"].values() for attack in own["attacks"])]
-    if headline["attack"] not in known:
-        raise InputError(f"{where}.headline.attack is '{headline['attack']}', allowed are {known}; correct it")
-    radii = config["attacks"][headline["attack"]]["epsilon"]
-    if headline["epsilon"] not in radii:
-        raise InputError(
-            f"{where}.headline.epsilon is {headline['epsilon']:g}, '{headline['attack']}' has {radii}; choose one"
-        )
-
-
-def _check_maps(config: Entry, where: str, poisons: Mapping[str, Entry]) -> None:
-    first = next(iter(poisons.values()))
-    options = sources.options_of(first["dataset"], config["datasets"][first["dataset"]])
-    flat = options.get("dimensions", 0) + options.get("noise", 0) == 2  # a toy in a plane
-    swept = [next(iter(poison["sweep"])) for poison in poisons.values() if poison["sweep"]]
-    if not ("bucket" in swept or (swept and flat)):
-        raise InputError(
-            f"{where}.maps: maps need a poison that is swept over buckets, or a toy of 2 dimensions and a swept poison; set maps: false"
-        )
-
-
-def _check_figure(config: Entry, section: Entry, where: str, place: str, entry: Entry) -> None:
-    kind = figures.figure.find(entry["kind"])
-    if unknown := sorted(set(entry["options"]) - set(kind.options)):
-        raise InputError(
-            f"{where}.options: unknown {unknown}, kind '{entry['kind']}' takes {sorted(kind.options)}; remove or correct them"
-        )
-    for experiment in entry["experiments"]:
-        own = _named(section["experiments"], experiment, f"{where}.experiments", place)
-        _check_shown(config, where, entry["options"], own, experiment)
-    given = {
-        name: analysis.find(_entry(config, "analyses", name, f"{where}.analyses")["analysis"])
-        for name in entry["analyses"]
-    }
-    for asked in kind.needs:
-        if asked in (*TABLES, "maps", "data", "poisons"):
-            if not entry["experiments"]:
-                raise InputError(f"{where}: kind '{entry['kind']}' shows experiments; name some: {where}.experiments")
-        elif not any(asked in (one.table, one.arrays) for one in given.values()):
-            raise InputError(
-                f"{where}: kind '{entry['kind']}' shows the {asked} of an analysis; name one: {where}.analyses"
-            )
-
-
-def _check_shown(config: Entry, where: str, options: Entry, experiment: Entry, name: str) -> None:
-    """Refuse an attack or a radius that no victim of an experiment meets."""
-    known = {*experiment["attacks"], *(attack for own in experiment["poisons"].values() for attack in own["attacks"])}
-    if (attack := options.get("attack")) is not None and attack not in known:
-        raise InputError(
-            f"{where}.options.attack is '{attack}', experiment '{name}' has {sorted(known)}; choose one of these"
-        )
-    radii = sorted({radius for one in known for radius in config["attacks"][one]["epsilon"]})
-    if (epsilon := options.get("epsilon")) is not None and not any(abs(epsilon - radius) < 1e-9 for radius in radii):
-        raise InputError(
-            f"{where}.options.epsilon is {epsilon}, the attacks of experiment '{name}' have {radii}; choose one of these"
-        )

@@ -7,7 +7,7 @@ from pathlib import Path
 from poisonlab.figures import FigureKind
 from poisonlab.figures import figure as catalogue
 from poisonlab.pipeline.configuration import Config
-from poisonlab.pipeline.names import TABLES
+from poisonlab.pipeline.experiment_names import TABLES
 from poisonlab.pipeline.training import Training
 
 SURVEYED = ("lengths", "issues", "nets")  # tables of analyses that claims about paths are judged by
