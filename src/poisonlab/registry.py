@@ -136,7 +136,7 @@ class Catalogue(Generic[E]):
         module, _, function = name.partition(":")
         try:
             found = getattr(importlib.import_module(module), function)
-        except Exception as error:  # of the user's module: anything may be wrong in it
+        except (Exception, SystemExit) as error:  # of the user's module: anything may be wrong in it
             raise InputError(
                 f"{self.kind} '{name}' cannot be loaded ({type(error).__name__}: {one_line(error)}); put {module or 'module'}.py into the "
                 f"study's folder, the working directory or on PYTHONPATH, and register {function or 'a function'} with @{self.kind}"

@@ -27,6 +27,7 @@ class Source:
     options: dict[str, Option] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     train_counts: tuple[int, ...] = ()  # training points per class
+    shape: tuple[int, ...] = ()  # of an image: channels, height, width
     torchvision_class: str = ""
 
 
@@ -72,12 +73,14 @@ SOURCES: dict[str, Source] = {
         {"classes": _CLASSES},
         DIGITS,
         (142, 146, 142, 146, 145, 146, 145, 143, 139, 144),
+        (1, 8, 8),
     ),
     "mnist": Source(
         "torchvision",
         {"classes": _CLASSES},
         DIGITS,
         (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+        (1, 28, 28),
         "MNIST",
     ),
     "fashion_mnist": Source(
@@ -85,6 +88,7 @@ SOURCES: dict[str, Source] = {
         {"classes": _CLASSES},
         ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         (6000,) * 10,
+        (1, 28, 28),
         "FashionMNIST",
     ),
     "cifar10": Source(
@@ -92,6 +96,7 @@ SOURCES: dict[str, Source] = {
         {"classes": _CLASSES},
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         (5000,) * 10,
+        (3, 32, 32),
         "CIFAR10",
     ),
     "npz": Source("user", {"path": _PATH, "classes": _CLASSES}),
@@ -149,6 +154,15 @@ def class_names(specification: dict[str, Any]) -> tuple[str, ...] | None:
     if not names:
         return None
     return tuple(names[number] for number in class_numbers("", chosen, names)) if chosen else names
+
+
+def inputs(name: str, specification: dict[str, Any]) -> tuple[tuple[int, ...], tuple[float, float] | None] | None:
+    """Return shape and box of a data set's images or vectors, or None where only the data can tell (`npz`, `folder`)."""
+    source = SOURCES[specification["source"]]
+    if source.kind == "toy":
+        options = options_of(name, specification)
+        return (options["dimensions"] + options["noise"],), None
+    return (source.shape, (0.0, 1.0)) if source.shape else None
 
 
 def class_counts(specification: dict[str, Any]) -> dict[int, int] | None:

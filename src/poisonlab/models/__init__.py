@@ -62,7 +62,7 @@ def load(specification: Specification) -> "Callable[..., torch.nn.Module]":
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # of the user's module: anything may be wrong in it
+    except (Exception, SystemExit) as error:  # of the user's module: anything may be wrong in it
         raise InputError(
             f"model '{name}' cannot be imported ({type(error).__name__}: {one_line(error)}); give module:Class of an importable module"
         ) from error

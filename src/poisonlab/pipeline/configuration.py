@@ -11,6 +11,10 @@ from poisonlab.errors import InputError
 from poisonlab.pipeline import names
 from poisonlab.pipeline.studies import Config, read_yaml, with_studies
 
+# What JSON schema calls types.
+TYPES = {"object": "a mapping", "array": "a list", "string": "a word or text", "number": "a number", "integer": "a whole number",
+         "boolean": "true or false", "null": "null"}  # fmt: skip
+
 
 def _with_defaults(schema: Mapping[str, Any]) -> Any:
     """A validator that also fills in the schema's defaults (the recipe of jsonschema's own documentation)."""
@@ -29,26 +33,39 @@ def _with_defaults(schema: Mapping[str, Any]) -> Any:
 
 def _one_line(error: jsonschema.ValidationError, prefix: str) -> str:
     """Say which key is wrong, what it holds, what is allowed, and what to do."""
-    if error.context and error.validator == "anyOf":  # of the alternatives the one that comes nearest
-        nearest = max(error.context, key=lambda one: len(one.absolute_path))
-        if len(nearest.absolute_path) > len(error.absolute_path):
-            return _one_line(nearest, prefix)
+    if (
+        error.context and error.validator == "anyOf"
+    ):  # of the alternatives the one that comes nearest: it is of the right type
+        near = [one for one in error.context if one.validator not in ("type", "const") or len(one.path)]
+        if near:
+            return _one_line(max(near, key=lambda one: len(one.absolute_path)), prefix)
     key = ".".join([*([prefix] if prefix else []), *(str(part) for part in error.absolute_path)]) or "the top level"
-    rule, limit, value = error.validator, error.validator_value, error.instance
+    rule, limit, value = error.validator, error.validator_value, _shown(error.instance)
     if rule == "additionalProperties":
-        unknown = sorted(set(value) - set(error.schema.get("properties", {})))
+        unknown = sorted(set(error.instance) - set(error.schema.get("properties", {})))
         return f"unknown key {unknown} in {key}; allowed are {sorted(error.schema['properties'])}; remove or correct it"
     if rule == "required":
-        return f"{key} lacks {sorted(set(limit) - set(value))}; add it"
+        return f"{key} lacks {sorted(set(limit) - set(error.instance))}; add it"
     if rule == "uniqueItems":
-        return f"{key} is {value!r}, each value may occur once; remove the copies"
+        return f"{key} is {value}, each value may occur once; remove the copies"
     if rule == "anyOf":
-        return f"{key} is {value!r}, allowed is {error.schema.get('description', limit)}; change it"
+        return f"{key} is {value}, allowed is: {error.schema.get('description', limit)} Change it"
     if rule in ("minProperties", "maxProperties"):
-        return f"{key} is {value!r}, allowed is {'at least' if rule == 'minProperties' else 'at most'} {limit} entry; change it"
+        return f"{key} is {value}, allowed is {'at least' if rule == 'minProperties' else 'at most'} {limit} entry; change it"
+    if error.schema.get("pattern") and rule in ("pattern", "maxLength"):
+        return f"{key} has the name {value}, allowed are up to {error.schema['maxLength']} letters, digits and _, a letter first; rename it"
+    if rule == "type":
+        kinds = [limit] if isinstance(limit, str) else limit
+        return f"{key} is {value}, allowed is {' or '.join(TYPES[kind] for kind in kinds)}; change it"
     words = {"enum": "one of", "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below",
-             "type": "of type", "minItems": "a list of at least", "pattern": "a name like"}  # fmt: skip
-    return f"{key} is {value!r}, allowed is {words.get(str(rule), str(rule))} {limit}; change it"
+             "minItems": "a list of at least", "minLength": "a text of at least"}  # fmt: skip
+    return f"{key} is {value}, allowed is {words.get(str(rule), str(rule))} {limit}; change it"
+
+
+def _shown(value: Any) -> str:
+    """A value as Python writes it, its first characters where it is long."""
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:300]} …"
 
 
 def _fill(value: Config, schema: Mapping[str, Any], prefix: str = "") -> None:
@@ -70,15 +87,13 @@ def check(config: Mapping[str, Any], root: Path) -> tuple[Config, dict[str, Path
         given[key] = {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
     schemas = {name: read_yaml(root / "workflow" / "schemas" / f"{name}.schema.yaml") for name in ("config", "study")}
     given.setdefault("studies", schemas["config"]["properties"]["studies"]["default"])
-    filled, folders = with_studies(given, root)
+    filled, folders = with_studies(given, root, schemas["config"]["properties"])
     sections = {name: filled.pop(name) for name in folders}
     _fill(filled, schemas["config"])
     for name, section in sections.items():
         _fill(section, schemas["study"], name)
         for entry in section["experiments"].values():
             _spell_out(entry, schemas["study"])
-    for name, section in sections.items():
-        _choose_precision(filled, section["precision"], root, folders[name])
     for recipe in filled["recipes"].values():
         recipe["precision"] = recipe["precision"] or filled["precision"] or "float32"
     filled |= sections
@@ -95,14 +110,3 @@ def _spell_out(experiment: Config, schema: Mapping[str, Any]) -> None:
         spelt[name] = {"poison": own} if isinstance(own, str) else own
         _fill(spelt[name], {"$defs": schema["$defs"], **schema["$defs"]["condition"]})
     experiment["poisons"] = spelt
-
-
-def _choose_precision(config: Config, precision: str | None, root: Path, folder: Path) -> None:
-    """Give the recipes of a study's own files its precision, where nothing else says one."""
-    if precision is None:
-        return
-    for file in ("study.yaml", "published.yaml"):
-        if (folder / file).is_file():
-            for name in (read_yaml(folder / file) or {}).get("recipes", {}):
-                recipe = config["recipes"][name]
-                recipe["precision"] = recipe["precision"] or config["precision"] or precision

@@ -1,5 +1,6 @@
 """What a schema cannot check of experiments and figures: that their parts exist and fit together. Imports no torch."""
 
+import math
 from collections.abc import Mapping
 
 from poisonlab import attacks, figures
@@ -10,6 +11,7 @@ from poisonlab.pipeline.references import Entry, entry_of, named
 from poisonlab.poisons.strategies import strategy
 
 TABLES = ("conditions", "victims", "robustness")
+MOST_JOBS = 10_000  # of an experiment: more take longer to plan than to train
 
 
 def check_experiment(config: Entry, section: Entry, where: str, entry: Entry) -> None:
@@ -30,9 +32,16 @@ def check_experiment(config: Entry, section: Entry, where: str, entry: Entry) ->
                 f"{where}: poison '{name}' and a victim are both swept, a condition has one axis; remove one sweep"
             )
         own = entry["poisons"][name]
+        if twice := sorted({*entry["attacks"]} & {*own["attacks"]}):
+            raise InputError(
+                f"{where}.poisons.{name}.attacks has {twice}, which all of the experiment meet; remove them there"
+            )
         for attack in [*entry["attacks"], *own["attacks"]]:
-            goal = entry_of(config, "attacks", attack, f"{where}.attacks")["goal"]
-            if goal == "target" and not all(isinstance(poison["flips"][key], int) for key in ("source", "target")):
+            chosen = entry_of(config, "attacks", attack, f"{where}.attacks")
+            _check_attacked(config, f"{where}: attack '{attack}'", chosen, poison)
+            if chosen["goal"] == "target" and not all(
+                isinstance(poison["flips"][key], int) for key in ("source", "target")
+            ):
                 raise InputError(
                     f"{where}: attack '{attack}' leads from one source class to one target class, the flips of '{name}' are "
                     f"{poison['flips']['source']} → {poison['flips']['target']}; choose an attack of goal next or untargeted"
@@ -44,6 +53,47 @@ def check_experiment(config: Entry, section: Entry, where: str, entry: Entry) ->
     _check_headline(config, where, entry)
     if entry["maps"]:
         _check_maps(config, where, poisons)
+    if section["run"] is None or where.rpartition(".")[2] in section["run"]:
+        _check_size(config, where, entry, poisons, sum(len(_values(victim)) for victim in victims))
+
+
+def _values(victim: Entry) -> list[float | None]:
+    return next(iter(victim["sweep"].values())) if victim["sweep"] else [None]
+
+
+def _check_attacked(config: Entry, where: str, chosen: Entry, poison: Entry) -> None:
+    """Refuse an attack that cannot be made on the data of a poison, where they are known before they are read."""
+    name, flips = poison["dataset"], poison["flips"]
+    specification = config["datasets"][name]
+    if (known := sources.inputs(name, specification)) is not None:
+        shape, box = known
+        classes = len(sources.class_names(specification) or ()) + (flips["target"] == "new")
+        attacks.check_inputs(chosen, where, shape, classes, box)
+
+
+def _check_size(config: Entry, where: str, entry: Entry, poisons: Mapping[str, Entry], variants: int) -> None:
+    """Refuse more jobs than can be planned, and more draws of poisons than there are nets of colours for them."""
+    jobs = 0
+    for name, own in entry["poisons"].items():
+        poison = poisons[name]
+        draws = config["draws"] or own["draws"] or entry["draws"]
+        if strategy.find(poison["strategy"]).deterministic and not poison["redraw"]:
+            draws = 1
+        repeats = config["repeats"] or own["repeats"] or entry["repeats"]
+        jobs = max(jobs, math.ceil(draws / entry["draws_per_job"]) * math.ceil(repeats / entry["repeats_per_job"]))
+        if colours := poison["needs"].get("colours"):
+            chosen = config["analyses"][colours]
+            nets = analysis.find(chosen["analysis"]).settings(chosen["parameters"], where).get("nets", draws)
+            if draws > nets:
+                raise InputError(
+                    f"{where}: {draws} draws of poison '{own['poison']}' need a net of colours each, analyses.{colours} has {nets}; "
+                    f"lower draws or raise analyses.{colours}.parameters.nets"
+                )
+    if jobs * variants > MOST_JOBS:
+        raise InputError(
+            f"{where}: its draws and repeats make {jobs * variants} training jobs, allowed are {MOST_JOBS}; lower draws or repeats, or "
+            "raise draws_per_job or repeats_per_job"
+        )
 
 
 def _check_headline(config: Entry, where: str, entry: Entry) -> None:
@@ -76,6 +126,9 @@ def check_figure(config: Entry, section: Entry, where: str, place: str, entry: E
         raise InputError(
             f"{where}.options: unknown {unknown}, kind '{entry['kind']}' takes {sorted(kind.options)}; remove or correct them"
         )
+    kind.settings(entry["options"], f"{where}.options")
+    for experiment in entry["options"].get("lines") or ():  # overlays that change what is shown leave lines behind
+        named(section["experiments"], experiment, f"{where}.options.lines", place)
     for experiment in entry["experiments"]:
         own = named(section["experiments"], experiment, f"{where}.experiments", place)
         _check_shown(config, where, entry["options"], own, experiment)
@@ -95,13 +148,17 @@ def check_figure(config: Entry, section: Entry, where: str, place: str, entry: E
 
 def _check_shown(config: Entry, where: str, options: Entry, experiment: Entry, name: str) -> None:
     """Refuse an attack or a radius that no victim of an experiment meets."""
-    known = {*experiment["attacks"], *(attack for own in experiment["poisons"].values() for attack in own["attacks"])}
-    if (attack := options.get("attack")) is not None and attack not in known:
+    known = sorted({*experiment["attacks"], *(one for own in experiment["poisons"].values() for one in own["attacks"])})
+    attack, epsilon = options.get("attack"), options.get("epsilon")
+    if attack is not None and attack not in known:
+        raise InputError(f"{where}.options.attack is {attack!r}, experiment '{name}' has {known}; choose one of these")
+    if epsilon is None:
+        return
+    if attack is None and experiment["headline"]:
+        attack = experiment["headline"]["attack"]
+    meant = known if attack is None else [attack]
+    radii = sorted({radius for one in meant for radius in config["attacks"][one]["epsilon"]})
+    if not isinstance(epsilon, int | float) or not any(math.isclose(epsilon, one, abs_tol=1e-9) for one in radii):
         raise InputError(
-            f"{where}.options.attack is '{attack}', experiment '{name}' has {sorted(known)}; choose one of these"
-        )
-    radii = sorted({radius for one in known for radius in config["attacks"][one]["epsilon"]})
-    if (epsilon := options.get("epsilon")) is not None and not any(abs(epsilon - radius) < 1e-9 for radius in radii):
-        raise InputError(
-            f"{where}.options.epsilon is {epsilon}, the attacks of experiment '{name}' have {radii}; choose one of these"
+            f"{where}.options.epsilon is {epsilon!r}, experiment '{name}' has {radii} for {', '.join(meant)}; choose one of these"
         )

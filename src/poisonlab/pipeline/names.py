@@ -7,9 +7,9 @@ from poisonlab.analyses.catalogue import analysis
 from poisonlab.datasets import sources
 from poisonlab.errors import InputError
 from poisonlab.pipeline.experiment_names import check_experiment, check_figure
-from poisonlab.pipeline.references import Entry, check_model, entry_of, named
+from poisonlab.pipeline.references import Entry, check_model, check_values, dataset_of, entry_of, named
 from poisonlab.pipeline.studies import Config
-from poisonlab.poisons.flips import SOURCES, TARGETS, class_number, pairs
+from poisonlab.poisons.flips import SOURCES, TARGETS, budgets, class_number, pairs
 from poisonlab.poisons.needs import need
 from poisonlab.poisons.strategies import strategy
 from poisonlab.victims import recipe as recipes
@@ -42,6 +42,8 @@ def check_names(config: Config, studies: list[str]) -> None:
         _check_buckets(config, f"buckets.{name}", entry)
     for name, entry in config["analyses"].items():
         _check_analysis(config, f"analyses.{name}", entry)
+    for name, entry in config["analyses"].items():
+        _check_data_of_analysis(config, f"analyses.{name}", entry, name)
     for study in studies:
         section = config[study]
         for name, entry in section["poisons"].items():
@@ -73,7 +75,11 @@ def _check_needs(
         entry = need.find(kind)
         if kind not in declared + extra:
             raise InputError(f"{where}.needs.{kind} is not asked for, allowed are {sorted(declared)}; remove it")
-        entry_of(config, entry.section, name, f"{where}.needs.{kind}")
+        used = entry_of(config, entry.section, name, f"{where}.needs.{kind}")
+        if entry.table and (table := analysis.find(used["analysis"]).table) != entry.table:
+            raise InputError(
+                f"{where}.needs.{kind}: analyses.{name} gives the table {table}, needed is {entry.table}; name another analysis"
+            )
 
 
 def _check_buckets(config: Entry, where: str, entry: Config) -> None:
@@ -105,6 +111,29 @@ def _check_analysis(config: Entry, where: str, entry: Entry) -> None:
         raise InputError(f"{where}: analysis '{kind.name}' is of a data set; name one: {where}.dataset")
 
 
+def _check_data_of_analysis(config: Entry, where: str, entry: Entry, name: str) -> None:
+    """Refuse an analysis that waits for itself, that is of two data sets, or of a class that its data do not have."""
+    waiting, seen = [name], set()
+    while waiting:
+        one = waiting.pop()
+        for kind, used in config["analyses"][one]["needs"].items():
+            if need.find(kind).section == "analyses" and used not in seen:
+                seen.add(used)
+                waiting.append(used)
+    if name in seen:
+        raise InputError(f"{where}.needs lead back to '{name}' itself; name another analysis")
+    used = [(need.find(kind).section, one) for kind, one in entry["needs"].items()]
+    used += [("proxies", entry["proxy"])] if entry["proxy"] else []
+    found = {dataset_of(config, *one) for one in used} | {entry["dataset"]} - {None}
+    found.discard(None)
+    if len(found) > 1:
+        raise InputError(f"{where} is of the data sets {sorted(found)}, allowed is one; correct what it names")
+    settings = analysis.find(entry["analysis"]).settings(entry["parameters"], f"{where}.parameters")
+    for key in ("class", "source"):
+        if found and key in settings and ":" not in entry["analysis"]:
+            class_number(settings[key], _names(config, next(iter(found))), f"{where}.parameters.{key}")
+
+
 def _check_poison(config: Entry, where: str, entry: Config) -> None:
     kind = strategy.find(entry["strategy"])
     specification = entry_of(config, "datasets", entry["dataset"], f"{where}.dataset")
@@ -113,10 +142,11 @@ def _check_poison(config: Entry, where: str, entry: Config) -> None:
     _check_needs(
         config, where, kind.needs + (("logits",) if found and "logits" not in kind.needs else ()), entry["needs"]
     )
-    for name in entry["needs"].values():
-        _check_same_data(config, where, entry, name)
     _check_sweep(config, where, entry, kind)
     _check_flips(config, where, entry)
+    _check_same_data(config, where, entry)
+    if "bucket" in kind.parameters and "buckets" in entry["needs"]:
+        _check_bucket(config, where, entry, kind)
     if entry["redraw"] and sources.SOURCES[specification["source"]].kind != "toy":
         raise InputError(
             f"{where}.redraw: '{entry['dataset']}' is no toy whose points could be drawn anew; set redraw: false"
@@ -128,21 +158,22 @@ def _check_poison(config: Entry, where: str, entry: Config) -> None:
         )
 
 
-def _check_same_data(config: Entry, where: str, entry: Entry, name: str) -> None:
+def _check_same_data(config: Entry, where: str, entry: Entry) -> None:
     for kind, used in entry["needs"].items():
         section = need.find(kind).section
-        paths = config["paths"][config["buckets"][used]["paths"]] if section == "buckets" else None
-        paths = config["paths"][used] if section == "paths" else paths
-        proxy = used if section == "proxies" else paths["proxy"] if paths else None
-        if proxy and config["proxies"][proxy]["dataset"] != entry["dataset"]:
+        if (dataset := dataset_of(config, section, used)) not in (None, entry["dataset"]):
             raise InputError(
-                f"{where}.needs.{kind}: '{used}' is of data set '{config['proxies'][proxy]['dataset']}', the poison of "
-                f"'{entry['dataset']}'; choose one of the same"
+                f"{where}.needs.{kind}: '{used}' is of data set '{dataset}', the poison of '{entry['dataset']}'; choose one of the same"
             )
-        if section == "buckets" and config["buckets"][used]["source"] != entry["flips"]["source"]:
+        own = None
+        if section == "buckets":
+            own = config["buckets"][used]["source"]
+        elif kind == "colours":
+            chosen = config["analyses"][used]
+            own = analysis.find(chosen["analysis"]).settings(chosen["parameters"], where).get("class")
+        if own is not None and own != entry["flips"]["source"]:
             raise InputError(
-                f"{where}.needs.{kind}: '{used}' is of class {config['buckets'][used]['source']}, the poison's source is "
-                f"{entry['flips']['source']}; choose the same"
+                f"{where}.needs.{kind}: '{used}' is of class {own}, the poison's source is {entry['flips']['source']}; choose the same"
             )
 
 
@@ -160,6 +191,7 @@ def _check_sweep(config: Entry, where: str, entry: Entry, kind: Any) -> None:
         if name != "bucket":
             raise InputError(f"{where}.sweep.{name} is all, which only bucket may be; list its values")
         return
+    check_values(values, f"{where}.sweep.{name}")
     for value in values if name != "budget" else ():
         kind.settings({name: value}, f"{where}.sweep")
 
@@ -170,8 +202,7 @@ def _check_flips(config: Entry, where: str, entry: Config) -> None:
     for key, words in (("source", SOURCES), ("target", TARGETS)):
         if flips[key] not in words:
             flips[key] = class_number(flips[key], names, f"{where}.flips.{key}")
-    budget = entry["budget"]
-    for value in [budget, *((entry["sweep"] or {}).get("budget") or [])]:
+    for value in _budgets(entry):
         if value <= 0 or (value >= 1 and value != int(value)):
             raise InputError(
                 f"{where}.budget is {value:g}, allowed are whole numbers from 1 and shares between 0 and 1; change it"
@@ -180,14 +211,49 @@ def _check_flips(config: Entry, where: str, entry: Config) -> None:
         return
     found = pairs(flips, names)
     counts = sources.class_counts(specification)
-    if counts is None or entry["per"] == "all" or budget < 1 or entry["strategy"] == "none":
+    if (
+        counts is None or entry["strategy"] == "none" or ":" in entry["strategy"]
+    ):  # one of one's own may add points instead
         return
-    for source, _ in found:
-        if budget > counts[source]:
+    for value in _budgets(entry):
+        wanted: dict[int, int] = {}
+        for (source, _), budget in zip(
+            found, budgets(value, entry["per"], len(found), sum(counts.values())), strict=True
+        ):
+            wanted[source] = wanted.get(source, 0) + budget
+        for source, budget in wanted.items():
+            if budget > counts[source]:
+                raise InputError(
+                    f"poison budget {budget} exceeds the {counts[source]} images of class {source} in "
+                    f"'{entry['dataset']}'; lower {where}.budget"
+                )
+        if not any(wanted.values()):
             raise InputError(
-                f"poison budget {budget:g} exceeds the {counts[source]} images of class {source} in "
-                f"'{entry['dataset']}'; lower {where}.budget"
+                f"{where}.budget is the share {value:g} of {sum(counts.values())} points, which is no poison at all; raise it"
             )
+
+
+def _budgets(entry: Entry) -> list[float]:
+    """Every budget that a poison has."""
+    return (entry["sweep"] or {}).get("budget") or [entry["budget"]]
+
+
+def _check_bucket(config: Entry, where: str, entry: Entry, kind: Any) -> None:
+    """Refuse a bucket that does not exist or need not hold the budget."""
+    name = entry["needs"]["buckets"]
+    buckets = config["buckets"][name]
+    swept = (entry["sweep"] or {}).get("bucket")
+    chosen = swept or [kind.settings(entry["parameters"], where)["bucket"]]
+    for value in chosen if swept != "all" else ():
+        if not 0 <= value < buckets["count"]:
+            raise InputError(
+                f"{where}: bucket {value} is not in buckets.{name}, allowed are 0 … {buckets['count'] - 1}; change it"
+            )
+    if (most := max(_budgets(entry))) > buckets["minimum"]:
+        raise InputError(
+            f"{where}.budget is {most:g}, a bucket of buckets.{name} may hold {buckets['minimum']} points; lower the budget or raise "
+            f"buckets.{name}.minimum"
+        )
 
 
 def _check_victim(config: Entry, where: str, entry: Entry) -> None:
@@ -196,14 +262,15 @@ def _check_victim(config: Entry, where: str, entry: Entry) -> None:
     if entry["sweep"] is None:
         return
     ((place, values),) = entry["sweep"].items()
+    if values == "all":
+        raise InputError(f"{where}.sweep.{place} is all, which only a poison's bucket may be; list its values")
+    check_values(values, f"{where}.sweep.{place}")
     part, _, key = place.partition(".")
     if part not in ("recipe", "model") or not key:
         raise InputError(f"{where}.sweep names '{place}', allowed are recipe.<key> and model.<parameter>; correct it")
-    for value in values if values != "all" else ():
+    for value in values:
         if part == "recipe":
             recipes.Recipe.of({**{k: v for k, v in own.items() if k != "precision"}, key: value}, f"{where}.sweep")
         else:
             given = config["models"].get(entry["model"], entry["model"])
             models.parse({**(given if isinstance(given, dict) else {"model": given}), key: value}, f"{where}.sweep")
-    if values == "all":
-        raise InputError(f"{where}.sweep.{place} is all, which only a poison's bucket may be; list its values")

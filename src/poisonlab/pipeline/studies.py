@@ -5,7 +5,7 @@ import difflib
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from poisonlab.errors import InputError, one_line
 Config = dict[str, Any]
 # What studies share: a name means the same in all of them.
 SHARED = ("datasets", "recipes", "models", "attacks", "proxies", "paths", "buckets", "analyses")
-MOST_VALUES = 1_000_000  # in a configuration: more is a mistake, or aliases of aliases
+MOST_VALUES = 200_000  # in a configuration: more is a mistake, or aliases of aliases
+LONGEST_NAME = 100  # of anything: names become names of files, which have 255 bytes at most, endings included
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Config:
@@ -29,15 +30,39 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Config:
     return result
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice, of which YAML keeps the last, and merges mappings in little memory."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        def name(key: yaml.Node) -> Any:
+            return (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
+
+        seen = set()
+        for key, _ in node.value:
+            if name(key) in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' is there twice", key.start_mark
+                )
+            seen.add(name(key))
+        super().flatten_mapping(node)
+        # `<<: [*a, *a]` puts every entry of `a` here twice; aliases of such mappings would double them again and again.
+        node.value = list({name(key): (key, value) for key, value in node.value}.values())
+
+
 def read_yaml(path: Path) -> Any:
     """Read a YAML file.
 
     Raises:
-        InputError: it is missing or no YAML.
+        InputError: it is missing or no YAML, or a mapping has a key twice.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (
+        OSError,
+        ValueError,
+        yaml.YAMLError,
+        RecursionError,
+    ) as error:  # ValueError: no text, a date like 2024-13-01
         raise InputError(f"'{path}' cannot be read ({one_line(error)}); correct the file") from error
 
 
@@ -52,9 +77,10 @@ def folder_of(study: str, root: Path) -> Path:
     for place in places:
         if (place / "study.yaml").is_file():
             name = place.resolve().name
-            if not re.fullmatch(r"[a-z][a-z_0-9]*", name):
+            if not re.fullmatch(r"[a-z][a-z_0-9]*", name) or len(name) > LONGEST_NAME:
                 raise InputError(
-                    f"study folder '{place}' is called '{name}', allowed are a … z, 0 … 9 and _; rename it"
+                    f"study folder '{place}' is called '{name}', allowed are up to {LONGEST_NAME} of a … z, 0 … 9 and _, a letter first; "
+                    "rename it"
                 )
             return place.resolve()
     known = sorted(file.parent.name for file in (root / "studies").glob("*/study.yaml"))
@@ -69,7 +95,7 @@ def folders(config: Mapping[str, Any], root: Path) -> dict[str, Path]:
     """Name → folder of every study that the configuration asks for.
 
     Raises:
-        InputError: there is no such study, or two have one name.
+        InputError: there is no such study, it is listed twice, or two have one name.
     """
     names = config.get("studies", [])
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
@@ -79,36 +105,52 @@ def folders(config: Mapping[str, Any], root: Path) -> dict[str, Path]:
         folder = folder_of(given, root)
         if folder.name in found and found[folder.name] != folder:
             raise InputError(f"studies '{found[folder.name]}' and '{folder}' have one name; rename a folder")
+        if folder.name in found:
+            raise InputError(f"studies lists '{given}' twice; remove one")
         found[folder.name] = folder
     return found
 
 
-def with_studies(config: Mapping[str, Any], root: Path) -> tuple[Config, dict[str, Path]]:
+def with_studies(
+    config: Mapping[str, Any], root: Path, reserved: Container[str] = ()
+) -> tuple[Config, dict[str, Path]]:
     """Lay the configuration over the files of its studies.
 
     A study's shared sections (`SHARED`) are lifted to the top; the rest stays under its name. `published.yaml` is laid over `study.yaml`
-    where the configuration says `published: true`, as it must for the archive. The folders become importable, for code of a study's own.
+    where the configuration says `published: true`, as it must for the archive. A study's precision goes to the recipes of its files that
+    say none, unless the configuration says one. The folders become importable, for code of a study's own.
+
+    Args:
+        reserved: keys of the configuration, which no study may be called.
 
     Returns:
         The configuration without defaults, and the studies' folders.
 
     Raises:
-        InputError: a study is missing or unreadable, or two studies mean different things by one name.
+        InputError: a study is missing or unreadable or called like a key, or two studies mean different things by one name.
     """
     given = plain(config)
-    published = given.get("published", False) or given.get("source") == "archive"
+    if given.get("source") == "archive":
+        given["published"] = True
     found = folders(given, root)
     below: Config = {}
     for name, folder in found.items():
+        if name in reserved or name in SHARED:
+            raise InputError(
+                f"study '{folder}' is called like the key '{name}' of the configuration; rename the folder"
+            )
         content = _content(folder / "study.yaml")
         extra = folder / "published.yaml"
-        if published and extra.is_file():
+        if given.get("published") is True and extra.is_file():
             content = merged(content, _content(extra))
+        own = given.get(name)
+        _choose_precision(content, own if isinstance(own, dict) else {}, given.get("precision"))
         for section in SHARED:
-            entries = content.pop(section, None) or {}
+            entries = content.pop(section, None)
+            entries = {} if entries is None else entries
             if not isinstance(entries, Mapping):
                 raise InputError(
-                    f"'{folder / 'study.yaml'}': {section} is {entries!r}, allowed is a mapping; change it"
+                    f"'{folder / 'study.yaml'}': {section} is {_shown(entries)}, allowed is a mapping; change it"
                 )
             shared = below.setdefault(section, {})
             for key, entry in entries.items():
@@ -120,14 +162,28 @@ def with_studies(config: Mapping[str, Any], root: Path) -> tuple[Config, dict[st
         below[name] = content
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
-    return copy.deepcopy(merged(below, {**given, "studies": list(found), "published": bool(published)})), found
+    return copy.deepcopy(merged(below, {**given, "studies": list(found)})), found
+
+
+def _choose_precision(content: Config, own: Mapping[str, Any], everywhere: Any) -> None:
+    """Give the recipes of a study's files its precision, or the user's for it, where neither they nor the configuration say one."""
+    precision = own.get("precision") or content.get("precision")
+    if everywhere is None and isinstance(precision, str) and isinstance(content.get("recipes"), dict):
+        for recipe in content["recipes"].values():
+            if isinstance(recipe, dict) and recipe.get("precision") is None:
+                recipe["precision"] = precision
 
 
 def _content(path: Path) -> Config:
-    content = plain(read_yaml(path) or {}, str(path))
-    if not isinstance(content, dict):
-        raise InputError(f"'{path}' holds {type(content).__name__}, allowed is a mapping; correct the file")
-    return content
+    content = plain(read_yaml(path), f"'{path}'")
+    if content is not None and not isinstance(content, dict):
+        raise InputError(f"'{path}' holds {_shown(content)}, allowed is a mapping; correct the file")
+    return content or {}
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]} …"
 
 
 def plain(value: Any, where: str = "configuration") -> Any:
@@ -149,10 +205,15 @@ def plain(value: Any, where: str = "configuration") -> Any:
             return [copied(item, f"{key}.{position}") for position, item in enumerate(value)]
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{where}: {key} is {value}, allowed are finite numbers; change it")
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise InputError(
+                f"{where}: {key} is a whole number of {value.bit_length()} bits, allowed are 63; change it"
+            )
         if value is None or isinstance(value, str | int | float):
             return value
         raise InputError(
-            f"{where}: {key} is {value!r} ({type(value).__name__}), allowed are words, numbers, true, false and null; put it into quotes"
+            f"{where}: {key} is {_shown(value)} ({type(value).__name__}), allowed are words, numbers, true, false, null; "
+            "put it into quotes"
         )
 
     def _word(name: Any, key: str) -> str:

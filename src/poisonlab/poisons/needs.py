@@ -20,10 +20,12 @@ class Need(Entry):
     Attributes:
         section: of the configuration, in which the artefact is named: "proxies", "paths", "buckets" or "analyses".
         files: from the plan and the name there to the files.
+        table: of an analysis, that it must give.
     """
 
     section: str
     files: Files
+    table: str = ""
 
 
 need: Catalogue[Need] = Catalogue("need", "poisonlab.poisons.needs", Need)
@@ -70,7 +72,7 @@ def models(files: Sequence[str]) -> Any:
     return Proxy.load(files[0])
 
 
-@need("label_issues", section="analyses", files=lambda plan, name: [plan.analysis_table(name)])
+@need("label_issues", section="analyses", table="label_issues", files=lambda plan, name: [plan.analysis_table(name)])
 def label_issues(files: Sequence[str]) -> Any:
     """cleanlab's verdict on every training point, out of fold: see `analyses.label_issues`."""
     from poisonlab.results.storage import read_table
@@ -78,7 +80,13 @@ def label_issues(files: Sequence[str]) -> Any:
     return read_table(files[0])
 
 
-@need("colours", section="analyses", files=lambda plan, name: [plan.analysis_table(name)], source="thesis, section 6.2")
+@need(
+    "colours",
+    section="analyses",
+    table="scores",
+    files=lambda plan, name: [plan.analysis_table(name)],
+    source="thesis, section 6.2",
+)
 def colours(files: Sequence[str]) -> Any:
     """Scores of the colouring trick: a table with the columns net, index, degree, colour, fitted, score; see `analyses.colouring`."""
     from poisonlab.results.storage import read_table
