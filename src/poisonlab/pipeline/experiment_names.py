@@ -7,7 +7,7 @@ from poisonlab import attacks, figures
 from poisonlab.analyses.catalogue import analysis
 from poisonlab.datasets import sources
 from poisonlab.errors import InputError
-from poisonlab.pipeline.references import Entry, entry_of, named
+from poisonlab.pipeline.references import Entry, dataset_of, entry_of, named
 from poisonlab.poisons.strategies import strategy
 
 TABLES = ("conditions", "victims", "robustness")
@@ -72,7 +72,7 @@ def _check_attacked(config: Entry, where: str, chosen: Entry, poison: Entry) -> 
 
 
 def _check_size(config: Entry, where: str, entry: Entry, poisons: Mapping[str, Entry], variants: int) -> None:
-    """Refuse more jobs than can be planned, and more draws of poisons than there are nets of colours for them."""
+    """Refuse more jobs than can be planned, and colours that do not fit the poisons."""
     jobs = 0
     for name, own in entry["poisons"].items():
         poison = poisons[name]
@@ -81,18 +81,31 @@ def _check_size(config: Entry, where: str, entry: Entry, poisons: Mapping[str, E
             draws = 1
         repeats = config["repeats"] or own["repeats"] or entry["repeats"]
         jobs = max(jobs, math.ceil(draws / entry["draws_per_job"]) * math.ceil(repeats / entry["repeats_per_job"]))
-        if colours := poison["needs"].get("colours"):
-            chosen = config["analyses"][colours]
-            nets = analysis.find(chosen["analysis"]).settings(chosen["parameters"], where).get("nets", draws)
-            if draws > nets:
-                raise InputError(
-                    f"{where}: {draws} draws of poison '{own['poison']}' need a net of colours each, analyses.{colours} has {nets}; "
-                    f"lower draws or raise analyses.{colours}.parameters.nets"
-                )
+        if "colours" in poison["needs"]:
+            _check_colours(config, where, own["poison"], poison, draws)
     if jobs * variants > MOST_JOBS:
         raise InputError(
             f"{where}: its draws and repeats make {jobs * variants} training jobs, allowed are {MOST_JOBS}; lower draws or repeats, or "
             "raise draws_per_job or repeats_per_job"
+        )
+
+
+def _check_colours(config: Entry, where: str, name: str, poison: Entry, draws: int) -> None:
+    """Refuse colours of other data, of another class, or of fewer nets than the poison has draws."""
+    colours = poison["needs"]["colours"]
+    chosen = config["analyses"][colours]
+    dataset = dataset_of(config, "analyses", colours)
+    settings = analysis.find(chosen["analysis"]).settings(chosen["parameters"], f"analyses.{colours}.parameters")
+    source, nets = settings.get("class", poison["flips"]["source"]), settings.get("nets", draws)
+    if (dataset, source) != (poison["dataset"], poison["flips"]["source"]):
+        raise InputError(
+            f"{where}: analyses.{colours} is of class {source} of '{dataset}', the source of poison '{name}' is class "
+            f"{poison['flips']['source']} of '{poison['dataset']}'; choose the same"
+        )
+    if draws > nets:
+        raise InputError(
+            f"{where}: {draws} draws of poison '{name}' need a net of colours each, analyses.{colours} has {nets}; lower draws or raise "
+            f"analyses.{colours}.parameters.nets"
         )
 
 

@@ -124,8 +124,7 @@ def _check_data_of_analysis(config: Entry, where: str, entry: Entry, name: str) 
         raise InputError(f"{where}.needs lead back to '{name}' itself; name another analysis")
     used = [(need.find(kind).section, one) for kind, one in entry["needs"].items()]
     used += [("proxies", entry["proxy"])] if entry["proxy"] else []
-    found = {dataset_of(config, *one) for one in used} | {entry["dataset"]} - {None}
-    found.discard(None)
+    found = {data for data in (entry["dataset"], *(dataset_of(config, *one) for one in used)) if data}
     if len(found) > 1:
         raise InputError(f"{where} is of the data sets {sorted(found)}, allowed is one; correct what it names")
     settings = analysis.find(entry["analysis"]).settings(entry["parameters"], f"{where}.parameters")
@@ -159,19 +158,15 @@ def _check_poison(config: Entry, where: str, entry: Config) -> None:
 
 
 def _check_same_data(config: Entry, where: str, entry: Entry) -> None:
+    """Refuse artefacts of other data or of another class; analyses are looked at where a poison is used, see `experiment_names`."""
     for kind, used in entry["needs"].items():
         section = need.find(kind).section
-        if (dataset := dataset_of(config, section, used)) not in (None, entry["dataset"]):
+        dataset = dataset_of(config, section, used)
+        if section != "analyses" and dataset != entry["dataset"]:
             raise InputError(
                 f"{where}.needs.{kind}: '{used}' is of data set '{dataset}', the poison of '{entry['dataset']}'; choose one of the same"
             )
-        own = None
-        if section == "buckets":
-            own = config["buckets"][used]["source"]
-        elif kind == "colours":
-            chosen = config["analyses"][used]
-            own = analysis.find(chosen["analysis"]).settings(chosen["parameters"], where).get("class")
-        if own is not None and own != entry["flips"]["source"]:
+        if section == "buckets" and (own := config["buckets"][used]["source"]) != entry["flips"]["source"]:
             raise InputError(
                 f"{where}.needs.{kind}: '{used}' is of class {own}, the poison's source is {entry['flips']['source']}; choose the same"
             )

@@ -132,6 +132,9 @@ def with_studies(
     given = plain(config)
     if given.get("source") == "archive":
         given["published"] = True
+    for recipe in given["recipes"].values() if isinstance(given.get("recipes"), dict) else ():
+        if isinstance(recipe, dict) and recipe.get("precision") is None:
+            recipe.pop("precision", None)  # null keeps what the study says
     found = folders(given, root)
     below: Config = {}
     for name, folder in found.items():
