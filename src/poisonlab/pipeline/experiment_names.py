@@ -21,7 +21,7 @@ def check_experiment(config: Entry, section: Entry, where: str, entry: Entry) ->
         for name, own in entry["poisons"].items()
     }
     victims = [named(section["victims"], name, f"{where}.victims", f"{study}.victims") for name in entry["victims"]]
-    for key in ("dataset", "redraw"):
+    for key in ("dataset", "redraw", "split"):
         if len(values := {str(poison[key]) for poison in poisons.values()}) > 1:
             raise InputError(
                 f"{where}.poisons differ in {key} ({', '.join(sorted(values))}), an experiment has one; split it"
@@ -77,7 +77,7 @@ def _check_size(config: Entry, where: str, entry: Entry, poisons: Mapping[str, E
     for name, own in entry["poisons"].items():
         poison = poisons[name]
         draws = config["draws"] or own["draws"] or entry["draws"]
-        if strategy.find(poison["strategy"]).deterministic and not poison["redraw"]:
+        if strategy.find(poison["strategy"]).deterministic and not (poison["redraw"] or poison["split"]):
             draws = 1
         repeats = config["repeats"] or own["repeats"] or entry["repeats"]
         jobs = max(jobs, math.ceil(draws / entry["draws_per_job"]) * math.ceil(repeats / entry["repeats_per_job"]))

@@ -150,10 +150,12 @@ def _check_poison(config: Entry, where: str, entry: Config) -> None:
         raise InputError(
             f"{where}.redraw: '{entry['dataset']}' is no toy whose points could be drawn anew; set redraw: false"
         )
-    if entry["redraw"] and kind.needs:
+    if entry["redraw"] and entry["split"]:
+        raise InputError(f"{where} has both redraw and split, a draw changes one thing; remove one")
+    if (changes := "redraw" if entry["redraw"] else "split" if entry["split"] else "") and kind.needs:
         raise InputError(
-            f"{where}: strategy '{kind.name}' needs {', '.join(kind.needs)} of one training set, redraw makes another for every draw; "
-            "set redraw: false"
+            f"{where}: strategy '{kind.name}' needs {', '.join(kind.needs)} of one training set, {changes} makes another "
+            f"for every draw; remove {changes}"
         )
 
 
