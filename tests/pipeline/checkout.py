@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SOURCE = ("Snakefile", "config.yaml", "config", "profiles", "workflow", "src", "tests/config", "archive")
+SOURCE = ("Snakefile", "config.yaml", "config", "profiles", "studies", "workflow", "src", "tests/config", "archive")
 SMOKE = ("--configfile", "tests/config/smoke.yaml")
 EXPERIMENT = "label_noise/digits01_0to1"  # the one that the smoke configuration runs
 SECONDS_TO_STOP = 60.0

@@ -1,5 +1,6 @@
 """The default run and the published one, as Snakemake plans them. All dry-runs, in a checkout in which nothing has run."""
 
+import json
 import os
 import re
 import resource
@@ -13,19 +14,35 @@ import pytest
 from checkout import Checkout
 
 PUBLISHED = ("--configfile", "config/published.yaml")
+ONE_FIGURE = "results/figures/label_noise/fig_4_6b.svg"
 TARGETS = {"all", "tables", "figures", "scorecard", "pages", "thesis_figures"}  # rules without a job of their own
 ON_GPU = {
     "train_proxy",
-    "score_colouring",
-    "train_victims",
+    "extract_answers",
     "trace_paths",
-    "find_label_issues",
+    "analyse",
+    "craft_poison",
+    "train_victims",
     "evaluate_robustness",
     "probe_victims",
-    "attack_proxies",
-    "extract_features",
     "map_decisions",
 }
+ANALYSES_ON_GPU = {"labels", "nets", "colours"}  # last words of their names; the others only count and measure
+# A study of one's own, for the one rule that the label-noise study does not use.
+SLOW_STUDY = {
+    "poisons": {"found": {"dataset": "digits", "strategy": "slow_poisons:slow"}},
+    "victims": {"plain": {"model": "small_cnn", "recipe": "once"}},
+    "recipes": {"once": {"epochs": 1}},
+    "experiments": {"one": {"poisons": ["found"], "victims": ["plain"], "attacks": ["pgd_any"], "draws": 2}},
+}
+SLOW_STRATEGY = """
+from poisonlab.poisons.strategies import strategy
+
+
+@strategy("slow", alone=True, resources={"gpu": 1})
+def slow(request):
+    return request.relabel(request.pool()[:1])
+"""
 
 
 @dataclass
@@ -77,13 +94,32 @@ def default_run(checkout: Checkout, no_torch: str) -> list[PlannedJob]:
     return planned(dry_run(checkout, no_torch).stdout)
 
 
-@pytest.fixture(scope="module")
-def every_rule(checkout: Checkout, no_torch: str) -> list[PlannedJob]:
-    """Jobs of the published run on a GPU and of its archiving: with a data set to fetch they are jobs of every rule."""
-    done = dry_run(checkout, no_torch, "all", "archive", *PUBLISHED, "--config", "device=cuda")
-    jobs = planned(done.stdout)
+def defined_rules(checkout: Checkout) -> set[str]:
+    """Names of the rules as the .smk files have them; a rule that is made in a loop by the beginning of its names."""
     text = "".join(file.read_text() for file in (checkout.folder / "workflow" / "rules").glob("*.smk"))
-    assert {job.rule for job in jobs} | TARGETS == set(re.findall(r"^rule (\w+):", text, re.MULTILINE)) | {"all"}
+    return set(re.findall(r"^rule (\w+):", text, re.MULTILINE)) | set(re.findall(r'^ +f"(\w+?)_\{', text, re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def runs_on_gpu(checkout: Checkout, no_torch: str) -> list[list[PlannedJob]]:
+    """The published run with its archiving, a figure by itself, and a study of one's own: together they have jobs of every rule."""
+    study = checkout.folder / "slow"
+    study.mkdir()
+    (study / "study.yaml").write_text(json.dumps(SLOW_STUDY))  # JSON is YAML
+    (study / "slow_poisons.py").write_text(SLOW_STRATEGY)
+    runs = (("all", "archive", *PUBLISHED), (ONE_FIGURE,), ("tables",))
+    configs = ("device=cuda",), ("device=cuda",), ("device=cuda", "studies=[slow]")
+    return [
+        planned(dry_run(checkout, no_torch, *run, "--config", *config).stdout)
+        for run, config in zip(runs, configs, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def every_rule(checkout: Checkout, runs_on_gpu: list[list[PlannedJob]]) -> list[PlannedJob]:
+    jobs = [job for run in runs_on_gpu for job in run]
+    named = {re.sub(r"_(label_noise|slow)_\d+", "", job.rule) for job in jobs}
+    assert named | TARGETS == defined_rules(checkout) | {"all", "thesis_figures"}
     return [job for job in jobs if job.rule not in TARGETS]
 
 
@@ -93,9 +129,9 @@ def test_the_trap_for_torch_works(checkout: Checkout, no_torch: str):
     assert "torch is imported while the DAG is built" in failed.stderr
 
 
-def test_the_default_run_has_at_most_200_jobs(default_run: list[PlannedJob]):
+def test_the_default_run_has_at_most_150_jobs(default_run: list[PlannedJob]):
     # A job costs 2 to 4 s before it does anything.
-    assert 50 < len(default_run) <= 200
+    assert 50 < len(default_run) <= 150
 
 
 def test_planning_the_default_run_takes_less_than_five_times_what_importing_snakemake_takes(
@@ -126,6 +162,12 @@ def test_every_rule_has_a_log_and_asks_for_memory_and_time(every_rule: list[Plan
 
 def test_the_rules_that_train_or_attack_ask_for_one_gpu_and_are_measured(every_rule: list[PlannedJob]):
     assert {job.rule for job in every_rule if job.resources.get("gpu") == "1"} == ON_GPU
+    analyses = {
+        Path(job.fields["output"].split(", ")[0]).parent.name: job for job in every_rule if job.rule == "analyse"
+    }
+    on_gpu = {name for name, job in analyses.items() if job.resources["gpu"] == "1"}
+    assert {name.rpartition("_")[2] for name in on_gpu} == ANALYSES_ON_GPU
+    assert len(on_gpu) < len(analyses)
     for job in every_rule:
         if job.rule in ON_GPU:
             assert job.fields["benchmark"].startswith("results/benchmarks/"), job
@@ -135,8 +177,8 @@ def test_no_rule_asks_for_a_gpu_where_none_is_configured(default_run: list[Plann
     assert {job.resources.get("gpu", "0") for job in default_run} == {"0"}
 
 
-def test_jobs_write_no_file_twice(default_run: list[PlannedJob], every_rule: list[PlannedJob]):
-    for jobs in (default_run, every_rule):
+def test_jobs_write_no_file_twice(default_run: list[PlannedJob], runs_on_gpu: list[list[PlannedJob]]):
+    for jobs in (default_run, *runs_on_gpu):
         written = [name for job in jobs for name in job.fields.get("output", "").split(", ") if name]
         assert len(written) == len(set(written))
         logs = [job.fields["log"] for job in jobs if "log" in job.fields]

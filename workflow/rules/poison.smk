@@ -1,12 +1,12 @@
-# Poisons that take no time: one job for all of a data set that need the same artefacts.
+# Poisons that take no time: one job for all that a training job needs.
 for batch in plan.batches:
 
     rule:
         name:
             f"craft_{batch.name}"
         input:
-            data=plan.data_file(plan.poison(batch.study, batch.poisons[0])["dataset"]),
-            needs=plan.need_files(plan.poison(batch.study, batch.poisons[0])["needs"]),
+            data=plan.data_file(plan.poison(batch.study, batch.first)["dataset"]),
+            needs=plan.need_files(plan.poison(batch.study, batch.first)["needs"]),
         output:
             plan.batch_outputs(batch),
         log:

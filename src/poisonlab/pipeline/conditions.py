@@ -28,11 +28,16 @@ class Variant:
 
 @dataclass(frozen=True)
 class Batch:
-    """Poisons of one study, data set and set of needs that are crafted in one job."""
+    """Draws of poisons that are crafted in one job: poison → draws."""
 
     name: str
     study: str
-    poisons: tuple[str, ...]
+    poisons: dict[str, list[int]]
+
+    @property
+    def first(self) -> str:
+        """A poison of the batch; the others have its data set and its needs."""
+        return next(iter(self.poisons))
 
 
 class Conditions(Artefacts):
@@ -87,43 +92,37 @@ class Conditions(Artefacts):
         """File of one draw of a poison."""
         return f"results/poisons/{study}/{poison}/draw-{draw}.safetensors"
 
-    def poison_draws(self, study: str, poison: str) -> int:
-        """How many draws of a poison the experiments use."""
-        draws = [
-            self._draws(study, experiment, condition)
-            for experiment in self.config[study]["experiments"]
-            for condition, own in self.conditions(study, experiment).items()
-            if own["poison"] == poison
-        ]
-        return max(draws, default=0)
-
     @cached_property
     def batches(self) -> list[Batch]:
-        """Poisons that are crafted together: of one data set, from the same artefacts, by strategies that take no time."""
-        groups: dict[tuple[Any, ...], list[str]] = {}
-        for study in self.folders:
-            for name, entry in self.config[study]["poisons"].items():
-                if not self.strategy(study, name).alone and self.poison_draws(study, name):
-                    key = (study, entry["dataset"], *sorted(entry["needs"].items()))
-                    groups.setdefault(key, []).append(name)
-        return [Batch(f"{key[0]}_{number}", key[0], tuple(names)) for number, (key, names) in enumerate(groups.items())]
+        """Poisons that are crafted together: those that one training job of the first experiment that uses them needs.
+
+        Thus a further draw, poison or experiment makes nobody else's victims stale. They need the same artefacts, and their strategies
+        take no time.
+        """
+        groups: dict[tuple[Any, ...], dict[str, list[int]]] = {}
+        seen = set()
+        for study, experiment in (
+            (study, name) for study in self.folders for name in self.config[study]["experiments"]
+        ):
+            each = self.experiment(study, experiment)["draws_per_job"]
+            for condition, own in self.conditions(study, experiment).items():
+                name = own["poison"]
+                needs = sorted(self.poison(study, name)["needs"].items())
+                for draw in range(self._draws(study, experiment, condition)):
+                    if (study, name, draw) not in seen and not self.strategy(study, name).alone:
+                        seen.add((study, name, draw))
+                        group = groups.setdefault((study, experiment, draw // each, *needs), {})
+                        group.setdefault(name, []).append(draw)
+        return [Batch(f"{key[0]}_{number}", key[0], poisons) for number, (key, poisons) in enumerate(groups.items())]
 
     def batch_outputs(self, batch: Batch) -> list[str]:
         """Files of a batch, poison by poison, draw by draw."""
-        return [
-            self.poison_file(batch.study, name, draw)
-            for name in batch.poisons
-            for draw in range(self.poison_draws(batch.study, name))
-        ]
+        return [self.poison_file(batch.study, name, draw) for name, draws in batch.poisons.items() for draw in draws]
 
     def batch_settings(self, batch: Batch) -> Config:
         """What a batch depends on, beside its files."""
         return {
-            name: {
-                **self.poison_settings(batch.study, name),
-                "draws": list(range(self.poison_draws(batch.study, name))),
-            }
-            for name in batch.poisons
+            name: {**self.poison_settings(batch.study, name), "draws": draws} for name, draws in batch.poisons.items()
         }
 
     def poison_modules(self, study: str, *poisons: str) -> list[str]:
