@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCE = ("Snakefile", "config.yaml", "config", "profiles", "studies", "workflow", "src", "tests/config", "archive")
 SMOKE = ("--configfile", "tests/config/smoke.yaml")
 EXPERIMENT = "label_noise/digits01_0to1"  # the one that the smoke configuration runs
+ONE_OF_MANY = re.compile(r"_label_noise_\d+")  # ending of a rule that is made in a loop
 SECONDS_TO_STOP = 60.0
 # A job learns of Snakemake's death at once, but it may need a moment to be scheduled on a busy machine.
 SECONDS_TO_DIE = 8.0
@@ -96,7 +98,7 @@ class Checkout:
     def stale(self, *arguments: str) -> dict[str, set[str]]:
         """What a run of the smoke configuration would make now: rule → its files that are missing or would be made again.
 
-        Runs nothing. This is Snakemake's own table, one line per file; its last column says what the plan is.
+        Rules that are made in a loop go by one name: `craft`, `draw_figures`. Runs nothing. This is Snakemake's own table, one line per file; its last column says what the plan is.
         """
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", *SMOKE, *arguments, "--summary"],
@@ -111,7 +113,7 @@ class Checkout:
         files: dict[str, set[str]] = {}
         for row in csv.DictReader(done.stdout.splitlines(), delimiter="\t"):
             if row["plan"] != "no update":
-                files.setdefault(row["rule"], set()).add(row["output_file"])
+                files.setdefault(ONE_OF_MANY.sub("", row["rule"]), set()).add(row["output_file"])
         return files
 
     # ------------------------------------------------------------------------------------------------ looking and editing

@@ -11,7 +11,8 @@ from poisonlab.errors import InputError
 from poisonlab.results.storage import write_tensors
 from poisonlab.seeds import seed
 from poisonlab.victims import proxy
-from poisonlab.victims.proxies import Proxy, answers, train_proxies
+from poisonlab.victims.proxies import Proxy, answers
+from poisonlab.victims.proxy import train_proxies
 
 SETTINGS: dict[str, Any] = {
     "model": {"model": "mlp", "width": 8, "depth": 1},

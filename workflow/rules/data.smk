@@ -11,22 +11,6 @@ rule fetch_data:
         "../scripts/fetch_data.py"
 
 
-# Toys and what a library carries: one job makes all of them.
-rule prepare_embedded:
-    output:
-        [plan.data_file(name) for name in plan.embedded],
-    log:
-        "results/logs/prepare_data/embedded.log",
-    resources:
-        mem_mb=4000,
-        runtime=30,
-    params:
-        specifications={name: plan.config["datasets"][name] for name in plan.embedded},
-        version=plan.version("prepare_data"),
-    script:
-        "../scripts/prepare_data.py"
-
-
 rule prepare_data:
     input:
         lambda w: plan.data_inputs(w.dataset),
@@ -38,11 +22,8 @@ rule prepare_data:
         mem_mb=4000,
         runtime=30,
     params:
-        specifications=lambda w: {w.dataset: plan.config["datasets"][w.dataset]},
+        specification=lambda w: plan.config["datasets"][w.dataset],
         files=lambda w: plan.user_files(w.dataset),
         version=plan.version("prepare_data"),
     script:
         "../scripts/prepare_data.py"
-
-
-ruleorder: prepare_embedded > prepare_data

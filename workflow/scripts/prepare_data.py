@@ -6,5 +6,4 @@ with job(snakemake):
     from poisonlab.datasets.prepare import prepare
 
     raw = Path(snakemake.input[0]) if snakemake.input else None
-    for (name, specification), file in zip(snakemake.params.specifications.items(), snakemake.output, strict=True):
-        prepare(name, specification, raw).save(file)
+    prepare(snakemake.wildcards.dataset, snakemake.params.specification, raw).save(snakemake.output[0])

@@ -68,12 +68,6 @@ class Artefacts:
         key = f"datasets.{dataset}.path"
         return [str(sources.expanded(specification["path"], key))] if specification["source"] == "npz" else []
 
-    @property
-    def embedded(self) -> list[str]:
-        """Names of the data sets that come from nowhere: toys and what a library carries."""
-        kinds = {name: sources.SOURCES[entry["source"]].kind for name, entry in self.config["datasets"].items()}
-        return [name for name, kind in kinds.items() if kind in ("embedded", "toy")]
-
     def user_files(self, dataset: str) -> list[tuple[str, int, int]]:
         """Names, sizes and times of the files of an image folder: a change of the folder prepares the data set again."""
         specification = self.config["datasets"][dataset]

@@ -101,9 +101,8 @@ class Conditions(Artefacts):
         """
         groups: dict[tuple[Any, ...], dict[str, list[int]]] = {}
         seen = set()
-        for study, experiment in (
-            (study, name) for study in self.folders for name in self.config[study]["experiments"]
-        ):
+        experiments = [(study, name) for study in self.folders for name in self.config[study]["experiments"]]
+        for study, experiment in experiments:
             each = self.experiment(study, experiment)["draws_per_job"]
             for condition, own in self.conditions(study, experiment).items():
                 name = own["poison"]

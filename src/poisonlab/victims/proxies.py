@@ -1,6 +1,9 @@
-"""Clean proxies: the models that an attacker, or an analysis, plans with; at every age at which they are kept."""
+"""Clean proxies: the models that an attacker, or an analysis, plans with; at every age at which they are kept.
 
-from collections.abc import Callable, Mapping
+They are trained in `victims.proxy`: whoever only reads them does not depend on the engines.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ import numpy as np
 
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
-from poisonlab.results.storage import read_tensors, workspace, write_tensors
+from poisonlab.results.storage import read_tensors
 
 
 @dataclass(frozen=True)
@@ -60,59 +63,6 @@ class Proxy:
     def finished(path: str | Path) -> "list[Proxy]":
         """Each seed of a proxy's file at its last age."""
         return list({proxy.seed: proxy for proxy in Proxy.load(path)}.values())
-
-
-def train_proxies(
-    dataset: Dataset,
-    settings: Mapping[str, Any],
-    path: str | Path,
-    version: str,
-    progress: Callable[[str], None] = lambda line: None,
-) -> None:
-    """Train all seeds of a proxy and write them to `path`, where `Proxy.load` reads them.
-
-    Seeds that are trained stay beside `path` until all are: a killed job goes on with the next one.
-
-    Args:
-        settings: model, recipe, precision, device, seeds and ages.
-        version: of everything that the proxy depends on.
-    """
-    with workspace(path, version) as place:
-        tensors: dict[str, np.ndarray] = {}
-        for seed in range(settings["seeds"]):
-            kept = place.read(f"seed-{seed}")
-            arrays = kept[0] if kept else _train(dataset, settings, seed, progress)
-            place.write(f"seed-{seed}", arrays)
-            tensors |= {f"{seed}/{name}": array for name, array in arrays.items()}
-        facts = {
-            "model": settings["model"],
-            "seeds": settings["seeds"],
-            "ages": list(settings["ages"]),
-            "input_shape": list(dataset.input_shape),
-            "num_classes": dataset.num_classes,
-        }
-        write_tensors(tensors, path, facts)
-
-
-def _train(
-    dataset: Dataset, settings: Mapping[str, Any], seed: int, progress: Callable[[str], None]
-) -> dict[str, np.ndarray]:
-    """Parameters of one seed as "<age>/<name>"."""
-    from poisonlab.victims.proxy import train_proxy
-
-    trained = train_proxy(
-        dataset,
-        settings["model"],
-        settings["recipe"],
-        seed,
-        settings["precision"],
-        settings["device"],
-        lambda line: progress(f"proxy {seed + 1} of {settings['seeds']}: {line}"),
-        ages=tuple(settings["ages"]),
-    )
-    return {
-        f"{age:g}/{name}": array for age, parameters in trained.snapshots.items() for name, array in parameters.items()
-    }
 
 
 def answers(proxy: Proxy, dataset: Dataset, device: str) -> dict[str, np.ndarray]:

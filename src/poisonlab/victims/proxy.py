@@ -1,6 +1,7 @@
 """The clean proxy: the model that an attacker trains to plan with."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.models.inference import INFERENCE_BATCH, rebuild, resolve_device, to_float
 from poisonlab.poisons.poison import Poison, TrainingSet, apply
+from poisonlab.results.storage import workspace, write_tensors
 from poisonlab.seeds import seed
 from poisonlab.victims.engines import train
 from poisonlab.victims.recipe import Recipe
@@ -40,6 +42,57 @@ def train_proxy(
     job = VictimJob("proxy", clean, seed("proxy", proxy_seed=proxy_seed), tuple(ages), dataset.box)
     where = resolve_device(device)
     return next(train([job], model, Recipe.of(recipe, "recipe"), precision, where, progress))[1]
+
+
+def train_proxies(
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    path: str | Path,
+    version: str,
+    progress: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Train all seeds of a proxy and write them to `path`, where `proxies.Proxy.load` reads them.
+
+    Seeds that are trained stay beside `path` until all are: a killed job goes on with the next one.
+
+    Args:
+        settings: model, recipe, precision, device, seeds and ages.
+        version: of everything that the proxy depends on.
+    """
+    with workspace(path, version) as place:
+        tensors: dict[str, np.ndarray] = {}
+        for seed in range(settings["seeds"]):
+            kept = place.read(f"seed-{seed}")
+            arrays = kept[0] if kept else _train(dataset, settings, seed, progress)
+            place.write(f"seed-{seed}", arrays)
+            tensors |= {f"{seed}/{name}": array for name, array in arrays.items()}
+        facts = {
+            "model": settings["model"],
+            "seeds": settings["seeds"],
+            "ages": list(settings["ages"]),
+            "input_shape": list(dataset.input_shape),
+            "num_classes": dataset.num_classes,
+        }
+        write_tensors(tensors, path, facts)
+
+
+def _train(
+    dataset: Dataset, settings: Mapping[str, Any], seed: int, progress: Callable[[str], None]
+) -> dict[str, np.ndarray]:
+    """Parameters of one seed as "<age>/<name>"."""
+    trained = train_proxy(
+        dataset,
+        settings["model"],
+        settings["recipe"],
+        seed,
+        settings["precision"],
+        settings["device"],
+        lambda line: progress(f"proxy {seed + 1} of {settings['seeds']}: {line}"),
+        ages=tuple(settings["ages"]),
+    )
+    return {
+        f"{age:g}/{name}": array for age, parameters in trained.snapshots.items() for name, array in parameters.items()
+    }
 
 
 def out_of_fold_probabilities(
