@@ -98,7 +98,8 @@ class Checkout:
     def stale(self, *arguments: str) -> dict[str, set[str]]:
         """What a run of the smoke configuration would make now: rule → its files that are missing or would be made again.
 
-        Rules that are made in a loop go by one name: `craft`, `draw_figures`. Runs nothing. This is Snakemake's own table, one line per file; its last column says what the plan is.
+        Rules that are made in a loop go by one name: `craft`, `draw_figures`. Runs nothing. This is
+        Snakemake's own table, one line per file; its last column says what the plan is.
         """
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", *SMOKE, *arguments, "--summary"],

@@ -28,7 +28,8 @@ from poisonlab.poisons.poison import Poison, apply
 from poisonlab.results import storage
 from poisonlab.seeds import seed
 from poisonlab.victims.objectives import Context
-from poisonlab.victims.proxies import Proxy, train_proxies
+from poisonlab.victims.proxies import Proxy
+from poisonlab.victims.proxy import train_proxies
 
 # ------------------------------------------------------------------------------------------------------- poison_files.md
 

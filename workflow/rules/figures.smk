@@ -7,12 +7,12 @@ for study, number in plan.figure_batches:
         input:
             plan.batch_inputs(study, number),
         output:
-            touch(f"{plan.documents}/figures/{study}/.drawn-{number}"),
             *[
                 update(report(file, **plan.figure_report(study, file)))
                 for file in plan.batch_files(study, number, "svg")
             ],
             *[update(file) for file in plan.batch_files(study, number, "png", "txt")],
+            drawn=f"{plan.documents}/figures/{study}/.drawn-{number}",
         log:
             f"results/logs/draw_figures/{study}-{number}-{plan.config['source']}.log",
         resources:

@@ -56,7 +56,7 @@ def draw_all(specifications: Sequence[Specification], progress: Callable[[str], 
         # Not sorted: the order of the lines in a figure's options counts.
         made_from = json.dumps([one["kind"], one["options"], one["note"], one["version"], inputs])
         made_from = hashlib.sha256(made_from.encode()).hexdigest()
-        record = target.with_name(f".{target.name}.drawn")
+        record = _record_file(target)
         if record.is_file() and record.read_text() == _record(made_from, target):
             continue
         progress(f"{target.name}, {number} of {len(specifications)}")
@@ -73,6 +73,19 @@ def draw_all(specifications: Sequence[Specification], progress: Callable[[str], 
             + "; ".join(f"{name}: {error}" for name, error in failed.items())
         )
     return drawn
+
+
+def summarise(specifications: Sequence[Specification], file: str | Path) -> None:
+    """Write a file that changes whenever one of these figures was drawn anew: pages depend on it and not on every figure."""
+    from poisonlab.results.storage import atomic
+
+    records = {Path(one["target"]).name: _digest(_record_file(Path(one["target"]))) for one in specifications}
+    with atomic(Path(file)) as temporary:
+        temporary.write_text(json.dumps(records, indent=1) + "\n")
+
+
+def _record_file(target: Path) -> Path:
+    return target.with_name(f".{target.name}.drawn")
 
 
 def _digest(file: Path) -> str:
