@@ -51,4 +51,3 @@ rule craft_poison:
         ),
     script:
         "../scripts/craft_poisons.py"
-
