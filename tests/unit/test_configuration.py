@@ -238,7 +238,7 @@ REFUSED = {
     ),
     "a share above the class": (
         poison("digits_1to2_random", budget=0.5),
-        "poison budget 720 exceeds the 146 images of class 1",  # half of 1439 points, to the even neighbour
+        "poison budget 719 exceeds the 146 images of class 1",  # half of 1438 points
     ),
     "a swept budget above the class": (
         poison("digits_1to2_random", sweep={"budget": [3, 500]}),
