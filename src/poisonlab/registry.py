@@ -1,8 +1,8 @@
 """Catalogues: one way to register a strategy, a model, an attack, an objective, a need, an analysis or a figure.
 
-A registration is one decorator with a name, parameters, a source and what it needs. Something of the user's own is named
-``module:function`` and registered in the same way. Reading a catalogue must be cheap, because the Snakefile does it: a registered
-function imports torch, matplotlib and the like inside its body.
+A registration is one decorator with a name, parameters, a source and what it needs. Something of the user's own is
+named ``module:function`` and registered in the same way. Reading a catalogue must be cheap, because the Snakefile does
+it: a registered function imports torch, matplotlib and the like inside its body.
 """
 
 import importlib
@@ -19,8 +19,9 @@ class Entry:
     """What is registered beside a function.
 
     Attributes:
-        parameters: name → default value. A tuple lists the allowed values, the first of which is the default. Anything else in the
-            configuration is an error, and so is a value of another type than the default's (None: any type).
+        parameters: name → default value. A tuple lists the allowed values, the first of which is the default. Anything
+            else in the configuration is an error, and so is a value of another type than the default's (None: any
+            type).
         source: document, section, equation; "" for something that this project made up.
         needs: artefacts that the pipeline hands over, by name.
     """
@@ -45,11 +46,13 @@ class Entry:
         """Return all parameters, defaults filled in; `where` names the place in the configuration.
 
         Raises:
-            InputError: a parameter is unknown, or its value is of another type than the default or none of the allowed ones.
+            InputError: a parameter is unknown, or its value is of another type than the default or none of the allowed
+                ones.
         """
         if unknown := sorted(set(given) - set(self.parameters)):
             raise InputError(
-                f"{where}: '{self.name}' has no parameters {unknown}, it takes {sorted(self.parameters)}; remove or correct them"
+                f"{where}: '{self.name}' has no parameters {unknown}, it takes {sorted(self.parameters)}; remove or "
+                "correct them"
             )
         for name, value in given.items():
             if problem := _problem(value, self.parameters[name]):
@@ -88,9 +91,11 @@ class Catalogue(Generic[E]):
 
     Args:
         kind: what the entries are, for messages: "strategy".
-        home: package whose modules hold the entries, or the one module that holds them; they are imported when the catalogue is read.
+        home: package whose modules hold the entries, or the one module that holds them; they are imported when the
+            catalogue is read.
         entry: class of the entries.
-        helpers: modules of `home` that register nothing and are not imported when the catalogue is read, because that is slow.
+        helpers: modules of `home` that register nothing and are not imported when the catalogue is read, because that
+            is slow.
     """
 
     def __init__(self, kind: str, home: str, entry: type[E], helpers: tuple[str, ...] = ()) -> None:
@@ -124,13 +129,15 @@ class Catalogue(Generic[E]):
         """Return the entry `name`, or the one of the user's own that ``module:function`` names.
 
         Raises:
-            InputError: there is no such entry, its module cannot be imported, or the function is not registered as one of this kind.
+            InputError: there is no such entry, its module cannot be imported, or the function is not registered as one
+                of this kind.
         """
         if ":" not in name:
             known = self.entries()
             if name not in known:
                 raise InputError(
-                    f"{self.kind} '{name}' does not exist; choose one of {', '.join(known)} or 'module:function' of your own"
+                    f"{self.kind} '{name}' does not exist; choose one of {', '.join(known)} or 'module:function' of "
+                    "your own"
                 )
             return known[name]
         module, _, function = name.partition(":")
@@ -138,8 +145,10 @@ class Catalogue(Generic[E]):
             found = getattr(importlib.import_module(module), function)
         except (Exception, SystemExit) as error:  # of the user's module: anything may be wrong in it
             raise InputError(
-                f"{self.kind} '{name}' cannot be loaded ({type(error).__name__}: {one_line(error)}); put {module or 'module'}.py into the "
-                f"study's folder, the working directory or on PYTHONPATH, and register {function or 'a function'} with @{self.kind}"
+                f"{self.kind} '{name}' cannot be loaded ({type(error).__name__}: {one_line(error)}); put "
+                f"{module or 'module'}.py into the "
+                f"study's folder, the working directory or on PYTHONPATH, and register {function or 'a function'} "
+                f"with @{self.kind}"
             ) from error
         entry = getattr(found, "entry", None)
         if not isinstance(entry, self._entry):

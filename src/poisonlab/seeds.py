@@ -6,8 +6,9 @@ import hashlib
 def seed(stage: str, **axes: int) -> int:
     """Return a 63-bit seed for `stage` at the given position on its axes.
 
-    The same (stage, axes) gives the same seed on every machine, whatever else runs. A victim's seed depends on its repeat alone, so
-    that every draw and every condition meets the same initialisation and data order and differences are paired.
+    The same (stage, axes) gives the same seed on every machine, whatever else runs. A victim's seed depends on its
+    repeat alone, so that every draw and every condition meets the same initialisation and data order and differences
+    are paired.
 
     Example: ``seed("poison", draw=2)`` for the points, ``seed("victim", repeat=5)`` for initialisation and order.
     """

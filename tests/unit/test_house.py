@@ -17,7 +17,6 @@ MODULES = {
     for file in sorted((SOURCE / "poisonlab").rglob("*.py"))
 }
 LINES_OF_A_MODULE, LINES_OF_A_RULE_FILE, WIDTH = 400, 80, 120
-TABLE_ROWS = SOURCE / "poisonlab" / "benchmark" / "report.py"  # the rows of a Markdown table are lines
 
 
 def lengths(files: list[Path]) -> dict[str, int]:
@@ -83,17 +82,6 @@ def test_no_rule_file_is_longer_than_80_lines():
     files = [REPOSITORY / "Snakefile", *(REPOSITORY / "workflow" / "rules").glob("*.smk")]
     assert len(files) > 5
     assert {name: count for name, count in lengths(files).items() if count > LINES_OF_A_RULE_FILE} == {}
-
-
-def test_no_line_of_the_package_is_longer_than_120_characters():
-    places = [
-        f"{file.relative_to(REPOSITORY)}:{number}"
-        for file in MODULES.values()
-        if file != TABLE_ROWS
-        for number, line in enumerate(file.read_text().splitlines(), 1)
-        if len(line) > WIDTH
-    ]
-    assert places == []
 
 
 def test_modules_import_each_other_in_one_direction():

@@ -1,4 +1,6 @@
-"""The catalogue of analyses: of a data set, a proxy or a simulation, without victims. Each gives one table, and arrays where it has some.
+"""The catalogue of analyses: of a data set, a proxy or a simulation, without victims.
+
+Each gives one table, and arrays where it has some.
 
 An analysis is one function, Subject → Findings, with a registration. One of your own is named ``module:function``.
 """
@@ -48,7 +50,8 @@ class Analysis(Entry):
 
     Attributes:
         table: what figures and claims call its table; arrays: the same of its arrays, "" without them.
-        of: what the configuration must name: "dataset", "proxy" (which gives model, recipe and data set), or "" for neither.
+        of: what the configuration must name: "dataset", "proxy" (which gives model, recipe and data set), or "" for
+            neither.
         resources: what its job asks for beyond the defaults; "gpu" where it trains or attacks.
     """
 
@@ -96,7 +99,9 @@ def label_issues(subject: Subject) -> Findings:
     arrays="extremes",
 )
 def issues_by_distance(subject: Subject) -> Findings:
-    """Label issues among the `among` points of a class that are nearest to the boundary, and the `extremes` nearest and farthest images."""
+    """Label issues among the `among` points of a class that are nearest to the boundary, and the `extremes` nearest and
+    farthest images.
+    """
     from poisonlab.analyses.path_surveys import extremes, issues_by_distance
 
     traced, issues = dict(enumerate(subject.needs["paths"])), subject.needs["label_issues"]
@@ -116,10 +121,11 @@ def issues_by_distance(subject: Subject) -> Findings:
     resources={"gpu": 1, "runtime": 120},
 )
 def clean_nets(subject: Subject) -> Findings:
-    """Accuracies of clean proxies, `far` the l∞ radius of their attack, and the most confident adversarial example of class `source`.
+    """Accuracies of clean proxies, `far` the l∞ radius of their attack, and the most confident adversarial example of
+    class `source`.
 
-    `sure` is the confidence that the network must have in the image (0.995 is 100 %, rounded), `epsilon` the l∞ radius within which the
-    example is looked for.
+    `sure` is the confidence that the network must have in the image (0.995 is 100 %, rounded), `epsilon` the l∞ radius
+    within which the example is looked for.
     """
     from poisonlab.analyses.clean_nets import attack_clean_nets
 
@@ -142,9 +148,9 @@ def clean_nets(subject: Subject) -> Findings:
 def balls(subject: Subject) -> Findings:
     """Simulate Theorems 1 and 2 on `balls` balls of l∞ `radius` ρ and equal mass in `dimensions` dimensions.
 
-    `mass` is the probability of all balls together, c₁ = c₂; `noise` the rate of wrong labels, η; `delta` the probability that the
-    guarantee fails; `margin` that of the memorising classifiers, χ; `runs` at each number of samples; `shares` numbers of samples as shares
-    of what the theorems ask for; `radii` attack radii as multiples of ρ.
+    `mass` is the probability of all balls together, c₁ = c₂; `noise` the rate of wrong labels, η; `delta` the
+    probability that the guarantee fails; `margin` that of the memorising classifiers, χ; `runs` at each number of
+    samples; `shares` numbers of samples as shares of what the theorems ask for; `radii` attack radii as multiples of ρ.
     """
     from poisonlab.analyses.theorems import Balls, simulate
     from poisonlab.seeds import seed
@@ -164,8 +170,8 @@ def balls(subject: Subject) -> Findings:
 def cover(subject: Subject) -> Findings:
     """What Theorem 1 guarantees for a data set that is covered by balls around `candidates` random training points.
 
-    `radii` are those of the balls by norm, in the unit of the images (the attack's is twice as large); `noise` is the rate of wrong labels,
-    η; `delta` the probability that the guarantee fails.
+    `radii` are those of the balls by norm, in the unit of the images (the attack's is twice as large); `noise` is the
+    rate of wrong labels, η; `delta` the probability that the guarantee fails.
     """
     import pandas as pd
 
@@ -190,7 +196,9 @@ def cover(subject: Subject) -> Findings:
     resources={"mem_mb": 6000, "runtime": 240},
 )
 def class_degrees(subject: Subject) -> Findings:
-    """Degrees of the class graphs that connect the shares `densities` of the pairs: pixels, `components` principal components, features."""
+    """Degrees of the class graphs that connect the shares `densities` of the pairs: pixels, `components` principal
+    components, features.
+    """
     from poisonlab.analyses.class_graphs import degree_table, representations
 
     spaces = representations(subject.dataset, subject.needs["features"], subject.parameters["components"])
@@ -209,7 +217,8 @@ def class_degrees(subject: Subject) -> Findings:
     resources={"gpu": 1, "mem_mb": 6000, "runtime": 720},
 )
 def colouring(subject: Subject) -> Findings:
-    """Colour the l∞ graph of a `class` that connects the share `density` of its pairs, and let `nets` nets memorise the colours.
+    """Colour the l∞ graph of a `class` that connects the share `density` of its pairs, and let `nets` nets memorise the
+    colours.
 
     `epsilon` is the l∞ radius of the attack from a point to its neighbour's colour.
     """
@@ -230,8 +239,8 @@ def analyse(
     """Read what an analysis needs and run it.
 
     Args:
-        settings: `analysis`, `parameters`, `needs` (need → number of files), `names` (need → its name), `of`, and for an
-            analysis of a proxy `training` (model, recipe, precision).
+        settings: `analysis`, `parameters`, `needs` (need → number of files), `names` (need → its name), `of`, and for
+            an analysis of a proxy `training` (model, recipe, precision).
         files: the data set's, where it is of one, then those of the needs.
     """
     from poisonlab.datasets.dataset import Dataset

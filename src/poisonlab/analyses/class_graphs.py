@@ -40,20 +40,24 @@ def representations(dataset: Dataset, features: np.ndarray, components: int) -> 
 
 
 def distances(points: np.ndarray, norm: str) -> np.ndarray:
-    """Distances [m, m] between the points [m, features] of a class, in the norm linf or l2. They take 8 m² bytes at most.
+    """Distances [m, m] between the points [m, features] of a class, in the norm linf or l2.
 
-    Those in linf are rounded to four decimals: between images of 8 bits they are multiples of 1 / 255, of each of which single precision
-    makes several numbers, and a γ among these would cut ties at random.
+    They take 8 m² bytes at most.
+
+    Those in linf are rounded to four decimals: between images of 8 bits they are multiples of 1 / 255, of each of which
+    single precision makes several numbers, and a γ among these would cut ties at random.
     """
     apart = pairwise_distances(points, metric=METRICS[norm])
     return apart.round(DECIMALS, out=apart) if norm == "linf" else apart
 
 
 def threshold(apart: np.ndarray, density: float) -> float:
-    """Return the γ at which a share `density` of all pairs is connected, with ties more: mean degree ≈ density · (m − 1).
+    """Return the γ at which a share `density` of all pairs is connected, with ties more: mean degree ≈ density · (m −
+    1).
 
-    The thesis gives no γ, and under l∞ on MNIST the degrees leap from none to hundreds between 0.99 and 1: the quantile of the distances is
-    what can be set. Of large classes it is taken over the distances of every k-th point to all others.
+    The thesis gives no γ, and under l∞ on MNIST the degrees leap from none to hundreds between 0.99 and 1: the quantile
+    of the distances is what can be set. Of large classes it is taken over the distances of every k-th point to all
+    others.
 
     Args:
         apart: distances [m, m]. density: in (0, 1].
@@ -63,7 +67,8 @@ def threshold(apart: np.ndarray, density: float) -> float:
     """
     if len(apart) < 2:
         raise InputError(
-            f"a class with {len(apart)} training points has no graph, 2 or more have; add points, or leave the class out"
+            f"a class with {len(apart)} training points has no graph, 2 or more have; add points, or leave the class "
+            "out"
         )
     chosen = np.linspace(0, len(apart) - 1, min(SAMPLED, len(apart))).round().astype(int)
     others = np.ones((len(chosen), len(apart)), dtype=bool)
@@ -72,7 +77,9 @@ def threshold(apart: np.ndarray, density: float) -> float:
 
 
 def class_graph(apart: np.ndarray, gamma: float) -> csr_array:
-    """Return the class graph G_γ^p (thesis, Definition 1) of points with these distances: its adjacency [m, m], zero on the diagonal."""
+    """Return the class graph G_γ^p (thesis, Definition 1) of points with these distances: its adjacency [m, m], zero on
+    the diagonal.
+    """
     connected = apart <= gamma
     np.fill_diagonal(connected, False)
     return csr_array(connected).astype(np.int64)
@@ -92,7 +99,8 @@ def degree_table(
     """How many neighbours the points of each class have.
 
     Returns:
-        A row for each space, class, density and quantile: gamma, the threshold of that graph; degree, at that quantile of its points.
+        A row for each space, class, density and quantile: gamma, the threshold of that graph; degree, at that quantile
+            of its points.
     """
     rows = []
     for space, (points, norm) in spaces.items():
@@ -115,16 +123,20 @@ def degree_table(
 
 
 def by_degree(graph: csr_array, count: int) -> np.ndarray:
-    """Positions [count] of the points of highest degree, highest first (thesis, Algorithm 3); of equals the last, as in its listing."""
+    """Positions [count] of the points of highest degree, highest first (thesis, Algorithm 3); of equals the last, as in
+    its listing.
+    """
     return np.argsort(degrees(graph), kind="stable")[::-1][:count]
 
 
 def dominating(graph: csr_array, count: int, variant: str = "fixed") -> np.ndarray:
-    """Positions [≤ count] that dominate as much of the graph as can be, in the order of their choice (thesis, Algorithm 4).
+    """Positions [≤ count] that dominate as much of the graph as can be, in the order of their choice (thesis, Algorithm
+    4).
 
-    Each is the point that covers, with its neighbours, most points that are still uncovered: of covered and uncovered points alike
-    (`fixed`), or of the uncovered alone, because the listing removes the covered from U before it adds what is left of
-    them to D, which stays empty (`printed`). Of equals the first. There are fewer than `count` when all points are covered before.
+    Each is the point that covers, with its neighbours, most points that are still uncovered: of covered and uncovered
+    points alike (`fixed`), or of the uncovered alone, because the listing removes the covered from U before it adds
+    what is left of them to D, which stays empty (`printed`). Of equals the first. There are fewer than `count` when all
+    points are covered before.
 
     Raises:
         ValueError: there is no such variant.
@@ -136,7 +148,8 @@ def dominating(graph: csr_array, count: int, variant: str = "fixed") -> np.ndarr
     gain = degrees(closed)
     chosen: list[int] = []
     while len(chosen) < count and uncovered.any():
-        # D ∪ U is every point: what was never covered is in U. A covered point of gain 0 is never the best while one is uncovered.
+        # D ∪ U is every point: what was never covered is in U. A covered point of gain 0 is never the best while one is
+        # uncovered.
         best = int(np.where(uncovered, gain, gain if variant == "fixed" else -1).argmax())
         chosen.append(best)
         reached = closed.indices[closed.indptr[best] : closed.indptr[best + 1]]

@@ -28,13 +28,15 @@ def attack_clean_nets(
 
     Args:
         proxies: one for each seed; of several ages of one, the last counts.
-        settings: `source`, the class of the example; `sure`, the confidence in it that a test image must have; `epsilon`, the l∞ radius
-            within which the example is looked for; `far`, the radius at which adversarial accuracy is measured.
+        settings: `source`, the class of the example; `sure`, the confidence in it that a test image must have;
+            `epsilon`, the l∞ radius within which the example is looked for; `far`, the radius at which adversarial
+            accuracy is measured.
 
     Returns:
-        One row per proxy: proxy_seed, n_points, natural_accuracy, far, adversarial_accuracy (untargeted, of all test points), epsilon,
-        confidence (of the wrong class, 0 where no example is found); and of the first proxy: `images` [2, …] float32, the test image and
-        the example, `probabilities` [2, classes], `labels` [2] its class and the wrong one.
+        One row per proxy: proxy_seed, n_points, natural_accuracy, far, adversarial_accuracy (untargeted, of all test
+            points), epsilon, confidence (of the wrong class, 0 where no example is found); and of the first proxy:
+            `images` [2, …] float32, the test image and the example, `probabilities` [2, classes], `labels` [2] its
+            class and the wrong one.
 
     Raises:
         InputError: the data set has no such class.
@@ -69,7 +71,9 @@ def attack_clean_nets(
 def _most_confident(
     network: nn.Module, images: Tensor, settings: Mapping[str, Any], dataset: Dataset
 ) -> dict[str, Any]:
-    """The example of class `source` that the network gives a wrong class with the highest confidence; the surest image if there is none."""
+    """The example of class `source` that the network gives a wrong class with the highest confidence; the surest image
+    if there is none.
+    """
     source, epsilon = settings["source"], settings["epsilon"]
     before = logits(network, images).softmax(1)
     right, surest = before.argmax(1) == source, images[int(before[:, source].argmax())]

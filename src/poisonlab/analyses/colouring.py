@@ -1,4 +1,6 @@
-"""The colouring trick: a net that memorises colours tells which points make their neighbours vulnerable (thesis, section 6.2)."""
+"""The colouring trick: a net that memorises colours tells which points make their neighbours vulnerable (thesis,
+section 6.2).
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,11 +27,13 @@ SHOWN = 3  # points whose surroundings are mapped
 
 
 def colour(graph: csr_array) -> np.ndarray:
-    """Return colours [m], 0 … Δ, that differ between neighbours and between second neighbours; Δ is the largest number of both.
+    """Return colours [m], 0 … Δ, that differ between neighbours and between second neighbours; Δ is the largest number
+    of both.
 
-    networkx's equitable colouring of the squared graph (Hajnal and Szemerédi; Kierstead and others 2010): every colour has the same number
-    of points, give or take one. A greedy colouring takes fewer colours, and gives one of them to half of the class, points without a
-    neighbour among them: an attack that ends in that colour could have ended in a region of any of these.
+    networkx's equitable colouring of the squared graph (Hajnal and Szemerédi; Kierstead and others 2010): every colour
+    has the same number of points, give or take one. A greedy colouring takes fewer colours, and gives one of them to
+    half of the class, points without a neighbour among them: an attack that ends in that colour could have ended in a
+    region of any of these.
 
     Args:
         graph: adjacency matrix [m, m].
@@ -52,7 +56,8 @@ def reached(
     box: tuple[float, float] | None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> np.ndarray:
-    """Number of neighbours [m] of each point from which a targeted attack (PGD, l∞ within ε) reaches the point's colour.
+    """Number of neighbours [m] of each point from which a targeted attack (PGD, l∞ within ε) reaches the point's
+    colour.
 
     Args:
         model: a net of colours; images: [m, …] float.
@@ -86,13 +91,14 @@ def score_points(
     """Colour the graph of a class, let nets memorise the colours, and score every point with each of them.
 
     Args:
-        settings: `colouring` of an entry of `graphs` in the configuration: class, density, epsilon; and model and number of nets.
+        settings: `colouring` of an entry of `graphs` in the configuration: class, density, epsilon; and model and
+            number of nets.
 
     Returns:
-        A row for each net and point of the class: net, index (in the training set), degree, colour, fitted (the net gives the colour),
-        score (neighbours from which the colour is reached). And, for the `SHOWN` best points of the first net, maps of the plane through a
-        neighbour, the point, and the end of the neighbour's attack, as `maps.map_triangle` returns them, stacked; none of a point at whose
-        colour no attack ends.
+        A row for each net and point of the class: net, index (in the training set), degree, colour, fitted (the net
+            gives the colour), score (neighbours from which the colour is reached). And, for the `SHOWN` best points of
+            the first net, maps of the plane through a neighbour, the point, and the end of the neighbour's attack, as
+            `maps.map_triangle` returns them, stacked; none of a point at whose colour no attack ends.
     """
     where = resolve_device(device)
     index = np.flatnonzero(dataset.train_labels == settings["class"])
@@ -139,7 +145,8 @@ def map_of(
     epsilon: float,
     box: tuple[float, float] | None,
 ) -> Map | None:
-    """Map the plane through the nearest neighbour from which an attack ends in the point's colour, the point, and that end.
+    """Map the plane through the nearest neighbour from which an attack ends in the point's colour, the point, and that
+    end.
 
     None where no attack has the colour at its last step; it may have had it at an earlier one alone.
     """

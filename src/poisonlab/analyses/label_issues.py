@@ -21,7 +21,9 @@ def find_label_issues(
     device: str = "auto",
     progress: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
-    """Return one row per training point: index, issue (bool, cleanlab's confident learning; Northcutt, Jiang & Chuang, 2021)."""
+    """Return one row per training point: index, issue (bool, cleanlab's confident learning; Northcutt, Jiang & Chuang,
+    2021).
+    """
     from cleanlab.filter import find_label_issues as confident_learning
 
     short = {**recipe, "epochs": min(recipe["epochs"], EPOCHS)}

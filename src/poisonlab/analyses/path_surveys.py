@@ -18,8 +18,8 @@ def cut_buckets(paths: pd.DataFrame, source_class: int, count: int, scheme: str,
     Args:
         paths: the table of `paths.trace`.
         count: number of buckets.
-        scheme: `width` cuts the range of lengths into equal ranges, as the thesis says; the outermost take in the tails, such that each
-            holds at least `minimum` points. `quantile` cuts into nearly equal numbers of points.
+        scheme: `width` cuts the range of lengths into equal ranges, as the thesis says; the outermost take in the
+            tails, such that each holds at least `minimum` points. `quantile` cuts into nearly equal numbers of points.
         minimum: points that every bucket must hold, at least the poison budget.
 
     Returns:
@@ -32,7 +32,8 @@ def cut_buckets(paths: pd.DataFrame, source_class: int, count: int, scheme: str,
     steps = points["steps"].to_numpy()
     if len(steps) < count * minimum:
         raise InputError(
-            f"{count} buckets of at least {minimum} points need {count * minimum} points of class {source_class}, there are {len(steps)}; "
+            f"{count} buckets of at least {minimum} points need {count * minimum} points of class {source_class}, "
+            f"there are {len(steps)}; "
             "lower buckets.count or buckets.minimum"
         )
     ordered = np.sort(steps)
@@ -46,13 +47,16 @@ def cut_buckets(paths: pd.DataFrame, source_class: int, count: int, scheme: str,
     if held.min() < minimum:
         raise InputError(
             f"bucket {held.argmin()} of class {source_class} holds {held.min()} points, at least {minimum} are needed "
-            f"(lengths {ordered[0]} … {ordered[-1]}, {len(np.unique(steps))} different ones); lower buckets.count or paths.step_size"
+            f"(lengths {ordered[0]} … {ordered[-1]}, {len(np.unique(steps))} different ones); lower buckets.count or "
+            "paths.step_size"
         )
     return points.assign(bucket=bucket)
 
 
 def lengths(name: str, traced: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
-    """Histogram of the path lengths of each class on each proxy: paths, proxy_seed, label, target, steps, reached, n_points."""
+    """Histogram of the path lengths of each class on each proxy: paths, proxy_seed, label, target, steps, reached,
+    n_points.
+    """
     frames = [frame.assign(paths=name, proxy_seed=proxy_seed) for proxy_seed, frame in traced.items()]
     keys = ["paths", "proxy_seed", "label", "target", "steps", "reached"]
     return pd.concat(frames).groupby(keys, sort=True).size().rename("n_points").reset_index()
@@ -62,8 +66,9 @@ def issues_by_distance(name: str, traced: Mapping[int, pd.DataFrame], issues: pd
     """Label issues among the points nearest to the boundary, among the farthest and in the whole class (claim 42).
 
     Returns:
-        One row per proxy and class: paths, proxy_seed, label, n_points of the class, n_among = min(among, n_points), and the numbers of
-        issues among the n_among nearest (`nearest`), the n_among farthest (`farthest`) and in the class (`all`).
+        One row per proxy and class: paths, proxy_seed, label, n_points of the class, n_among = min(among, n_points),
+            and the numbers of issues among the n_among nearest (`nearest`), the n_among farthest (`farthest`) and in
+            the class (`all`).
     """
     rows = []
     for proxy_seed, frame in traced.items():
@@ -91,11 +96,12 @@ def issues_by_distance(name: str, traced: Mapping[int, pd.DataFrame], issues: pd
 def extremes(
     dataset: Dataset, traced: pd.DataFrame, issues: pd.DataFrame, count: int
 ) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-    """Images nearest to and farthest from the boundary, per class (thesis, Figure 4.5): `count`, or as many as the smallest class has.
+    """Images nearest to and farthest from the boundary, per class (thesis, Figure 4.5): `count`, or as many as the
+    smallest class has.
 
     Returns:
-        Arrays `nearest_images` [classes, count, …], `nearest_steps`, `nearest_issue`, `nearest_index` [classes, count], the same for
-        `farthest_`, and the metadata class_names and target_names (JSON lists).
+        Arrays `nearest_images` [classes, count, …], `nearest_steps`, `nearest_issue`, `nearest_index` [classes, count],
+        the same for `farthest_`, and the metadata class_names and target_names (JSON lists).
     """
     merged = traced.merge(issues, on="index", validate="one_to_one").sort_values(
         ["label", "steps", "index"], kind="stable"

@@ -1,10 +1,12 @@
-"""The thesis's Theorems 1 and 2: what label noise alone guarantees an attacker, checked by simulation and applied to a data set.
+"""The thesis's Theorems 1 and 2: what label noise alone guarantees an attacker, checked by simulation and applied to a
+data set.
 
-Both say: if |ζ| balls of radius ρ hold probability c₁ together and at least c₂/|ζ| each, the truth is constant in each of them, and the
-labels of n ≥ |ζ| log(|ζ|/δ) / (ηc₂) independent samples are wrong at rate η, then with probability 1 − δ a classifier that fits every
-sample has adversarial risk of at least c₁ within 2ρ. Theorem 2 subtracts χ/κ from the radius, if the classifier has margin χ at the
-samples and is κ-Lipschitz. (The thesis calls η the probability of a *correct* label in its statement and uses it as the rate of noise in
-its bound and proof; the rate of noise is what Sanyal et al., 2021, mean and what is meant here.)
+Both say: if |ζ| balls of radius ρ hold probability c₁ together and at least c₂/|ζ| each, the truth is constant in each
+of them, and the labels of n ≥ |ζ| log(|ζ|/δ) / (ηc₂) independent samples are wrong at rate η, then with probability 1 −
+δ a classifier that fits every sample has adversarial risk of at least c₁ within 2ρ. Theorem 2 subtracts χ/κ from the
+radius, if the classifier has margin χ at the samples and is κ-Lipschitz. (The thesis calls η the probability of a
+*correct* label in its statement and uses it as the rate of noise in its bound and proof; the rate of noise is what
+Sanyal et al., 2021, mean and what is meant here.)
 """
 
 import math
@@ -24,7 +26,8 @@ def required_samples(balls: int, mass: float, noise: float, delta: float) -> int
     """Smallest n of Theorems 1 and 2: ⌈|ζ| log(|ζ|/δ) / (ηc₂)⌉.
 
     Args:
-        balls: |ζ| ≥ 1. mass: c₂ in (0, 1], |ζ| times the probability of the lightest ball. noise: η in (0, 1], rate of wrong labels.
+        balls: |ζ| ≥ 1. mass: c₂ in (0, 1], |ζ| times the probability of the lightest ball. noise: η in (0, 1], rate of
+            wrong labels.
         delta: δ in (0, 1), probability that the guarantee fails.
 
     Raises:
@@ -42,8 +45,8 @@ def guaranteed_radius(radius: float, margin: float = 0.0, lipschitz: float = mat
     """Attack radius of the guarantee: 2ρ − χ/κ (Theorem 2); 2ρ without a Lipschitz constant (Theorem 1).
 
     Args:
-        radius: ρ > 0. margin: χ in [0, 1], difference between the two highest class probabilities at the samples. lipschitz: κ > 0, of
-            the class probabilities in l1.
+        radius: ρ > 0. margin: χ in [0, 1], difference between the two highest class probabilities at the samples.
+            lipschitz: κ > 0, of the class probabilities in l1.
 
     Raises:
         InputError: an argument is out of its range.
@@ -61,10 +64,10 @@ def distances(points: np.ndarray, others: np.ndarray, norm: str) -> np.ndarray:
 class Memoriser:
     """A classifier of two classes, ±1, that fits its samples and gives the truth wherever else it may.
 
-    The attacker's worst case (thesis, chapter 3, Fig. 3.1). With a Lipschitz constant κ it is the largest κ-Lipschitz extension of the
-    margins ±χ at the samples (McShane, 1934), seen from the truth's side; its probabilities, (1 ± margin)/2, are κ-Lipschitz in l1. Without
-    one it is a dictionary, wrong at mislabelled samples only. The truth must be constant among the points that it is built from and asked
-    about: one memoriser for one ball.
+    The attacker's worst case (thesis, chapter 3, Fig. 3.1). With a Lipschitz constant κ it is the largest κ-Lipschitz
+    extension of the margins ±χ at the samples (McShane, 1934), seen from the truth's side; its probabilities, (1 ±
+    margin)/2, are κ-Lipschitz in l1. Without one it is a dictionary, wrong at mislabelled samples only. The truth must
+    be constant among the points that it is built from and asked about: one memoriser for one ball.
     """
 
     def __init__(
@@ -118,7 +121,9 @@ class Balls:
         return required_samples(self.balls, self.mass, self.noise, self.delta)
 
     def draw(self, generator: np.random.Generator, n: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Draw n samples; for each ball its samples [k, d], relative to its centre, and whether their labels are wrong [k]."""
+        """Draw n samples; for each ball its samples [k, d], relative to its centre, and whether their labels are wrong
+        [k].
+        """
         shares = np.full(self.balls + 1, self.mass / self.balls)
         shares[-1] = 1 - self.mass
         counts = generator.multinomial(n, shares)[:-1]
@@ -141,9 +146,10 @@ def simulate(
         tested: points attacked in each ball.
 
     Returns:
-        One row per run, share, classifier and radius: run, share, n, classifier (`dictionary` and `smooth` memorise; `truth` does not, a
-        broken premise), guaranteed (whether it is the guaranteed radius), radius (multiple of ρ), every_ball (whether each holds a
-        mislabelled sample), fitted (share of the samples), lipschitz (κρ), risk (at least), mass (c₁), delta.
+        One row per run, share, classifier and radius: run, share, n, classifier (`dictionary` and `smooth` memorise;
+            `truth` does not, a broken premise), guaranteed (whether it is the guaranteed radius), radius (multiple of
+            ρ), every_ball (whether each holds a mislabelled sample), fitted (share of the samples), lipschitz (κρ),
+            risk (at least), mass (c₁), delta.
     """
     generator = np.random.default_rng(seed)
     rows = []
@@ -200,16 +206,18 @@ def cover(
     delta: float,
     seed: int,
 ) -> pd.DataFrame:
-    """Apply Theorem 1 to a data set: cover it greedily by balls around its own points and ask how many samples the bound takes.
+    """Apply Theorem 1 to a data set: cover it greedily by balls around its own points and ask how many samples the
+    bound takes.
 
     The data set stands for its distribution. A ball that holds two classes breaks the third premise and is left out.
 
     Args:
-        images: [n, …] in [0, 1]. labels: [n]. radii: ρ. norm: linf or l2. candidates: random points that may be centres.
+        images: [n, …] in [0, 1]. labels: [n]. radii: ρ. norm: linf or l2. candidates: random points that may be
+            centres.
 
     Returns:
-        One row per radius and number of balls (powers of two, and all of use): norm, radius, balls, covered (c₁), mass (c₂), required
-        (n of the bound), n_points, noise, delta.
+        One row per radius and number of balls (powers of two, and all of use): norm, radius, balls, covered (c₁), mass
+        (c₂), required (n of the bound), n_points, noise, delta.
     """
     flat = images.reshape(len(images), -1).astype(np.float32)
     generator = np.random.default_rng(seed)

@@ -44,7 +44,8 @@ class Entry:
     precision: str = "float32"
 
 
-# Networks of one training step each: shape, images in an epoch here, FLOP per image, ratios asked in float32 and bfloat16.
+# Networks of one training step each: shape, images in an epoch here, FLOP per image, ratios asked in float32 and
+# bfloat16.
 NETWORKS: dict[str, tuple[tuple[int, ...], int, float, float | None, float | None]] = {
     "pooled": ((1, 28, 28), 6144, 6.82e6, None, None),
     "conv_pool": ((1, 28, 28), 3072, 71.6e6, 1.7, 3.1),

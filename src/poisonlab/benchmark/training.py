@@ -143,7 +143,8 @@ def chunk(name: str, shape: tuple[int, ...], n: int, victims: int) -> Contestant
     return run
 
 
-# --------------------------------------------------------------------------------------------- many fully connected nets
+# --------------------------------------------------------------------------------------------- many fully connected
+# nets
 
 MLP_POINTS, MLP_EPOCHS = 64, 200
 

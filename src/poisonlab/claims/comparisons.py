@@ -88,7 +88,8 @@ def smallest(
 ) -> tuple[int, Tested, str, Side, Side]:
     """The difference that decides whether every first grid is above its second.
 
-    Returns its position, itself, its test, and both sides. Against it speaks one that is below, corrected for their number.
+    Returns its position, itself, its test, and both sides. Against it speaks one that is below, corrected for their
+    number.
     """
     tests, supports = all_above(grids, counts, compare)
     reverse = [compare(b, a, 1 - (1 - CONFIDENCE) / len(grids), "greater") for a, b in grids]

@@ -32,9 +32,12 @@ def write_scorecard(frame: pd.DataFrame, markdown_path: str | Path, csv_path: st
         "# Scorecard",
         "",
         "Published claims against what was measured. Estimands, margins and least sizes are registered in "
-        "`studies/<study>/claims.yaml`, whose head says for which claims git shows that this was before their results; every "
-        "number and verdict below is computed from the result tables by `poisonlab.claims`, none is typed in. Intervals "
-        "are 95 %, for new draws and new repeats (for surveys: new proxies); n is draws × repeats. Without a unit, what "
+        "`studies/<study>/claims.yaml`, whose head says for which claims git shows that this was before their "
+        "results; every "
+        "number and verdict below is computed from the result tables by `poisonlab.claims`, none is typed in. "
+        "Intervals "
+        "are 95 %, for new draws and new repeats (for surveys: new proxies); n is draws × repeats. Without a unit, "
+        "what "
         "was measured is a share, a difference of shares or a slope between them.",
         "",
         "| verdict | rows | meaning |",

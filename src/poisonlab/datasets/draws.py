@@ -13,7 +13,8 @@ def of_draw(dataset: Dataset, per_draw: Mapping[str, Any] | None, draw: int) -> 
 
     Args:
         per_draw: None leaves the data set as it is; `toy` holds all options of a toy, whose training set is drawn anew
-            (draw 0 keeps it); `split` is the share of the training set that validates, and the draw the division's number.
+            (draw 0 keeps it); `split` is the share of the training set that validates, and the draw the division's
+            number.
     """
     if per_draw is None:
         return dataset

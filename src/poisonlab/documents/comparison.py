@@ -62,8 +62,8 @@ def radius(query: Query) -> float:
 def compare(query: Query) -> pd.DataFrame:
     """Compare every poisoned condition of an experiment, at each value of its sweep axis, with random points.
 
-    These are of the same victim, flips and budget, and at the same value where they are swept, too. A condition that has
-    none, or more than one such, is left out.
+    These are of the same victim, flips and budget, and at the same value where they are swept, too. A condition that
+    has none, or more than one such, is left out.
 
     Args:
         query: of an experiment that has a condition of strategy "random".

@@ -21,7 +21,9 @@ Map = dict[str, np.ndarray]
 
 
 def _grid(marks: np.ndarray, side: int, margin: float = MARGIN) -> tuple[np.ndarray, np.ndarray]:
-    """A square window [4] (left, right, bottom, top) around the marks [m, 2], and its grid points [side², 2], row by row from below."""
+    """A square window [4] (left, right, bottom, top) around the marks [m, 2], and its grid points [side², 2], row by
+    row from below.
+    """
     low, high = marks.min(0), marks.max(0)
     middle, half = (low + high) / 2, (high - low).max() / 2 * (1 + 2 * margin)
     x, y = (np.linspace(centre - half, centre + half, side) for centre in middle)
@@ -38,9 +40,9 @@ def map_plane(network: nn.Module, poison: Poison, dataset: Dataset, device: torc
     """Map a victim of two-dimensional data; its marks are its training points.
 
     Returns:
-        `classes` [G, G] uint8, bottom row first; `extent` [4] left, right, bottom, top; `near_classes` and `near_extent`, the same of a
-        window around the first poison and its `NEAR` nearest training points; `marks` [m, 2]; `labels` [m], the training labels; `kinds`
-        [m], positions in `KINDS`.
+        `classes` [G, G] uint8, bottom row first; `extent` [4] left, right, bottom, top; `near_classes` and
+        `near_extent`, the same of a window around the first poison and its `NEAR` nearest training points; `marks` [m,
+        2]; `labels` [m], the training labels; `kinds` [m], positions in `KINDS`.
     """
     training_set = apply(poison, dataset)
     points = training_set.images
@@ -64,9 +66,11 @@ def map_plane(network: nn.Module, poison: Poison, dataset: Dataset, device: torc
 
 
 def _plane(origin: Tensor, right: Tensor, up: Tensor) -> tuple[np.ndarray, Tensor, np.ndarray]:
-    """The plane through three images: window [4], the images of its grid [side², …], and where the three lie [3, 2], as l2 distances.
+    """The plane through three images: window [4], the images of its grid [side², …], and where the three lie [3, 2], as
+    l2 distances.
 
-    The first is the origin, the horizontal axis leads to the second, the vertical one, orthogonal to it, towards the third.
+    The first is the origin, the horizontal axis leads to the second, the vertical one, orthogonal to it, towards the
+    third.
     """
     corners = torch.stack([torch.zeros_like(origin), right - origin, up - origin]).flatten(1)
     across = corners[1] / corners[1].norm().clamp_min(1e-12)
@@ -103,14 +107,16 @@ def map_slice(
     path_settings: Mapping[str, Any],
     device: torch.device,
 ) -> Map:
-    """Map a victim on the plane through a poison, its nearest neighbour of the true class and the clean proxy's boundary.
+    """Map a victim on the plane through a poison, its nearest neighbour of the true class and the clean proxy's
+    boundary.
 
-    The poison is the first that the victim fitted, or the first. It is the origin; the horizontal axis leads to the end of its adversarial
-    path on the clean proxy, the vertical one, orthogonal to it, towards the neighbour. Both are l2 distances.
+    The poison is the first that the victim fitted, or the first. It is the origin; the horizontal axis leads to the end
+    of its adversarial path on the clean proxy, the vertical one, orthogonal to it, towards the neighbour. Both are l2
+    distances.
 
     Returns:
-        As `map_plane`, with three marks (poison, neighbour, boundary; `labels` are what the victim was taught, the boundary's is the
-        poison's) and `clean` [G, G] uint8, what the proxy decides.
+        As `map_plane`, with three marks (poison, neighbour, boundary; `labels` are what the victim was taught, the
+        boundary's is the poison's) and `clean` [G, G] uint8, what the proxy decides.
 
     Raises:
         InputError: the poison relabels no training point.
@@ -152,11 +158,13 @@ def map_victims(
     path_settings: Mapping[str, Any],
     device: str = "auto",
 ) -> Map:
-    """Map some victims of one condition, with its poison each; stacked arrays, and `axis_values` [victims], NaN without an axis.
+    """Map some victims of one condition, with its poison each; stacked arrays, and `axis_values` [victims], NaN without
+    an axis.
 
     Args:
         victims: (value of the sweep axis, number of classes, parameters) of each.
-        proxy: (model, parameters) of the clean proxy, for slices of images; None maps the plane of two-dimensional data.
+        proxy: (model, parameters) of the clean proxy, for slices of images; None maps the plane of two-dimensional
+            data.
     """
     where = resolve_device(device)
     clean = rebuild(proxy[0], dataset.input_shape, dataset.num_classes, proxy[1], where) if proxy else None

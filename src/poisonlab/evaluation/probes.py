@@ -23,8 +23,9 @@ PROBES = ("line_share", "path_share", "feature_ratio", "lipschitz_mean", "lipsch
 def lipschitz(model: nn.Module, inputs: Tensor) -> Tensor:
     """Local Lipschitz constants of the class probabilities at inputs [n, …], l∞ to l1 (thesis, Theorem 2): [n].
 
-    The derivative moves the probabilities by at most Σ_c ‖∇p_c‖₁ for a step of l∞ length 1; that is the estimate, exact for two classes.
-    Jumps, such as those of soft nearest neighbours where the set of neighbours changes, have no derivative and are not in it.
+    The derivative moves the probabilities by at most Σ_c ‖∇p_c‖₁ for a step of l∞ length 1; that is the estimate, exact
+    for two classes. Jumps, such as those of soft nearest neighbours where the set of neighbours changes, have no
+    derivative and are not in it.
     """
     with frozen(model):
         inputs = inputs.detach().requires_grad_(True)
@@ -46,10 +47,11 @@ class Surroundings:
 
     Attributes:
         images: [m, …] the relabelled points; labels: [m] their new labels.
-        lines: for each, `LINE_POINTS` points on the straight line to the nearest training point of its new class; none where all points of
-            that class are poisons.
+        lines: for each, `LINE_POINTS` points on the straight line to the nearest training point of its new class; none
+            where all points of that class are poisons.
         paths: for each, its adversarial path to its new class on the clean proxy; None without a proxy.
-        neighbours: for each, the `NEIGHBOURS` nearest training points of its true class in input space, or as many as there are.
+        neighbours: for each, the `NEIGHBOURS` nearest training points of its true class in input space, or as many as
+            there are.
     """
 
     def __init__(
@@ -93,10 +95,11 @@ def probe(model: nn.Module, surroundings: Surroundings | None, test_images: Tens
     """Measure one victim.
 
     Returns:
-        line_share, path_share: mean share of the points along the line, or the path, from a fitted poison towards its new class that the
-            victim gives the poison's label (thesis, Figs. 4.4 and 6.1: a stretched boundary or a pocket).
-        feature_ratio: median over the fitted poisons of the distance between the features of a poison and of its neighbours of the true
-            class, over the distance between the features of these neighbours (section 6.1.3).
+        line_share, path_share: mean share of the points along the line, or the path, from a fitted poison towards its
+            new class that the victim gives the poison's label (thesis, Figs. 4.4 and 6.1: a stretched boundary or a
+            pocket).
+        feature_ratio: median over the fitted poisons of the distance between the features of a poison and of its
+            neighbours of the true class, over the distance between the features of these neighbours (section 6.1.3).
         lipschitz_mean, lipschitz_max: of the local constants at the test points.
         NaN where there is nothing to measure.
     """
@@ -111,7 +114,8 @@ def probe(model: nn.Module, surroundings: Surroundings | None, test_images: Tens
         return row
     for name, sequences in (("line_share", surroundings.lines), ("path_share", surroundings.paths)):
         if sequences is not None:
-            # A line has no points without a point to lead to, a path none where the proxy itself gives the label that the poison has.
+            # A line has no points without a point to lead to, a path none where the proxy itself gives the label that
+            # the poison has.
             labels = surroundings.labels
             shares = [share_of(model, sequences[i], int(labels[i])) for i in fitted if len(sequences[i])]
             row[name] = float(np.mean(shares)) if shares else np.nan
@@ -144,7 +148,8 @@ def probe_chunk(
         poisons: the poison of each victim.
         datasets: what each poison was crafted for; their test sets are the same.
         proxy: (model, parameters) of the clean proxy whose paths are followed; None for none.
-        points: number of test points at which Lipschitz constants are estimated, evenly spaced over the test set: it may be sorted.
+        points: number of test points at which Lipschitz constants are estimated, evenly spaced over the test set: it
+            may be sorted.
     """
     where = resolve_device(device)
     first = datasets[0]

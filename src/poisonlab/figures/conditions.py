@@ -134,7 +134,9 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
 
 
 def _attacked(found: Query, rows: pd.DataFrame, victims: pd.DataFrame) -> tuple[pd.DataFrame, list[pd.Series]]:
-    """Add adversarial accuracy to the victims of each condition, under the attack on its own classes; return the attacks."""
+    """Add adversarial accuracy to the victims of each condition, under the attack on its own classes; return the
+    attacks.
+    """
     import pandas as pd
 
     from poisonlab.figures.experiments import attacked

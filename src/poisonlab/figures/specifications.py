@@ -76,7 +76,10 @@ def draw_all(specifications: Sequence[Specification], progress: Callable[[str], 
 
 
 def summarise(specifications: Sequence[Specification], file: str | Path) -> None:
-    """Write a file that changes whenever one of these figures was drawn anew: pages depend on it and not on every figure."""
+    """Write a file that changes whenever one of these figures was drawn anew.
+
+    Pages depend on it and not on every figure.
+    """
     from poisonlab.results.storage import atomic
 
     records = {Path(one["target"]).name: _digest(_record_file(Path(one["target"]))) for one in specifications}

@@ -83,7 +83,8 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
         table = compare(found)
         if table.empty:
             raise InputError(
-                f"experiment '{name}' has nothing to compare with random points at ε = {radius(found):g}; give it a condition of strategy "
+                f"experiment '{name}' has nothing to compare with random points at ε = {radius(found):g}; give it a "
+                "condition of strategy "
                 "'random' and another one, attacked alike, or leave it out by 'experiments'"
             )
         facts = {key: rows.loc[rows["strategy"] == "random", key].iloc[0] for key in FACTS}

@@ -1,8 +1,8 @@
 """Models, by their names in the `catalogue`; readable without torch.
 
-A model is built by a callable ``(input_shape, num_classes, **parameters) -> torch.nn.Module`` that returns logits [n, num_classes]. One of
-your own is named ``module:Class`` in the configuration (`docs/own_model.md`). A class may have a method ``scalars() -> {name: number}``,
-which becomes columns of the victims table.
+A model is built by a callable ``(input_shape, num_classes, **parameters) -> torch.nn.Module`` that returns logits [n,
+num_classes]. One of your own is named ``module:Class`` in the configuration (`docs/own_model.md`). A class may have a
+method ``scalars() -> {name: number}``, which becomes columns of the victims table.
 """
 
 import importlib
@@ -19,7 +19,8 @@ Specification = str | Mapping[str, Any]
 
 
 def _catalogue() -> Any:
-    # By its name: what uses one model does not depend on the others. The one that it uses is part of its version, see `code_version`.
+    # By its name: what uses one model does not depend on the others. The one that it uses is part of its version, see
+    # `code_version`.
     return importlib.import_module("poisonlab.models.catalogue").model
 
 
@@ -27,8 +28,8 @@ def parse(specification: Specification, where: str = "model") -> tuple[str, dict
     """Return a model's name and the values of all its parameters; those of one of your own are what is given.
 
     Raises:
-        InputError: the specification is neither a name nor a mapping with `model`, the name is not in the catalogue nor of the form
-            ``module:Class``, or a parameter is unknown or of another type.
+        InputError: the specification is neither a name nor a mapping with `model`, the name is not in the catalogue nor
+            of the form ``module:Class``, or a parameter is unknown or of another type.
     """
     given = {"model": specification} if isinstance(specification, str) else specification
     if not isinstance(given, Mapping) or not isinstance(given.get("model"), str):
@@ -41,7 +42,8 @@ def parse(specification: Specification, where: str = "model") -> tuple[str, dict
 
 
 def import_path(specification: Specification) -> str:
-    """Return ``module:attribute`` of what builds a model: it is part of the version of what is trained, see `code_version`.
+    """Return ``module:attribute`` of what builds a model: it is part of the version of what is trained, see
+    `code_version`.
 
     Raises:
         InputError: see `parse`.
@@ -64,7 +66,8 @@ def load(specification: Specification) -> "Callable[..., torch.nn.Module]":
         return getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:  # of the user's module: anything may be wrong in it
         raise InputError(
-            f"model '{name}' cannot be imported ({type(error).__name__}: {one_line(error)}); give module:Class of an importable module"
+            f"model '{name}' cannot be imported ({type(error).__name__}: {one_line(error)}); give module:Class of an "
+            "importable module"
         ) from error
 
 
@@ -90,5 +93,6 @@ def build(specification: Specification, input_shape: tuple[int, ...], num_classe
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"model '{name}' cannot be built for inputs {input_shape} and {num_classes} classes ({one_line(error)}); "
-            f"it must be importable and callable as (input_shape, num_classes{''.join(f', {key}' for key in parameters)})"
+            "it must be importable and callable as (input_shape, "
+            f"num_classes{''.join(f', {key}' for key in parameters)})"
         ) from error

@@ -1,4 +1,7 @@
-"""The catalogue of models. A registration names the class that builds the model; its function imports the class when it is needed."""
+"""The catalogue of models.
+
+A registration names the class that builds the model; its function imports the class when it is needed.
+"""
 
 import importlib
 from collections.abc import Callable, Mapping

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from poisonlab import models
 from poisonlab.errors import InputError
 
-# Images per forward pass without gradients: divides the usual test sets; twice as many make maps so large (32 MB) that each comes anew from
-# the kernel, page by page, which doubles the time.
+# Images per forward pass without gradients: divides the usual test sets; twice as many make maps so large (32 MB) that
+# each comes anew from the kernel, page by page, which doubles the time.
 INFERENCE_BATCH = 500
 
 

@@ -1,9 +1,10 @@
 """Regularised logistic regression and its hypergradients, many problems at once.
 
-Gradient descent on the regularised training loss is unrolled, and the derivative of an outer loss of its last iterate with respect to
-the training points and the regularisation is swept back through it in closed form (reverse-mode unrolling: Maclaurin, Duvenaud & Adams,
-2015; the minimax bilevel formulation of Carnerero-Cano et al., 2020). Automatic differentiation gives the same numbers and costs a
-graph of operations per step; here a step back is two matrix products for all problems.
+Gradient descent on the regularised training loss is unrolled, and the derivative of an outer loss of its last iterate
+with respect to the training points and the regularisation is swept back through it in closed form (reverse-mode
+unrolling: Maclaurin, Duvenaud & Adams, 2015; the minimax bilevel formulation of Carnerero-Cano et al., 2020). Automatic
+differentiation gives the same numbers and costs a graph of operations per step; here a step back is two matrix products
+for all problems.
 """
 
 from dataclasses import dataclass
@@ -61,8 +62,8 @@ def validation_slope(weights: Tensor, features: Tensor, labels: Tensor) -> tuple
 def hypergradient(descent: Descent, slope: Tensor, poisons: int) -> tuple[Tensor, Tensor]:
     """Derivative of an outer loss of the last iterate, given its gradient there.
 
-    With g(w) = Xᵀ(σ(Xw) − y)/n + λw, a step is w − ηg. Backwards, v ← v − η(Xᵀ(s ∘ Xv)/n + λv) with s = σ(1 − σ), and on the way
-    point x collects −η(rv + s(x·v)w)/n, r = σ − y, and λ collects −η w·v.
+    With g(w) = Xᵀ(σ(Xw) − y)/n + λw, a step is w − ηg. Backwards, v ← v − η(Xᵀ(s ∘ Xv)/n + λv) with s = σ(1 − σ), and
+    on the way point x collects −η(rv + s(x·v)w)/n, r = σ − y, and λ collects −η w·v.
 
     Args:
         slope: [K, d] gradient of the outer loss with respect to the last iterate.
@@ -95,8 +96,9 @@ def _scores(features: Tensor, weights: Tensor) -> Tensor:
 
 def _probabilities(features: Tensor, weights: Tensor) -> Tensor:
     """σ(Xw) of every problem: [K, n]."""
-    # A gap after each row makes torch's loop begin anew with each problem: the vectorised exponential and the plain one, which does what is
-    # left at the end of a loop, round differently, and a problem must not depend on its neighbours.
+    # A gap after each row makes torch's loop begin anew with each problem: the vectorised exponential and the plain
+    # one, which does what is left at the end of a loop, round differently, and a problem must not depend on its
+    # neighbours.
     scores = F.pad(_scores(features, weights), (0, 1))
     return torch.sigmoid(scores[:, :-1])
 

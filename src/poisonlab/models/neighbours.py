@@ -12,8 +12,8 @@ NEAREST = 1e-3  # distances below it count as it: the inverse, a weight, has no 
 class SoftNearestNeighbours(nn.Module):
     """The k nearest training points, weighted by their inverse l2 distance; a class's logit is the sum of its weights.
 
-    The thesis takes the class sums as softmax logits. At a training point they are infinite there; here a weight is at most
-    1 / NEAREST = 1000. What is fitted are the points themselves: there is nothing to train.
+    The thesis takes the class sums as softmax logits. At a training point they are infinite there; here a weight is at
+    most 1 / NEAREST = 1000. What is fitted are the points themselves: there is nothing to train.
 
     Raises:
         ValueError: k is below 1.

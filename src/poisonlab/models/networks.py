@@ -1,7 +1,7 @@
 """The package's networks. Each takes (input_shape, num_classes) and returns logits [n, num_classes].
 
-ReLU stands after pooling: the values are the same (both are monotone), on a quarter of the elements. Feature maps are flattened in the
-order height, width, channels, which costs nothing in the channels_last layout that the trainer uses.
+ReLU stands after pooling: the values are the same (both are monotone), on a quarter of the elements. Feature maps are
+flattened in the order height, width, channels, which costs nothing in the channels_last layout that the trainer uses.
 """
 
 import itertools
@@ -27,7 +27,9 @@ def _hidden(width: int, depth: int) -> list[int]:
 
 
 class MLP(nn.Module):
-    """Fully connected ReLU network of `depth` hidden layers of `width` units; for the toy studies and vectors in general."""
+    """Fully connected ReLU network of `depth` hidden layers of `width` units; for the toy studies and vectors in
+    general.
+    """
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int, width: int = 64, depth: int = 2) -> None:
         super().__init__()
@@ -47,7 +49,8 @@ class MLP(nn.Module):
 
 
 def hash_bits(inputs: Tensor, bits: int, modulus: int) -> Tensor:
-    """Hash every number x to the `bits` binary digits of ⌊x · 2^bits⌋ mod `modulus`, highest first (thesis, Listing A.1).
+    """Hash every number x to the `bits` binary digits of ⌊x · 2^bits⌋ mod `modulus`, highest first (thesis, Listing
+    A.1).
 
     Args:
         inputs: [..., features], rounded to float32. bits: such that 2^bits > modulus, its P.
@@ -61,12 +64,14 @@ def hash_bits(inputs: Tensor, bits: int, modulus: int) -> Tensor:
 
 
 class HashedMLP(MLP):
-    """MLP that is shown the hash of its inputs instead of them, so that near points look unlike each other (thesis, Appendix A).
+    """MLP that is shown the hash of its inputs instead of them, so that near points look unlike each other (thesis,
+    Appendix A).
 
     Its gradient with respect to the inputs is 0: attacks that follow a gradient leave them as they are.
 
     Args:
-        bits, modulus: BITS and P of the thesis's Listing A.1, which asks for 2^BITS > P; P = 941 is the listing's, BITS the least for it.
+        bits, modulus: BITS and P of the thesis's Listing A.1, which asks for 2^BITS > P; P = 941 is the listing's, BITS
+            the least for it.
 
     Raises:
         ValueError: 2^bits is not above the modulus.
@@ -86,7 +91,10 @@ class HashedMLP(MLP):
 
 
 class NormalisedMLP(nn.Module):
-    """MLP with batch normalisation before each ReLU (thesis, Appendix A). While it trains, a batch needs two points or more."""
+    """MLP with batch normalisation before each ReLU (thesis, Appendix A).
+
+    While it trains, a batch needs two points or more.
+    """
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int, width: int = 64, depth: int = 2) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""Files of data, proxies, paths, buckets, needs and analyses, and the parameters that their jobs depend on. Imports no torch."""
+"""Files of data, proxies, paths, buckets, needs and analyses, and the parameters that their jobs depend on.
+
+Imports no torch.
+"""
 
 import subprocess
 import sys
@@ -41,8 +44,8 @@ class Artefacts:
     def require_device(self, jobs_run_here: bool) -> None:
         """Refuse `device: cuda` on a machine without a GPU, where jobs could only fail.
 
-        Called before the first job: Snakemake deletes a job's old results as it starts. A cluster's jobs run where the GPUs are.
-        Torch is asked in a process of its own, because only jobs import it.
+        Called before the first job: Snakemake deletes a job's old results as it starts. A cluster's jobs run where the
+        GPUs are. Torch is asked in a process of its own, because only jobs import it.
 
         Raises:
             InputError: there is no GPU that torch can use.
@@ -54,7 +57,8 @@ class Artefacts:
                     "device 'cuda' is not there, this machine offers 'cpu'; set device: auto or device: cpu"
                 )
 
-    # ------------------------------------------------------------------------------------------------------------------ data
+    # -----------------------------------------------------------------------------------------------------------------
+    # - data
 
     def data_file(self, dataset: str) -> str:
         """File of a prepared data set."""
@@ -79,7 +83,8 @@ class Artefacts:
         """Names of a data set's classes, None where only the data can tell."""
         return sources.class_names(self.config["datasets"][dataset])
 
-    # ----------------------------------------------------------------------------------------------------- models and recipes
+    # ----------------------------------------------------------------------------------------------------- models and
+    # recipes
 
     def model(self, name: str) -> Any:
         """Specification of a model: an entry of `models`, or a name of the catalogue."""
@@ -112,7 +117,8 @@ class Artefacts:
             "device": self.config["device"],
         }
 
-    # ------------------------------------------------------------------------------------------------------ proxies and paths
+    # ------------------------------------------------------------------------------------------------------ proxies
+    # and paths
 
     def proxy_file(self, proxy: str) -> str:
         """File of a clean proxy: all seeds, at every age at which they are kept."""
@@ -153,7 +159,8 @@ class Artefacts:
         entry = self.config["buckets"][buckets]
         return {"source_class": entry["source"]} | {key: entry[key] for key in ("count", "scheme", "minimum")}
 
-    # --------------------------------------------------------------------------------------------------------------- analyses
+    # ---------------------------------------------------------------------------------------------------------------
+    # analyses
 
     def need_files(self, needs: Mapping[str, str]) -> list[str]:
         """Files of artefacts, need → name."""

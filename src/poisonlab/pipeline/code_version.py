@@ -28,7 +28,9 @@ def _strip_docstrings(tree: ast.Module) -> ast.Module:
 
 
 def _module_files(name: str) -> list[Path]:
-    """Files that an import of a module executes: its own and those of the packages above it; none for a module of others."""
+    """Files that an import of a module executes: its own and those of the packages above it; none for a module of
+    others.
+    """
     first, *rest = name.split(".")
     if first != _PACKAGE.name:
         return []
@@ -56,9 +58,9 @@ def code_version(*entries: str | Path) -> str:
     """Return a hash over `entries` and, transitively, the package's modules that they import.
 
     Args:
-        entries: files (an adapter script), module names, or ``module:attribute``, whose attribute counts, too. What code looks up by
-            name at run time, such as a figure or a model, is not seen in imports and is passed as an entry of its own; so is a module of
-            the user.
+        entries: files (an adapter script), module names, or ``module:attribute``, whose attribute counts, too. What
+            code looks up by name at run time, such as a figure or a model, is not seen in imports and is passed as an
+            entry of its own; so is a module of the user.
     """
     files: list[Path] = []
     attributes: list[str] = []

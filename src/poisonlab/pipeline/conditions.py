@@ -47,7 +47,8 @@ class Conditions(Artefacts):
         """Configuration of an experiment."""
         return self.config[study]["experiments"][name]
 
-    # ---------------------------------------------------------------------------------------------------------------- poisons
+    # ----------------------------------------------------------------------------------------------------------------
+    # poisons
 
     def poison(self, study: str, name: str) -> Config:
         """Configuration of a poison."""
@@ -96,7 +97,8 @@ class Conditions(Artefacts):
     def batches(self) -> list[Batch]:
         """Poisons that are crafted together: those that one training job of the first experiment that uses them needs.
 
-        Thus a further draw, poison or experiment makes nobody else's victims stale. They need the same artefacts, and their strategies
+        Thus a further draw, poison or experiment makes nobody else's victims stale. They need the same artefacts, and
+        their strategies
         take no time.
         """
         groups: dict[tuple[Any, ...], dict[str, list[int]]] = {}
@@ -142,10 +144,14 @@ class Conditions(Artefacts):
         """What one draw of a poison depends on, beside its files."""
         return {poison: {**self.poison_settings(study, poison), "draws": [draw]}}
 
-    # ------------------------------------------------------------------------------------------------------------- conditions
+    # -------------------------------------------------------------------------------------------------------------
+    # conditions
 
     def conditions(self, study: str, experiment: str) -> dict[str, Config]:
-        """Condition → its poison, victim, draws, repeats and further attacks; "poison@victim" where there are several victims."""
+        """Condition → its poison, victim, draws, repeats and further attacks.
+
+        "poison@victim" where there are several victims.
+        """
         entry = self.experiment(study, experiment)
         several = len(entry["victims"]) > 1
         return {

@@ -79,7 +79,8 @@ def check(config: Mapping[str, Any], root: Path) -> tuple[Config, dict[str, Path
     """Return the configuration with its studies and every default filled in, and the studies' folders.
 
     Raises:
-        InputError: the first thing that is not allowed: by a schema, or because a name, class, budget, strategy or file does not exist.
+        InputError: the first thing that is not allowed: by a schema, or because a name, class, budget, strategy or file
+            does not exist.
     """
     given = dict(config)
     # Snakemake reads `--config keep_victims=false` as a word: it knows True and False only.

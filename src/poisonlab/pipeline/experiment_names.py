@@ -43,12 +43,15 @@ def check_experiment(config: Entry, section: Entry, where: str, entry: Entry) ->
                 isinstance(poison["flips"][key], int) for key in ("source", "target")
             ):
                 raise InputError(
-                    f"{where}: attack '{attack}' leads from one source class to one target class, the flips of '{name}' are "
-                    f"{poison['flips']['source']} → {poison['flips']['target']}; choose an attack of goal next or untargeted"
+                    f"{where}: attack '{attack}' leads from one source class to one target class, the flips of "
+                    f"'{name}' are "
+                    f"{poison['flips']['source']} → {poison['flips']['target']}; choose an attack of goal next or "
+                    "untargeted"
                 )
         if entry["probes"] and poison["flips"]["target"] in ("new", "found"):
             raise InputError(
-                f"{where}.probes: probes lead to training points of the poisons' label, which '{name}' does not have; set probes: false"
+                f"{where}.probes: probes lead to training points of the poisons' label, which '{name}' does not "
+                "have; set probes: false"
             )
     _check_headline(config, where, entry)
     if entry["maps"]:
@@ -85,7 +88,8 @@ def _check_size(config: Entry, where: str, entry: Entry, poisons: Mapping[str, E
             _check_colours(config, where, own["poison"], poison, draws)
     if jobs * variants > MOST_JOBS:
         raise InputError(
-            f"{where}: its draws and repeats make {jobs * variants} training jobs, allowed are {MOST_JOBS}; lower draws or repeats, or "
+            f"{where}: its draws and repeats make {jobs * variants} training jobs, allowed are {MOST_JOBS}; lower "
+            "draws or repeats, or "
             "raise draws_per_job or repeats_per_job"
         )
 
@@ -104,7 +108,8 @@ def _check_colours(config: Entry, where: str, name: str, poison: Entry, draws: i
         )
     if draws > nets:
         raise InputError(
-            f"{where}: {draws} draws of poison '{name}' need a net of colours each, analyses.{colours} has {nets}; lower draws or raise "
+            f"{where}: {draws} draws of poison '{name}' need a net of colours each, analyses.{colours} has "
+            f"{nets}; lower draws or raise "
             f"analyses.{colours}.parameters.nets"
         )
 
@@ -129,7 +134,8 @@ def _check_maps(config: Entry, where: str, poisons: Mapping[str, Entry]) -> None
     swept = [next(iter(poison["sweep"])) for poison in poisons.values() if poison["sweep"]]
     if not ("bucket" in swept or (swept and flat)):
         raise InputError(
-            f"{where}.maps: maps need a poison that is swept over buckets, or a toy of 2 dimensions and a swept poison; set maps: false"
+            f"{where}.maps: maps need a poison that is swept over buckets, or a toy of 2 dimensions and a swept "
+            "poison; set maps: false"
         )
 
 
@@ -137,7 +143,8 @@ def check_figure(config: Entry, section: Entry, where: str, place: str, entry: E
     kind = figures.figure.find(entry["kind"])
     if unknown := sorted(set(entry["options"]) - set(kind.options)):
         raise InputError(
-            f"{where}.options: unknown {unknown}, kind '{entry['kind']}' takes {sorted(kind.options)}; remove or correct them"
+            f"{where}.options: unknown {unknown}, kind '{entry['kind']}' takes {sorted(kind.options)}; remove or "
+            "correct them"
         )
     kind.settings(entry["options"], f"{where}.options")
     for experiment in entry["options"].get("lines") or ():  # overlays that change what is shown leave lines behind
@@ -173,5 +180,6 @@ def _check_shown(config: Entry, where: str, options: Entry, experiment: Entry, n
     radii = sorted({radius for one in meant for radius in config["attacks"][one]["epsilon"]})
     if not isinstance(epsilon, int | float) or not any(math.isclose(epsilon, one, abs_tol=1e-9) for one in radii):
         raise InputError(
-            f"{where}.options.epsilon is {epsilon!r}, experiment '{name}' has {radii} for {', '.join(meant)}; choose one of these"
+            f"{where}.options.epsilon is {epsilon!r}, experiment '{name}' has {radii} for {', '.join(meant)}; "
+            "choose one of these"
         )

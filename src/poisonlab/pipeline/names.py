@@ -1,4 +1,7 @@
-"""What a schema cannot check: that names, classes, budgets, parameters and files exist and fit together. Imports no torch."""
+"""What a schema cannot check.
+
+That names, classes, budgets, parameters and files exist and fit together. Imports no torch.
+"""
 
 from typing import Any
 
@@ -78,7 +81,8 @@ def _check_needs(
         used = entry_of(config, entry.section, name, f"{where}.needs.{kind}")
         if entry.table and (table := analysis.find(used["analysis"]).table) != entry.table:
             raise InputError(
-                f"{where}.needs.{kind}: analyses.{name} gives the table {table}, needed is {entry.table}; name another analysis"
+                f"{where}.needs.{kind}: analyses.{name} gives the table {table}, needed is {entry.table}; name "
+                "another analysis"
             )
 
 
@@ -90,7 +94,8 @@ def _check_buckets(config: Entry, where: str, entry: Config) -> None:
     needed = entry["count"] * entry["minimum"]
     if counts is not None and needed > counts[entry["source"]]:
         raise InputError(
-            f"{where}: {entry['count']} buckets of at least {entry['minimum']} points need {needed} images of class {entry['source']}, "
+            f"{where}: {entry['count']} buckets of at least {entry['minimum']} points need {needed} images of "
+            f"class {entry['source']}, "
             f"'{dataset}' has {counts[entry['source']]}; lower count or minimum"
         )
 
@@ -154,23 +159,29 @@ def _check_poison(config: Entry, where: str, entry: Config) -> None:
         raise InputError(f"{where} has both redraw and split, a draw changes one thing; remove one")
     if (changes := "redraw" if entry["redraw"] else "split" if entry["split"] else "") and kind.needs:
         raise InputError(
-            f"{where}: strategy '{kind.name}' needs {', '.join(kind.needs)} of one training set, {changes} makes another "
+            f"{where}: strategy '{kind.name}' needs {', '.join(kind.needs)} of one training set, {changes} makes "
+            "another "
             f"for every draw; remove {changes}"
         )
 
 
 def _check_same_data(config: Entry, where: str, entry: Entry) -> None:
-    """Refuse artefacts of other data or of another class; analyses are looked at where a poison is used, see `experiment_names`."""
+    """Refuse artefacts of other data or of another class.
+
+    Analyses are looked at where a poison is used, see `experiment_names`.
+    """
     for kind, used in entry["needs"].items():
         section = need.find(kind).section
         dataset = dataset_of(config, section, used)
         if section != "analyses" and dataset != entry["dataset"]:
             raise InputError(
-                f"{where}.needs.{kind}: '{used}' is of data set '{dataset}', the poison of '{entry['dataset']}'; choose one of the same"
+                f"{where}.needs.{kind}: '{used}' is of data set '{dataset}', the poison of '{entry['dataset']}'; "
+                "choose one of the same"
             )
         if section == "buckets" and (own := config["buckets"][used]["source"]) != entry["flips"]["source"]:
             raise InputError(
-                f"{where}.needs.{kind}: '{used}' is of class {own}, the poison's source is {entry['flips']['source']}; choose the same"
+                f"{where}.needs.{kind}: '{used}' is of class {own}, the poison's source is "
+                f"{entry['flips']['source']}; choose the same"
             )
 
 
@@ -180,7 +191,8 @@ def _check_sweep(config: Entry, where: str, entry: Entry, kind: Any) -> None:
     ((name, values),) = entry["sweep"].items()
     if name != "budget" and name not in kind.parameters:
         raise InputError(
-            f"{where}.sweep names '{name}', allowed are budget and the parameters of '{kind.name}', {sorted(kind.parameters)}; correct it"
+            f"{where}.sweep names '{name}', allowed are budget and the parameters of '{kind.name}', "
+            f"{sorted(kind.parameters)}; correct it"
         )
     if name in entry["parameters"]:
         raise InputError(f"{where}.sweep and {where}.parameters both give '{name}'; remove one")
@@ -226,7 +238,8 @@ def _check_flips(config: Entry, where: str, entry: Config) -> None:
                 )
         if not any(wanted.values()):
             raise InputError(
-                f"{where}.budget is the share {value:g} of {sum(counts.values())} points, which is no poison at all; raise it"
+                f"{where}.budget is the share {value:g} of {sum(counts.values())} points, which is no poison at "
+                "all; raise it"
             )
 
 
@@ -248,7 +261,8 @@ def _check_bucket(config: Entry, where: str, entry: Entry, kind: Any) -> None:
             )
     if (most := max(_budgets(entry))) > buckets["minimum"]:
         raise InputError(
-            f"{where}.budget is {most:g}, a bucket of buckets.{name} may hold {buckets['minimum']} points; lower the budget or raise "
+            f"{where}.budget is {most:g}, a bucket of buckets.{name} may hold {buckets['minimum']} points; lower "
+            "the budget or raise "
             f"buckets.{name}.minimum"
         )
 

@@ -1,4 +1,7 @@
-"""What a configuration makes the pipeline do: tables, figures, claims and pages, above data and victims. Imports no torch."""
+"""What a configuration makes the pipeline do: tables, figures, claims and pages, above data and victims.
+
+Imports no torch.
+"""
 
 import re
 from functools import cached_property
@@ -31,7 +34,8 @@ def published_number(figure: str) -> str:
 class Plan(Training):
     """A checked configuration, and what follows from it for each rule."""
 
-    # ---------------------------------------------------------------------------------------------------------------- tables
+    # ----------------------------------------------------------------------------------------------------------------
+    # tables
 
     def collect_settings(self, study: str, experiment: str) -> Config:
         """What the tables of an experiment say beside its victims."""
@@ -89,7 +93,9 @@ class Plan(Training):
         return maps + [self.analysis_table(name) for name in self.analyses]
 
     def archived_tables(self) -> list[str]:
-        """What there is to archive: tables that exist, and with `only_finished` those of experiments of which something is finished."""
+        """What there is to archive: tables that exist, and with `only_finished` those of experiments of which something
+        is finished.
+        """
         finished = set(self.experiment_tables()) if self.config["only_finished"] else set()
         files = [*self.experiment_tables(), *(self.analysis_table(name) for name in self.analyses)]
         return [file for file in files if file in finished or Path(file).is_file()]
@@ -105,7 +111,8 @@ class Plan(Training):
         shown = {name for key in self.drawn for name in self.figures[key]["analyses"]}
         return sorted(shown | self._judged_analyses())
 
-    # --------------------------------------------------------------------------------------------------------------- figures
+    # ---------------------------------------------------------------------------------------------------------------
+    # figures
 
     @property
     def documents(self) -> str:
@@ -114,7 +121,9 @@ class Plan(Training):
 
     @cached_property
     def figures(self) -> dict[tuple[str, str], Config]:
-        """(study, figure) → configuration, for every figure that can be asked for; of the archive, with the experiments that it holds."""
+        """(study, figure) → configuration, for every figure that can be asked for; of the archive, with the experiments
+        that it holds.
+        """
         entries = {
             (study, name): entry for study in self.folders for name, entry in self.config[study]["figures"].items()
         }
@@ -134,7 +143,9 @@ class Plan(Training):
 
     @cached_property
     def drawn(self) -> list[tuple[str, str]]:
-        """(study, figure) of everything that is drawn by default: figures whose experiments all run, or are all archived."""
+        """(study, figure) of everything that is drawn by default: figures whose experiments all run, or are all
+        archived.
+        """
         if self.archive:
             # Data and poisons are made again where they are needed: that takes no training.
             return [
@@ -265,7 +276,8 @@ class Plan(Training):
         data |= {self.analysis_dataset(name) or name for name in entry["analyses"]}
         return {"figure": figure, "shows": self.figure_title(study, figure), "data": ", ".join(sorted(data)) or "—"}
 
-    # ------------------------------------------------------------------------------------------------------ claims and pages
+    # ------------------------------------------------------------------------------------------------------ claims and
+    # pages
 
     def claim_files(self) -> dict[str, str]:
         """Study → file of its registered claims, of the studies that have some."""
@@ -326,7 +338,9 @@ class Plan(Training):
         return {f"{study}/{name}": self.experiment(study, name)["headline"] for study, name in self.experiments}
 
     def compared(self, study: str) -> dict[str, dict[str, str]]:
-        """Tables of a study's experiments that have random points and another strategy beside them, as `claim_inputs` gives them."""
+        """Tables of a study's experiments that have random points and another strategy beside them, as `claim_inputs`
+        gives them.
+        """
         chosen = {}
         for key, files in self.claim_inputs().items():
             own, _, name = key.partition("/")
@@ -338,7 +352,9 @@ class Plan(Training):
         return chosen
 
     def page_figures(self, study: str) -> dict[str, Config]:
-        """What a study's page says of every figure: file of its caption → the other fields of `page.Picture`, in their order."""
+        """What a study's page says of every figure: file of its caption → the other fields of `page.Picture`, in their
+        order.
+        """
         pictures = {}
         for own, name in self.drawn:
             if own == study:

@@ -22,7 +22,10 @@ LONGEST_NAME = 100  # of anything: names become names of files, which have 255 b
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Config:
-    """Return `below` with the values of `above` laid over it, mapping by mapping; as Snakemake merges configuration files."""
+    """Return `below` with the values of `above` laid over it, mapping by mapping.
+
+    As Snakemake merges configuration files.
+    """
     result = dict(below)
     for key, value in above.items():
         both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
@@ -79,7 +82,8 @@ def folder_of(study: str, root: Path) -> Path:
             name = place.resolve().name
             if not re.fullmatch(r"[a-z][a-z_0-9]*", name) or len(name) > LONGEST_NAME:
                 raise InputError(
-                    f"study folder '{place}' is called '{name}', allowed are up to {LONGEST_NAME} of a … z, 0 … 9 and _, a letter first; "
+                    f"study folder '{place}' is called '{name}', allowed are up to {LONGEST_NAME} of a … z, 0 … 9 "
+                    "and _, a letter first; "
                     "rename it"
                 )
             return place.resolve()
@@ -87,7 +91,8 @@ def folder_of(study: str, root: Path) -> Path:
     near = difflib.get_close_matches(study, known, 1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise InputError(
-        f"study '{study}' has no study.yaml in {', '.join(map(str, places))}; {hint}choose one of {', '.join(known)} or give a folder"
+        f"study '{study}' has no study.yaml in {', '.join(map(str, places))}; {hint}choose one of "
+        f"{', '.join(known)} or give a folder"
     )
 
 
@@ -116,8 +121,10 @@ def with_studies(
 ) -> tuple[Config, dict[str, Path]]:
     """Lay the configuration over the files of its studies.
 
-    A study's shared sections (`SHARED`) are lifted to the top; the rest stays under its name. `published.yaml` is laid over `study.yaml`
-    where the configuration says `published: true`, as it must for the archive. A study's precision goes to the recipes of its files that
+    A study's shared sections (`SHARED`) are lifted to the top; the rest stays under its name. `published.yaml` is laid
+    over `study.yaml`
+    where the configuration says `published: true`, as it must for the archive. A study's precision goes to the recipes
+    of its files that
     say none, unless the configuration says one. The folders become importable, for code of a study's own.
 
     Args:
@@ -127,7 +134,8 @@ def with_studies(
         The configuration without defaults, and the studies' folders.
 
     Raises:
-        InputError: a study is missing or unreadable or called like a key, or two studies mean different things by one name.
+        InputError: a study is missing or unreadable or called like a key, or two studies mean different things by one
+        name.
     """
     given = plain(config)
     if given.get("source") == "archive":
@@ -159,7 +167,8 @@ def with_studies(
             for key, entry in entries.items():
                 if key in shared and shared[key] != entry:
                     raise InputError(
-                        f"study '{name}' means another thing by {section}.{key} than one of {', '.join(found)} before it; rename it"
+                        f"study '{name}' means another thing by {section}.{key} than one of {', '.join(found)} "
+                        "before it; rename it"
                     )
                 shared[key] = entry
         below[name] = content
@@ -215,7 +224,8 @@ def plain(value: Any, where: str = "configuration") -> Any:
         if value is None or isinstance(value, str | int | float):
             return value
         raise InputError(
-            f"{where}: {key} is {_shown(value)} ({type(value).__name__}), allowed are words, numbers, true, false, null; "
+            f"{where}: {key} is {_shown(value)} ({type(value).__name__}), allowed are words, numbers, true, "
+            "false, null; "
             "put it into quotes"
         )
 

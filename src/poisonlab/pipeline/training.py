@@ -134,12 +134,15 @@ class Training(Conditions):
         return None
 
     def bucket_source(self, buckets: str) -> str:
-        """What buckets come from: paths on the first clean proxy, or the archived buckets where an archived run is continued."""
+        """What buckets come from: paths on the first clean proxy, or the archived buckets where an archived run is
+        continued.
+        """
         if self.config["skip_archived"] and (archived := self.archived_buckets(buckets)):
             return str(archived)
         return self.path_file(self.config["buckets"][buckets]["paths"])
 
-    # ------------------------------------------------------------------------------------------------------------ files of jobs
+    # ------------------------------------------------------------------------------------------------------------
+    # files of jobs
 
     def _job(self, study: str, experiment: str, variant: str, chunk: str) -> tuple[Chunk, list[str]]:
         """A job by the names in its files.
@@ -234,7 +237,8 @@ class Training(Conditions):
             "precision": own.training["precision"],
         }
 
-    # --------------------------------------------------------------------------------------------------------- probes and maps
+    # --------------------------------------------------------------------------------------------------------- probes
+    # and maps
 
     def probe_paths(self, study: str, experiment: str) -> str | None:
         """Name of the paths along which victims are probed, if the experiment has buckets of some."""
@@ -256,7 +260,9 @@ class Training(Conditions):
         }
 
     def _mapped(self, study: str, experiment: str) -> Iterator[tuple[str, tuple[str, Chunk], list[str]]]:
-        """Conditions whose victims may be mapped, with their jobs: those with a swept poison, of buckets where there are some."""
+        """Conditions whose victims may be mapped, with their jobs: those with a swept poison, of buckets where there
+        are some.
+        """
         buckets = self.buckets_of(study, experiment)
         for job, names in self.jobs(study, experiment).items():
             for name in names:
@@ -285,7 +291,8 @@ class Training(Conditions):
                 "victims": f"results/victims/{study}/{experiment}/{variant}/{chunk.name}.safetensors",
             }
         raise InputError(
-            f"{study}.experiments.{experiment} has no condition with a sweep and victims to train, of which maps could be drawn"
+            f"{study}.experiments.{experiment} has no condition with a sweep and victims to train, of which maps "
+            "could be drawn"
         )
 
     def map_settings(self, study: str, experiment: str) -> Config:

@@ -26,8 +26,8 @@ def craft(
     """Craft and validate the poisons of one draw, one for each value of the sweep.
 
     Args:
-        settings: `strategy`, `parameters` (over the registered defaults), `flips`, `budget` and `per` (see `flips.budgets`), `sweep` (name
-            of the swept number, a parameter or "budget"; "" without one) and `values`.
+        settings: `strategy`, `parameters` (over the registered defaults), `flips`, `budget` and `per` (see
+            `flips.budgets`), `sweep` (name of the swept number, a parameter or "budget"; "" without one) and `values`.
         needs: the artefacts that the strategy declares, by name.
         device, workspace, progress: see `Request`.
 
@@ -49,7 +49,8 @@ def craft(
             Flip(0, 0, 0),
             needs,
             entry.settings(parameters, f"strategy '{entry.name}'"),
-            # Every value of the sweep starts from the same generator: its poison does not depend on which others are asked for.
+            # Every value of the sweep starts from the same generator: its poison does not depend on which others are
+            # asked for.
             np.random.default_rng(seed("poison", draw=draw)),
             draw,
             device=device,

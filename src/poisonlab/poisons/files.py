@@ -1,7 +1,8 @@
 """Poison files: portable, one for each draw, with the edits for every value of the poison's sweep.
 
-A file can be read without the pipeline, checked against the data that it was crafted for, and applied (`docs/poison_files.md`). Its arrays
-are those of `poison.Poison`, named ``<position>.<edit>``; its metadata hold the data's digest, the draw, the sweep and the facts.
+A file can be read without the pipeline, checked against the data that it was crafted for, and applied
+(`docs/poison_files.md`). Its arrays are those of `poison.Poison`, named ``<position>.<edit>``; its metadata hold the
+data's digest, the draw, the sweep and the facts.
 """
 
 import json

@@ -47,10 +47,11 @@ def pairs(
     """Return (class, label of its poisons) for every pair of classes that a configured flip poisons.
 
     Args:
-        flips: `source` is a class, "all" or "found"; `target` a class, "next" (cyclically), "new" (a class that the data set does not
-            have), "others" (each other class) or "found"; with `both`, each pair in both directions.
+        flips: `source` is a class, "all" or "found"; `target` a class, "next" (cyclically), "new" (a class that the
+            data set does not have), "others" (each other class) or "found"; with `both`, each pair in both directions.
         names: of the classes, in the order of their numbers.
-        logits: [n, classes] of a proxy, and labels: [n], of the training points; needed for "found", the most confused pair.
+        logits: [n, classes] of a proxy, and labels: [n], of the training points; needed for "found", the most confused
+            pair.
 
     Raises:
         InputError: a class does not exist, a class would keep its label, or there is nothing to find a pair from.
@@ -88,7 +89,8 @@ def _targets(source: int, target: int | str, names: Sequence[str]) -> list[int]:
 
 
 def most_confused(logits: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
-    """The class whose points are most often taken for another one, and that one; ties go to the larger mean probability.
+    """The class whose points are most often taken for another one, and that one; ties go to the larger mean
+    probability.
 
     Args:
         logits: [n, classes]; labels: [n].

@@ -1,7 +1,7 @@
 """Needs: artefacts that a strategy or an analysis declares by name, and that the pipeline makes and hands over.
 
-An entry says in which section of the configuration the artefact is named, where its files come from, and, as its function, how they are
-read. Its docstring is what it promises.
+An entry says in which section of the configuration the artefact is named, where its files come from, and, as its
+function, how they are read. Its docstring is what it promises.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -88,7 +88,9 @@ def label_issues(files: Sequence[str]) -> Any:
     source="thesis, section 6.2",
 )
 def colours(files: Sequence[str]) -> Any:
-    """Scores of the colouring trick: a table with the columns net, index, degree, colour, fitted, score; see `analyses.colouring`."""
+    """Scores of the colouring trick: a table with the columns net, index, degree, colour, fitted, score; see
+    `analyses.colouring`.
+    """
     from poisonlab.results.storage import read_table
 
     return read_table(files[0])

@@ -46,8 +46,8 @@ class Poison:
         """Check the poison against its training set.
 
         Raises:
-            InputError: an index or a label is no whole number, an index is out of range or repeated, a label is illegal or equals the
-                truth, an image leaves the box, or there are fewer classes than before.
+            InputError: an index or a label is no whole number, an index is out of range or repeated, a label is illegal
+                or equals the truth, an image leaves the box, or there are fewer classes than before.
         """
         for name in ("relabel_index", "relabel_label", "replace_index", "replace_labels", "append_labels"):
             if (found := getattr(self, name).dtype).kind not in "iu":
@@ -56,7 +56,8 @@ class Poison:
                 )
         if self.num_classes < dataset.num_classes:
             raise InputError(
-                f"poison leaves {self.num_classes} classes, '{dataset.name}' has {dataset.num_classes}; a poison may only add classes"
+                f"poison leaves {self.num_classes} classes, '{dataset.name}' has {dataset.num_classes}; a poison may "
+                "only add classes"
             )
         n = len(dataset.train_labels)
         edited = np.concatenate([self.relabel_index, self.replace_index])
@@ -79,7 +80,8 @@ class Poison:
             illegal = labels[(labels < 0) | (labels >= self.num_classes)]
             if len(illegal):
                 raise InputError(
-                    f"poison label {illegal[0]} is not in 0 … {self.num_classes - 1}; choose one of these or raise num_classes"
+                    f"poison label {illegal[0]} is not in 0 … {self.num_classes - 1}; choose one of these or raise "
+                    "num_classes"
                 )
             if images is not None:
                 self._validate_images(name, images, len(labels), dataset)
@@ -93,20 +95,28 @@ class Poison:
         expected = (count, *dataset.train_images.shape[1:])
         if images.shape != expected or images.dtype != dataset.train_images.dtype:
             raise InputError(
-                f"poison {name} images are {images.shape} {images.dtype}, '{dataset.name}' needs {expected} {dataset.train_images.dtype}"
+                f"poison {name} images are {images.shape} {images.dtype}, '{dataset.name}' needs {expected} "
+                f"{dataset.train_images.dtype}"
             )
         if images.dtype != np.uint8:
             if not np.isfinite(images).all():
                 raise InputError(f"poison {name} images hold NaN or infinity; allowed are finite values")
             if dataset.box and len(images) and (images.min() < dataset.box[0] or images.max() > dataset.box[1]):
                 raise InputError(
-                    f"poison {name} images span {images.min():g} … {images.max():g}, allowed is {dataset.box}; clip them to the box"
+                    f"poison {name} images span {images.min():g} … {images.max():g}, allowed is {dataset.box}; clip "
+                    "them to the box"
                 )
 
 
 EDITS = (
-    "relabel_index", "relabel_label", "replace_index", "replace_images", "replace_labels", "append_images", "append_labels",
-)  # fmt: skip
+    "relabel_index",
+    "relabel_label",
+    "replace_index",
+    "replace_images",
+    "replace_labels",
+    "append_images",
+    "append_labels",
+)
 
 
 def merge(poisons: Sequence[Poison]) -> Poison:
@@ -137,7 +147,9 @@ class TrainingSet:
 
 
 def apply(poison: Poison, dataset: Dataset) -> TrainingSet:
-    """Return the training set of `dataset` with the edits of `poison`; images are shared unless the poison changes some."""
+    """Return the training set of `dataset` with the edits of `poison`; images are shared unless the poison changes
+    some.
+    """
     poison.validate(dataset)
     images, labels = dataset.train_images, dataset.train_labels.copy()
     labels[poison.relabel_index] = poison.relabel_label

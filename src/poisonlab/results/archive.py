@@ -178,8 +178,8 @@ def _without_other_buckets(
 def _meanings(settings: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
     """What the names in an experiment's tables mean, by their place in the configuration: what the tables do not say.
 
-    Of a configuration from before studies had folders, too, in which paths had the place of proxies and an experiment its
-    own buckets.
+    Of a configuration from before studies had folders, too, in which paths had the place of proxies and an experiment
+    its own buckets.
     """
     first = tables["conditions"].iloc[0]
     study = settings.get(first["study"], {})
@@ -225,7 +225,8 @@ def _refuse_other_meanings(settings: Mapping[str, Any], tables: Mapping[str, pd.
             for key in sorted(set(old) & set(now.get(place, {})) - FREE):
                 if old[key] != now[place][key]:
                     raise InputError(
-                        f"archive '{folder}' holds victims of {place}.{key} = {old[key]}, these are of {now[place][key]}; "
+                        f"archive '{folder}' holds victims of {place}.{key} = {old[key]}, these are of "
+                        f"{now[place][key]}; "
                         "archive under another name"
                     )
 

@@ -26,8 +26,8 @@ def conditions_table(
     """One row per condition × axis value: its parameters, the number of draws and repeats, and its bucket.
 
     Args:
-        settings: `scale`, and `conditions`: name → its poison (strategy, parameters, budget, per, flips), victim (model, recipe,
-            precision) and sweep (`axis`, `values`; "" and [None] without one).
+        settings: `scale`, and `conditions`: name → its poison (strategy, parameters, budget, per, flips), victim
+            (model, recipe, precision) and sweep (`axis`, `values`; "" and [None] without one).
         victims: the experiment's victims table, for the numbers of draws and repeats.
         buckets: the table of `path_surveys.cut_buckets`, if the experiment has one.
         dataset: the budget of several pairs of classes is that of all of them.
@@ -92,8 +92,8 @@ def concatenate(parts: Sequence[pd.DataFrame], kind: str) -> pd.DataFrame:
 def without_copies(victims: pd.DataFrame, robustness: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Leave out draws that are copies: of the same training set as an earlier draw of their condition and axis value.
 
-    Such a victim is the earlier one, to the bit; counted as a draw of its own it would make every interval too narrow. Poisons at the
-    very means of a toy are copies, and those of a strategy that is sure of its points.
+    Such a victim is the earlier one, to the bit; counted as a draw of its own it would make every interval too narrow.
+    Poisons at the very means of a toy are copies, and those of a strategy that is sure of its points.
 
     Args:
         victims: `training_set` is the hash of what each was trained on, empty or absent where it is not known.

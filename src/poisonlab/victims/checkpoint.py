@@ -1,4 +1,6 @@
-"""What a killed chunk goes on from: the folder ``<output>.unfinished`` with its finished victims and the state of the one under way."""
+"""What a killed chunk goes on from: the folder ``<output>.unfinished`` with its finished victims and the state of the
+one under way.
+"""
 
 import json
 import shutil
@@ -36,7 +38,8 @@ def by_victim(tensors: Mapping[str, Any]) -> dict[str, Weights]:
 
 
 def known_victims(experiment: Path, wanted: Mapping[str, str]) -> Trained:
-    """Victims that other chunks of the experiment, or a killed run of this one, have already trained with the same identity.
+    """Victims that other chunks of the experiment, or a killed run of this one, have already trained with the same
+    identity.
 
     Args:
         experiment: folder of the chunks' folders.
@@ -107,7 +110,9 @@ class Checkpoint:
 
 
 def link(file: Path) -> None:
-    """Give a chunk's file its second name, in place of what had it: the same bytes, which take no more room where there are links."""
+    """Give a chunk's file its second name, in place of what had it: the same bytes, which take no more room where there
+    are links.
+    """
     name = file.with_name(f"{file.name}{KNOWN}")
     name.unlink(missing_ok=True)
     try:

@@ -84,9 +84,9 @@ def train_chunk(
 ) -> pd.DataFrame:
     """Train the victims of a chunk, write them to `output` and return their rows of the `victims` table.
 
-    Every few seconds the finished victims are saved beside `output`, and every few minutes the state of the one under way; a killed job
-    goes on from there, and a job whose range of repeats overlaps an older chunk's takes the victims from it instead of training them again.
-    A training set is made when a victim needs it.
+    Every few seconds the finished victims are saved beside `output`, and every few minutes the state of the one under
+    way; a killed job goes on from there, and a job whose range of repeats overlaps an older chunk's takes the victims
+    from it instead of training them again. A training set is made when a victim needs it.
 
     Args:
         poison_files: condition → files of its poison; all of them have the same draws.
@@ -95,8 +95,8 @@ def train_chunk(
         code_version: of the trainer; a victim of another version is not reused.
         per_draw: what each draw changes of the data set, see `datasets.draws.of_draw`.
         value: of the victims' own sweep, None without one.
-        keep: leave the victims where the same job finds them when it runs again, because of another condition's poison or because its
-            end was not noted. Its output is gone then: Snakemake deletes it before.
+        keep: leave the victims where the same job finds them when it runs again, because of another condition's poison
+            or because its end was not noted. Its output is gone then: Snakemake deletes it before.
 
     Returns:
         Identifying columns, `COLUMNS`, memorised, training_set (a hash), diverged, the scalars of model and objective,
@@ -123,7 +123,8 @@ def train_chunk(
     hashes: dict[str, str] = {}
     facts: dict[str, Row] = {}
     for condition, poison, place in pieces:
-        # Made for its identity alone, and again when it is needed: a chunk's training sets together may exceed the memory.
+        # Made for its identity alone, and again when it is needed: a chunk's training sets together may exceed the
+        # memory.
         whole, content = _identities(apply(poison, drawn[place[0]]), digests[place[0]], settings)
         for repeat in repeats:
             key = victim_key(condition, place, repeat)
@@ -188,7 +189,9 @@ def _identifying(columns: Row, condition: str, place: Place, repeat: int) -> Row
 def load_chunk(
     path: str | Path, poison_files: PoisonFiles, columns: Row, repeats: Sequence[int], value: float | None = None
 ) -> list[tuple[Row, int, dict[str, np.ndarray]]]:
-    """Read a chunk, or some of its conditions: for every victim its identifying columns, its number of classes and its parameters."""
+    """Read a chunk, or some of its conditions: for every victim its identifying columns, its number of classes and its
+    parameters.
+    """
     parameters = by_victim(storage.read_tensors(path)[0])
     return [
         (

@@ -1,7 +1,8 @@
 """Optimisers of the `loop` engine. They work on one vector of all weights.
 
-An optimiser is registered with ``@optimiser`` and has the signature ``(weights, **parameters) -> Optimiser``; `weights` is the vector, its
-gradient is `weights.grad`. Torch's own classes import its compiler first, which takes seconds in every job; here are their operators.
+An optimiser is registered with ``@optimiser`` and has the signature ``(weights, **parameters) -> Optimiser``; `weights`
+is the vector, its gradient is `weights.grad`. Torch's own classes import its compiler first, which takes seconds in
+every job; here are their operators.
 """
 
 from typing import TYPE_CHECKING, Protocol
@@ -16,7 +17,10 @@ optimiser = Catalogue("optimiser", "poisonlab.victims.optimisers", Part)
 
 
 class Optimiser(Protocol):
-    """What the engine needs. `state` are the tensors that a step changes beside the weights; a checkpoint holds them."""
+    """What the engine needs.
+
+    `state` are the tensors that a step changes beside the weights; a checkpoint holds them.
+    """
 
     state: "list[Tensor]"
 

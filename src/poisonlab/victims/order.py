@@ -4,10 +4,11 @@ import numpy as np
 
 
 def epoch_order(seed: int, epoch: int, n: int, batch_size: int = 1, shuffle: bool = True) -> np.ndarray:
-    """Return the order of n training points in an epoch: [n] int64, a permutation; 0 … n − 1 unshuffled, or where a batch holds all points.
+    """Return the order of n training points in an epoch: [n] int64, a permutation; 0 … n − 1 unshuffled, or where a
+    batch holds all points.
 
-    The order sorts an integer hash of (seed, epoch, i) stably, so that it is a pure function of its arguments. The hash is the finaliser of
-    SplitMix64 (Steele, Lea & Flood, 2014).
+    The order sorts an integer hash of (seed, epoch, i) stably, so that it is a pure function of its arguments. The hash
+    is the finaliser of SplitMix64 (Steele, Lea & Flood, 2014).
     """
     if batch_size >= n or not shuffle:
         return np.arange(n)

@@ -16,7 +16,8 @@ class Part(Entry):
     """What is registered beside a part's function.
 
     Attributes:
-        ranges: parameter → interval of its values, such as "[0, 1)"; a number without one must be finite. For a list, each item counts.
+        ranges: parameter → interval of its values, such as "[0, 1)"; a number without one must be finite. For a list,
+            each item counts.
     """
 
     ranges: Mapping[str, str] = field(default_factory=dict)
@@ -36,7 +37,8 @@ class Part(Entry):
                 wrong = not _within(item, interval) if numeric else name in self.ranges and not allowed_none
                 if wrong:
                     raise InputError(
-                        f"{where}: parameter {name} of '{self.name}' is {value!r}, allowed is a number in {interval}; change it"
+                        f"{where}: parameter {name} of '{self.name}' is {value!r}, allowed is a number in {interval}; "
+                        "change it"
                     )
         return settings
 

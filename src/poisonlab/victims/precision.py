@@ -24,10 +24,12 @@ PRODUCTS = {
 
 
 def computing_in(dtype: torch.dtype, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Return the context in which a network's forward pass is computed in `dtype`; its parameters and inputs are float32.
+    """Return the context in which a network's forward pass is computed in `dtype`; its parameters and inputs are
+    float32.
 
-    bfloat16 is torch's autocast where the device can compute it. A processor that cannot would take three times as long as in float32, one
-    without AVX-512 a hundred times; there `RoundedProducts` computes the same up to float32's rounding.
+    bfloat16 is torch's autocast where the device can compute it. A processor that cannot would take three times as long
+    as in float32, one without AVX-512 a hundred times; there `RoundedProducts` computes the same up to float32's
+    rounding.
     """
     if dtype == torch.float32:
         return contextlib.nullcontext()
@@ -35,7 +37,8 @@ def computing_in(dtype: torch.dtype, device: torch.device) -> contextlib.Abstrac
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether products in bfloat16 are at least as fast as in float32 here; of a processor, whether it has instructions for them.
+    """Whether products in bfloat16 are at least as fast as in float32 here; of a processor, whether it has instructions
+    for them.
 
     Torch's own word for it, that oneDNN can, is true of any AVX-512.
     """
@@ -49,9 +52,9 @@ def computes_bfloat16(device: torch.device) -> bool:
 def flushed_denormals() -> Iterator[None]:
     """Let this thread take numbers below 1.2e-38 for 0, where its processor can.
 
-    What no gradient reaches any more, a dead unit's weights, leaves Adam's moments shrinking for good: they end among the numbers that a
-    processor computes many times as slowly, where they are far below what Adam divides by (1e-8). On MNIST that took a seventh of a
-    victim's training time.
+    What no gradient reaches any more, a dead unit's weights, leaves Adam's moments shrinking for good: they end among
+    the numbers that a processor computes many times as slowly, where they are far below what Adam divides by (1e-8). On
+    MNIST that took a seventh of a victim's training time.
     """
     torch.set_flush_denormal(True)
     try:
@@ -82,8 +85,8 @@ PASSING = {F.relu, torch.relu, torch.flatten, Tensor.relu, Tensor.flatten, Tenso
 class RoundedProducts(TorchFunctionMode):
     """Rounds the operands and the results of products to bfloat16 and multiplies in float32.
 
-    That is what hardware for bfloat16 does, up to float32's rounding: exact products of rounded numbers, summed in float32, then rounded.
-    Numbers that are known to be rounded are not rounded again; their gradients are.
+    That is what hardware for bfloat16 does, up to float32's rounding: exact products of rounded numbers, summed in
+    float32, then rounded. Numbers that are known to be rounded are not rounded again; their gradients are.
     """
 
     def __torch_function__(
@@ -108,7 +111,10 @@ def _round(value: Any) -> Any:
 
 
 def _known(rounded: Tensor) -> Tensor:
-    """Note that the numbers are rounded, until somebody writes to them. (Torch does not count what is written by `.data` or `.numpy()`.)"""
+    """Note that the numbers are rounded, until somebody writes to them.
+
+    (Torch does not count what is written by `.data` or `.numpy()`.)
+    """
     if not rounded.is_inference():  # without a version
         rounded.rounded_at = rounded._version  # type: ignore[attr-defined]
     return rounded

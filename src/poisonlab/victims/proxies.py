@@ -66,7 +66,8 @@ class Proxy:
 
 
 def answers(proxy: Proxy, dataset: Dataset, device: str) -> dict[str, np.ndarray]:
-    """What a proxy makes of every training point: `features` [n, features], the inputs of its last linear layer, and `logits` [n, classes].
+    """What a proxy makes of every training point: `features` [n, features], the inputs of its last linear layer, and
+    `logits` [n, classes].
 
     Raises:
         InputError: the model has no linear layer.

@@ -28,7 +28,9 @@ def train_proxy(
     progress: Callable[[str], None] = lambda line: None,
     ages: Sequence[float] = (),
 ) -> Victim:
-    """Train the clean proxy number `proxy_seed`. Its seed is not a victim's: the attacker does not know the victim's initialisation.
+    """Train the clean proxy number `proxy_seed`.
+
+    Its seed is not a victim's: the attacker does not know the victim's initialisation.
 
     Args:
         ages: shares of the recipe's epoch limit, 0 … 1; the states then are the proxy's `snapshots`.

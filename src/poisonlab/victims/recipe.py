@@ -31,11 +31,12 @@ class Recipe:
         warmup: share of all steps over which the rate rises linearly to its peak (`linear`, `cosine`).
         final: rate at the last step, as a share of the peak (`linear`); 1 is a constant rate.
         shuffle: a new order of the points in every epoch, instead of the data set's own with the poisons last.
-        stop_when_fitted: stop as soon as every training point, poisons included, is classified as its training label. Looked at after
-            epochs in which hardly any of the images that the objective was shown were wrong.
+        stop_when_fitted: stop as soon as every training point, poisons included, is classified as its training label.
+            Looked at after epochs in which hardly any of the images that the objective was shown were wrong.
         optimiser, schedule, objective: the parts.
-        phases: recipes that run one after the other, each given by what differs from this one, and by its own epochs. The optimiser and
-            the schedule begin anew in each; one that stops because everything is fitted hands over to the next.
+        phases: recipes that run one after the other, each given by what differs from this one, and by its own epochs.
+            The optimiser and the schedule begin anew in each; one that stops because everything is fitted hands over to
+            the next.
     """
 
     epochs: int
@@ -56,8 +57,8 @@ class Recipe:
         """Return the recipe of a configuration's entry; `where` names its place, for messages.
 
         Raises:
-            InputError: a key is unknown, a value of another type, out of its range, NaN or infinite, a part does not exist or cannot be
-                imported, or a key belongs to a part that is not chosen.
+            InputError: a key is unknown, a value of another type, out of its range, NaN or infinite, a part does not
+                exist or cannot be imported, or a key belongs to a part that is not chosen.
         """
         given = DEFAULTS | dict(settings)
         _KEYS.settings(settings, where)
@@ -107,7 +108,9 @@ class Recipe:
 
 
 def modules(settings: Mapping[str, Any]) -> list[str]:
-    """Names of the modules that a recipe's parts live in: they are part of the version of what is trained with it, see `code_version`."""
+    """Names of the modules that a recipe's parts live in: they are part of the version of what is trained with it, see
+    `code_version`.
+    """
     stages = Recipe.of(settings, "recipe").stages
     return sorted({choice.entry.module for stage in stages for choice in stage.parts.values()})
 
@@ -118,7 +121,8 @@ def _check_shared(given: Mapping[str, Any], stages: tuple[Recipe, ...], where: s
         entries = [stage.parts[kind].entry for stage in stages]
         if given.get(key, DEFAULTS[key]) != DEFAULTS[key] and not any(key in entry.parameters for entry in entries):
             raise InputError(
-                f"{where}.{key} is {given[key]}, but {kind} '{entries[0].name}' has no {key}; remove it or choose another {kind}"
+                f"{where}.{key} is {given[key]}, but {kind} '{entries[0].name}' has no {key}; remove it or choose "
+                f"another {kind}"
             )
 
 

@@ -1,7 +1,7 @@
 """Schedules: the learning rate over a training, or over a phase of it.
 
-A schedule is registered with ``@schedule`` and has the signature ``(peak, progress, **parameters) -> learning rate``. `peak` is the
-recipe's learning rate; `progress` is the share of the steps that are done after this one, in (0, 1].
+A schedule is registered with ``@schedule`` and has the signature ``(peak, progress, **parameters) -> learning rate``.
+`peak` is the recipe's learning rate; `progress` is the share of the steps that are done after this one, in (0, 1].
 """
 
 import math
@@ -14,7 +14,9 @@ schedule = Catalogue("schedule", "poisonlab.victims.schedules", Part)
 
 @schedule("linear", parameters={"warmup": 0.0, "final": 1.0}, ranges={"warmup": "[0, 1]", "final": "[0, 1]"})
 def linear(peak: float, progress: float, warmup: float, final: float) -> float:
-    """A linear rise over the share `warmup` of the steps, then a linear fall to `final` times the peak; 1 is a constant rate."""
+    """A linear rise over the share `warmup` of the steps, then a linear fall to `final` times the peak; 1 is a constant
+    rate.
+    """
     if progress < warmup:
         return peak * progress / warmup
     return peak * (1 - (1 - final) * _after(progress, warmup))
@@ -45,7 +47,9 @@ def _after(progress: float, warmup: float) -> float:
     source="Smith (2017); one cycle as in Wong, Rice & Kolter (2020), section 4.3",
 )
 def cyclic(peak: float, progress: float, cycles: int, top: float) -> float:
-    """In each of `cycles` equal cycles a linear rise from 0 to the peak, at the share `top` of the cycle, and a linear fall to 0."""
+    """In each of `cycles` equal cycles a linear rise from 0 to the peak, at the share `top` of the cycle, and a linear
+    fall to 0.
+    """
     position = progress * cycles
     position -= math.ceil(position) - 1  # in (0, 1]: the last step of a cycle belongs to it
     return peak * (position / top if position < top else (1 - position) / (1 - top))

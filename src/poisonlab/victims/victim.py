@@ -8,8 +8,8 @@ import numpy as np
 
 from poisonlab.poisons.poison import TrainingSet
 
-# The exact check for "every point is fitted" costs a third of an epoch, so it waits until the epoch's running count of wrong answers,
-# which comes for free, is at most this share of the training set.
+# The exact check for "every point is fitted" costs a third of an epoch, so it waits until the epoch's running count of
+# wrong answers, which comes for free, is at most this share of the training set.
 CHECK_BELOW = 0.002
 
 Progress = Callable[[str], None]
@@ -33,7 +33,9 @@ class VictimJob:
     box: tuple[float, float] | None = None
 
     def ages_at(self, epoch: int, limit: int) -> list[float]:
-        """Ages that are reached at the end of epoch 1 … limit, 0 for the start: an age is rounded to whole epochs, at least one."""
+        """Ages that are reached at the end of epoch 1 … limit, 0 for the start: an age is rounded to whole epochs, at
+        least one.
+        """
         return [age for age in self.ages if (max(1, round(age * limit)) if age > 0 else 0) == epoch]
 
 
@@ -67,7 +69,9 @@ class Victim:
         snapshots: Mapping[float, Weights] | None = None,
         **facts: Any,
     ) -> "Victim":
-        """Return the victim that gives these answers [n] on its own training set; ages that it did not reach are its end."""
+        """Return the victim that gives these answers [n] on its own training set; ages that it did not reach are its
+        end.
+        """
         training_set = job.training_set
         right = answers == training_set.labels
         poisoned = training_set.poisoned

@@ -1,10 +1,11 @@
 """Convolution, max pooling over 2 × 2 places and ReLU, on a processor.
 
-Pooling and ReLU are one sweep over memory: torch's own two cost as much as the convolution before them, because pooling writes 8 bytes of
-position for every value and its backward pass fills the maps with zeros first. The results are the same to the bit.
+Pooling and ReLU are one sweep over memory: torch's own two cost as much as the convolution before them, because pooling
+writes 8 bytes of position for every value and its backward pass fills the maps with zeros first. The results are the
+same to the bit.
 
-The convolution takes half of the products, or fewer, where its kernels are 3 × 3 (`winograd`), and its gradient a quarter: each
-window passes its own on to one of four places. The results are the same up to float32's rounding.
+The convolution takes half of the products, or fewer, where its kernels are 3 × 3 (`winograd`), and its gradient a
+quarter: each window passes its own on to one of four places. The results are the same up to float32's rounding.
 
 The kernels compute first derivatives. With `create_graph=True` the backward pass uses torch's own functions instead,
 so that derivatives of any order are right.
@@ -24,8 +25,8 @@ from poisonlab.models.kernels import enabled
 
 # Floating-point numbers in the integers of their bits: positive ones have the same order, negative ones are negative.
 BITS = {torch.float32: torch.int32, torch.bfloat16: torch.int16}
-# Values of an image's maps, or to be rounded. With fewer, importing the compiler and loading its kernels takes longer than it saves: a
-# second or more in a job.
+# Values of an image's maps, or to be rounded. With fewer, importing the compiler and loading its kernels takes longer
+# than it saves: a second or more in a job.
 LEAST = 4096
 
 
@@ -115,7 +116,9 @@ def _rounded_gradient(gradient: Tensor) -> Tensor:
 
 
 def rounded(values: Tensor) -> Tensor:
-    """Float32 numbers rounded to bfloat16, in one sweep where there are many on a processor: torch's way there and back takes two."""
+    """Float32 numbers rounded to bfloat16, in one sweep where there are many on a processor: torch's way there and back
+    takes two.
+    """
     result = torch.empty_like(values)
     # Memory without gaps, in whatever order: a copy has the same strides.
     dense = values.stride() == result.stride()

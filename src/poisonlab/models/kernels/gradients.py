@@ -1,10 +1,11 @@
 """The gradient of a convolution that is pooled over 2 × 2 places and rectified, compiled when it is first used.
 
-A window's gradient reaches one of its four places, or none: a quarter of the products, or fewer, that a convolution's own gradient takes.
+A window's gradient reaches one of its four places, or none: a quarter of the products, or fewer, that a convolution's
+own gradient takes.
 
-Each output goes over the windows that ReLU did not cut: the gradient of its kernel is the sum of the patches below them, each times a
-number (`_add_rows` keeps it in the processor's registers), and to the gradient of each patch it adds its kernel times that number
-(`_add_to_rows` keeps the kernel there). A compiler does neither by itself.
+Each output goes over the windows that ReLU did not cut: the gradient of its kernel is the sum of the patches below
+them, each times a number (`_add_rows` keeps it in the processor's registers), and to the gradient of each patch it adds
+its kernel times that number (`_add_to_rows` keeps the kernel there). A compiler does neither by itself.
 """
 
 import functools
@@ -38,15 +39,17 @@ def row(side: int, channels: int) -> int:
 
 @functools.cache
 def gradients(side: int, channels: int, by_inputs: bool, by_weights: bool) -> Kernel:
-    """Compile the gradients of the inputs, of kernels of `side` × `side` × `channels`, see `padded_channels`, and of the bias.
+    """Compile the gradients of the inputs, of kernels of `side` × `side` × `channels`, see `padded_channels`, and of
+    the bias.
 
     Args:
         by_inputs, by_weights: which of them; the bias's comes with the weights'.
 
     Returns:
-        A function of (gradient [n, height, width, outputs], places as `pooling.pool` wrote them, inputs [n, padded height, padded
-        width · channels], weights [outputs, side · row], and what it adds to: the gradients of inputs, weights and bias), all contiguous
-        and, but for the places, float32. Behind the inputs it reads up to 7 numbers, and adds weights that mean nothing, which must be 0.
+        A function of (gradient [n, height, width, outputs], places as `pooling.pool` wrote them, inputs [n, padded
+        height, padded width · channels], weights [outputs, side · row], and what it adds to: the gradients of inputs,
+        weights and bias), all contiguous and, but for the places, float32. Behind the inputs it reads up to 7 numbers,
+        and adds weights that mean nothing, which must be 0.
     """
     if channels == 1:
         return _one_channel(side, by_inputs, by_weights)
@@ -66,7 +69,8 @@ def gradients(side: int, channels: int, by_inputs: bool, by_weights: bool) -> Ke
         down, right = np.uint32(step), np.uint32(channels)
         pixels, kernels = inputs.reshape(-1), weights.reshape(-1)
         pixel_sums, kernel_sums = to_inputs.reshape(-1), to_weights.reshape(-1)
-        # Of each output, the windows of a band that ReLU did not cut: their gradients, and where the pixels begin that they reach.
+        # Of each output, the windows of a band that ReLU did not cut: their gradients, and where the pixels begin that
+        # they reach.
         size = outputs, band * wide
         values, offsets, counts = np.empty(size, np.float32), np.empty(size, np.uint32), np.empty(outputs, np.uint32)
         for image in range(n):
@@ -104,7 +108,9 @@ def gradients(side: int, channels: int, by_inputs: bool, by_weights: bool) -> Ke
 
 
 def block(side: int, row: int) -> tuple[int, int]:
-    """Height and width of the block of `side` rows, `row` numbers each, that three quarters of the processor's registers hold."""
+    """Height and width of the block of `side` rows, `row` numbers each, that three quarters of the processor's
+    registers hold.
+    """
     room = 384 if torch.cpu.get_capabilities().get("avx512_f") else 96
     width = max(w for w in range(8, row + 1, 8) if row % w == 0 and w <= room)
     return max(h for h in range(1, side + 1) if side % h == 0 and h * width <= max(room, width)), width
@@ -114,7 +120,8 @@ def block(side: int, row: int) -> tuple[int, int]:
 def _add_rows(
     _, sums, goal, goal_step, rows, start, row_step, values, offsets, first, count, height, width
 ):  # fmt: skip
-    """Add to the block of `height` × `width` numbers at `goal` of `sums` the blocks at `start` + offset of `rows`, each times its value.
+    """Add to the block of `height` × `width` numbers at `goal` of `sums` the blocks at `start` + offset of `rows`, each
+    times its value.
 
     Args:
         goal_step, row_step: from one line of a block to the next.
@@ -148,7 +155,9 @@ def _add_rows(
 
 @intrinsic(prefer_literal=True)
 def _add_to_rows(_, rows, start, kernels, first_kernel, values, offsets, first, count, width):
-    """Add to the rows of `width` numbers at `start` + offset of `rows` the row at `first_kernel` of `kernels` times each value."""
+    """Add to the rows of `width` numbers at `start` + offset of `rows` the row at `first_kernel` of `kernels` times
+    each value.
+    """
     number = types.uint64
     signature = types.void(rows, number, kernels, number, values, offsets, number, number, width)
 

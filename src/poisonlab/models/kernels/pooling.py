@@ -10,7 +10,8 @@ import numba
 import numpy as np
 from numba.extending import intrinsic
 
-# The kernels are written such that a processor takes many channels at once: no branches, and integers no wider than the numbers.
+# The kernels are written such that a processor takes many channels at once: no branches, and integers no wider than the
+# numbers.
 _kernel = numba.njit(cache=True)
 _part = numba.njit(inline="always")
 
@@ -106,7 +107,8 @@ def convolve(rounds: bool) -> Callable[..., None]:
     """Compile `pool` of the maps of a 3 × 3 convolution of images with one channel, which are never written to memory.
 
     Returns:
-        A function of (padded images [n, height, width], weights [9, outputs] and bias [outputs] in float32, pooled, places).
+        A function of (padded images [n, height, width], weights [9, outputs] and bias [outputs] in float32, pooled,
+        places).
     """
 
     @numba.njit(cache=True, fastmath={"contract"})

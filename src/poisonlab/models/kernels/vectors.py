@@ -10,8 +10,8 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-# Numba keeps a compiled kernel until its own file changes, or what it encloses. A kernel that encloses this number is compiled anew, too,
-# when the instructions change that it takes from these files.
+# Numba keeps a compiled kernel until its own file changes, or what it encloses. A kernel that encloses this number is
+# compiled anew, too, when the instructions change that it takes from these files.
 _FILES = ("vectors.py", "pooling.py")
 HELPERS = zlib.crc32(b"".join(Path(__file__).with_name(name).read_bytes() for name in _FILES))
 

@@ -1,8 +1,9 @@
-"""A 3 × 3 convolution that is pooled over 2 × 2 places and rectified, by Winograd's minimal filtering, compiled when it is first used.
+"""A 3 × 3 convolution that is pooled over 2 × 2 places and rectified, by Winograd's minimal filtering, compiled when it
+is first used.
 
-F(2 × 2, 3 × 3) (Lavin & Gray 2016, Fast Algorithms for Convolutional Neural Networks, section 4.1) computes just a pooling window: 16
-products for its four places instead of 36, and the convolution's maps are never written to memory. The sums are the same up to float32's
-rounding.
+F(2 × 2, 3 × 3) (Lavin & Gray 2016, Fast Algorithms for Convolutional Neural Networks, section 4.1) computes just a
+pooling window: 16 products for its four places instead of 36, and the convolution's maps are never written to memory.
+The sums are the same up to float32's rounding.
 """
 
 import functools
@@ -32,7 +33,9 @@ def transformed(weight: Tensor) -> Tensor:
 
 
 def vectors(outputs: int) -> tuple[int, int, int]:
-    """Windows at once, vectors of outputs for each of them, numbers in a vector: what three quarters of the processor's registers hold."""
+    """Windows at once, vectors of outputs for each of them, numbers in a vector: what three quarters of the processor's
+    registers hold.
+    """
     room, widest = (24, 16) if torch.cpu.get_capabilities().get("avx512_f") else (12, 8)
     lanes = widest if outputs % widest == 0 else 8
     wide = max(w for w in (1, 2, 3, 4) if outputs // lanes % w == 0)
@@ -44,7 +47,8 @@ def convolve(channels: int, outputs: int, rounds: bool) -> Callable[..., None]:
     """Compile `pooling.pool` of the maps of a 3 × 3 convolution; channels are a multiple of 4, outputs of 8.
 
     Returns:
-        A function of (padded images [n, height, width · channels], `transformed` filters, bias, pooled, places), all contiguous.
+        A function of (padded images [n, height, width · channels], `transformed` filters, bias, pooled, places), all
+        contiguous.
     """
     at_once, wide, lanes = vectors(outputs)
     of_channels = next(many for many in (16, 8, 4) if many <= lanes and channels % many == 0)
@@ -114,7 +118,9 @@ def _of_window(_, pixels, start, row, channels, windows, at, step, lanes):
 
 @intrinsic(prefer_literal=True)
 def _multiply(_, products, goal, outputs, windows, start, channels, filters, first, at_once, wide, lanes):
-    """Write to `products` the rows of `windows` times the columns of `filters`, a block of both whose sums stay in registers."""
+    """Write to `products` the rows of `windows` times the columns of `filters`, a block of both whose sums stay in
+    registers.
+    """
     number = types.uint64
     signature = types.void(products, number, number, windows, number, number, filters, number, at_once, wide, lanes)
 

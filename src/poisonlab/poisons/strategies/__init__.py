@@ -1,9 +1,11 @@
 """The catalogue of poisoning strategies.
 
-A strategy is one function, Request → Poison, with a registration: ``@strategy(...)`` says what it needs, which parameters it has and where
-it comes from. Any one of its parameters may be swept. `tests/contract` picks every registered strategy up by itself.
+A strategy is one function, Request → Poison, with a registration: ``@strategy(...)`` says what it needs, which
+parameters it has and where it comes from. Any one of its parameters may be swept. `tests/contract` picks every
+registered strategy up by itself.
 
-A strategy of your own lives in any importable module; name it ``module:function`` in the configuration (`docs/own_strategy.md`).
+A strategy of your own lives in any importable module; name it ``module:function`` in the configuration
+(`docs/own_strategy.md`).
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +32,8 @@ class Strategy(Entry):
         deterministic: the same poison for every draw.
         leaks: sees the test set, as a control; from every other strategy it is hidden.
         resources: what a job of it asks for beyond the defaults, e.g. {"gpu": 1}.
-        alone: crafting takes so long that each draw has a job of its own; all others of a data set are crafted together.
+        alone: crafting takes so long that each draw has a job of its own; all others of a data set are crafted
+            together.
     """
 
     deterministic: bool = False
@@ -56,7 +59,8 @@ class Request:
         draw: its number, for artefacts that come in several copies.
         taken: positions that an earlier pair of classes of the same poison has edited.
         device: where the strategy may compute: auto, cpu or cuda.
-        workspace: a place for checkpoints that survives a kill and is cleared when the poison is crafted; None outside of the pipeline.
+        workspace: a place for checkpoints that survives a kill and is cleared when the poison is crafted; None outside
+            of the pipeline.
         progress: writes a line to the job's log.
     """
 
@@ -96,7 +100,8 @@ def check_budget(budget: int, pool: np.ndarray, what: str) -> None:
     """
     if budget > len(pool):
         raise InputError(
-            f"poison budget {budget} exceeds the {len(pool)} points of {what}; lower the poison's budget to at most {len(pool)}"
+            f"poison budget {budget} exceeds the {len(pool)} points of {what}; lower the poison's budget to at most "
+            f"{len(pool)}"
         )
 
 

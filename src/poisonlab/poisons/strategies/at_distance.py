@@ -15,9 +15,9 @@ def at_distance(request: Request) -> Poison:
     """Append points drawn uniformly at l2 distance r from the mean of the source class, with the target label.
 
     Only points that are nearer to the mean of their own class than to any other count: the others would not be
-    mislabelled, for between Gaussians of one variance the nearest mean is the ground truth. Means are those of the distribution where they
-    are known (toys) and of the training points elsewhere; features of pure noise come from training points of the source class. Images are
-    clipped to their box.
+    mislabelled, for between Gaussians of one variance the nearest mean is the ground truth. Means are those of the
+    distribution where they are known (toys) and of the training points elsewhere; features of pure noise come from
+    training points of the source class. Images are clipped to their box.
 
     Raises:
         InputError: r is negative, or no such point can be found.
@@ -44,7 +44,8 @@ def at_distance(request: Request) -> Poison:
                 append_labels=np.full(flip.budget, flip.target, dtype=np.int64),
             )
     raise InputError(
-        f"r = {radius:g} is too far from the mean of class {flip.source} in '{dataset.name}': no point there is nearer to it than to "
+        f"r = {radius:g} is too far from the mean of class {flip.source} in '{dataset.name}': no point there is "
+        "nearer to it than to "
         "another class's mean; choose a smaller r"
     )
 

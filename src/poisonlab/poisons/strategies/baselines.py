@@ -14,7 +14,8 @@ from poisonlab.poisons.strategies import Request, choose, strategy
     parameters={"side": ("above", "below"), "quantile": 0.9},
 )
 def loss_threshold(request: Request) -> Poison:
-    """Relabel points drawn uniformly from those whose cross-entropy on the clean proxy is above (or below) a quantile of their class.
+    """Relabel points drawn uniformly from those whose cross-entropy on the clean proxy is above (or below) a quantile
+    of their class.
 
     Above the `quantile` 0.9 are the tenth of the class that the proxy finds hardest. `side` is above or below.
 
@@ -48,13 +49,13 @@ def loss_threshold(request: Request) -> Poison:
 def alfa(request: Request) -> Poison:
     """Relabel the points that cost a linear SVM most: ALFA, restricted to what the attacker may flip.
 
-    The published attack lets the points choose between both labels, such that the sum of the chosen labels' hinge losses on the clean SVM
-    minus those on the SVM that is trained on them is largest: what surprises the one and convinces the other. It alternates between a
-    linear programme for the labels and training. With equal costs, and
-    flips of one class alone, the programme's solution is the `budget` points of the source class with the largest gain. `C` is the SVM's,
-    `rounds` the most alternations; it ends earlier when the choice repeats. The SVM tells source from target class; the other classes are
-    left out. FALFA (Chang, Dobbie and Wicker 2023), whose linear programme makes the same search cheaper, is not here: where the
-    programme has a closed form, little is left to be made cheaper.
+    The published attack lets the points choose between both labels, such that the sum of the chosen labels' hinge
+    losses on the clean SVM minus those on the SVM that is trained on them is largest: what surprises the one and
+    convinces the other. It alternates between a linear programme for the labels and training. With equal costs, and
+    flips of one class alone, the programme's solution is the `budget` points of the source class with the largest gain.
+    `C` is the SVM's, `rounds` the most alternations; it ends earlier when the choice repeats. The SVM tells source from
+    target class; the other classes are left out. FALFA (Chang, Dobbie and Wicker 2023), whose linear programme makes
+    the same search cheaper, is not here: where the programme has a closed form, little is left to be made cheaper.
 
     Raises:
         InputError: the data set has no target class (target: new), or the budget leaves no point of the source class.
@@ -64,13 +65,15 @@ def alfa(request: Request) -> Poison:
     flip, dataset = request.flip, request.dataset
     if flip.target >= dataset.num_classes:
         raise InputError(
-            f"strategy 'alfa' relabels to a class of '{dataset.name}' (0 … {dataset.num_classes - 1}), not to {flip.target}; "
+            f"strategy 'alfa' relabels to a class of '{dataset.name}' (0 … {dataset.num_classes - 1}), not to "
+            f"{flip.target}; "
             "change the poison's flips"
         )
     pool = request.pool()
     if flip.budget == len(pool):
         raise InputError(
-            f"strategy 'alfa' trains on points of both classes, and poison budget {flip.budget} relabels all of class {flip.source} in "
+            f"strategy 'alfa' trains on points of both classes, and poison budget {flip.budget} relabels all of class "
+            f"{flip.source} in "
             f"'{dataset.name}'; lower the poison's budget to at most {len(pool) - 1}"
         )
     both = np.concatenate([pool, np.flatnonzero(dataset.train_labels == flip.target)])
@@ -94,7 +97,9 @@ def alfa(request: Request) -> Poison:
 
 
 def gain(margins: np.ndarray) -> np.ndarray:
-    """Hinge loss of points that count as the target class (+1) over their loss as the source class (−1), at these margins w·x + b."""
+    """Hinge loss of points that count as the target class (+1) over their loss as the source class (−1), at these
+    margins w·x + b.
+    """
     return np.maximum(0, 1 - margins) - np.maximum(0, 1 + margins)
 
 

@@ -23,10 +23,10 @@ RESOURCES = {"mem_mb": 6000, "runtime": 240}
 def class_graph_input(request: Request) -> Poison:
     """Relabel points that have, or dominate, many neighbours in input space.
 
-    `density` is the share of pairs of the class that its graph connects, see `class_graphs.threshold`.
-    `select` takes the points of highest degree (greedy, Algorithm 3) or a dominating set (dominating, Algorithm 4, as `variant` fixed or
-    printed reads it, see `class_graphs.dominating`; where fewer points than the budget dominate all, those of highest degree follow);
-    `norm` is the graph's, linf or l2.
+    `density` is the share of pairs of the class that its graph connects, see `class_graphs.threshold`. `select` takes
+    the points of highest degree (greedy, Algorithm 3) or a dominating set (dominating, Algorithm 4, as `variant` fixed
+    or printed reads it, see `class_graphs.dominating`; where fewer points than the budget dominate all, those of
+    highest degree follow); `norm` is the graph's, linf or l2.
     """
     from poisonlab.analyses.class_graphs import pixels
 
@@ -41,7 +41,8 @@ def class_graph_input(request: Request) -> Poison:
     resources=RESOURCES,
 )
 def class_graph_pca(request: Request) -> Poison:
-    """Do as `class_graph_input` does (`density`, `select`, `variant`, `norm`) on the first principal components of all training points.
+    """Do as `class_graph_input` does (`density`, `select`, `variant`, `norm`) on the first principal components of all
+    training points.
 
     Their number, `components`, is a choice: the thesis gives none.
     """
@@ -77,9 +78,10 @@ def class_graph_features(request: Request) -> Poison:
 def class_graph_both(request: Request) -> Poison:
     """Relabel points that are chosen both on the proxy's features and in input space: 2b of each, b of both.
 
-    `density`, `select` and `variant` as for `class_graph_input`, but that points of high degree (greedy) are the default, as in the thesis;
-    `norm` is that of the features, in input space it is l∞. Of the points in both lists, those with the smallest sum of places come
-    first. When fewer than b are in both, the lists are doubled, to 4b, 8b, … points: the thesis does not say what it does then.
+    `density`, `select` and `variant` as for `class_graph_input`, but that points of high degree (greedy) are the
+    default, as in the thesis; `norm` is that of the features, in input space it is l∞. Of the points in both lists,
+    those with the smallest sum of places come first. When fewer than b are in both, the lists are doubled, to 4b, 8b, …
+    points: the thesis does not say what it does then.
     """
     from poisonlab.analyses.class_graphs import pixels
 
@@ -108,7 +110,8 @@ def _first(request: Request, points: np.ndarray) -> Poison:
 
 
 def _chosen(request: Request, points: np.ndarray, norm: str) -> np.ndarray:
-    """All positions of the source class, the first to be chosen first; what a dominating set leaves over follows by degree.
+    """All positions of the source class, the first to be chosen first; what a dominating set leaves over follows by
+    degree.
 
     Raises:
         InputError: the density is not in (0, 1], or the budget exceeds the class.

@@ -9,12 +9,14 @@ from poisonlab.poisons.strategies import Request, strategy
 
 @strategy("colouring", source="thesis, section 6.2", needs=("colours",))
 def colouring(request: Request) -> Poison:
-    """Relabel the points of the source class with the largest scores of the colouring trick, see `colouring.score_points`.
+    """Relabel the points of the source class with the largest scores of the colouring trick, see
+    `colouring.score_points`.
 
     Each draw has a net of colours of its own. Points of equal score are taken at random.
 
     Raises:
-        InputError: the scores are those of another class, there is no net for the draw, or the budget exceeds the class.
+        InputError: the scores are those of another class, there is no net for the draw, or the budget exceeds the
+            class.
     """
     table, pool = request.needs["colours"], request.pool()
     nets = table["net"].nunique()

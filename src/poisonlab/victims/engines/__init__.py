@@ -1,11 +1,12 @@
 """Engines train victims. They share one interface and one contract.
 
-The interface: `train(jobs, …)` yields each victim as it is finished. The contract: a victim is a pure function of its initialisation and
-data order (its seed), its training set, recipe, precision and class of device; not of the other jobs, their number or their order.
+The interface: `train(jobs, …)` yields each victim as it is finished. The contract: a victim is a pure function of its
+initialisation and data order (its seed), its training set, recipe, precision and class of device; not of the other
+jobs, their number or their order.
 
-`stacked` trains victims side by side, one batched matrix product per layer for all of them: fully connected networks everywhere, the
-package's convolutional ones on a GPU, by Adam on the cross-entropy. `loop` trains any model by any recipe, one victim after the other.
-`stored` is for models that are not trained but have a method `fit`.
+`stacked` trains victims side by side, one batched matrix product per layer for all of them: fully connected networks
+everywhere, the package's convolutional ones on a GPU, by Adam on the cross-entropy. `loop` trains any model by any
+recipe, one victim after the other. `stored` is for models that are not trained but have a method `fit`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,7 +34,8 @@ def choose(model: models.Specification, recipe: Recipe, device: torch.device) ->
         return stored
     # On a CPU a convolutional net fills a core by itself; `make benchmark` compares with stacked ones (vmap).
     stackable = (MLP, ConvolutionalNet) if device.type == "cuda" else (MLP,)
-    # The package's own classes alone: `stacked` computes what they do, and not what one derived from them may do instead.
+    # The package's own classes alone: `stacked` computes what they do, and not what one derived from them may do
+    # instead.
     known = isinstance(factory, type) and issubclass(factory, stackable) and factory.__module__ == networks.__name__
     return stacked if known and stacked.trains(recipe) else loop
 
@@ -50,7 +52,8 @@ def train(
     """Train the victims of `jobs` and yield each as it is finished. Meanwhile torch computes with one thread.
 
     Args:
-        jobs: asked for one by one, or as many as are trained side by side: their training sets may be made when they are needed.
+        jobs: asked for one by one, or as many as are trained side by side: their training sets may be made when they
+            are needed.
         model: name in the catalogue, or ``module:Class``, or ``{model: name, parameter: value}``.
         precision: of the forward and backward pass; the weights, Adam's state and every evaluation are float32.
         progress: gets a line per epoch.

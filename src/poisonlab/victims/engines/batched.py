@@ -1,6 +1,7 @@
 """Networks for the `stacked` engine: one row of parameters per victim, logits and gradients of all victims at once.
 
-Rows hold the parameters in the order of the model's state. Inputs are [victims, points, …], logits [victims, points, classes].
+Rows hold the parameters in the order of the model's state. Inputs are [victims, points, …], logits [victims, points,
+classes].
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,9 @@ class Batched(Protocol):
         ...
 
     def gradient(self, rows: Tensor, inputs: Tensor, labels: Tensor, out: Tensor) -> Tensor:
-        """Write the gradient of every victim's mean cross-entropy into `out` (as the rows) and return the logits in float32."""
+        """Write the gradient of every victim's mean cross-entropy into `out` (as the rows) and return the logits in
+        float32.
+        """
         ...
 
 
@@ -37,7 +40,9 @@ def of(model: nn.Module) -> "Batched | None":
 
 @dataclass(frozen=True)
 class _Piece:
-    """Where a layer's weights and bias stand in a row: weights as [out, in], `in` in the order of the weight tensor's own axes."""
+    """Where a layer's weights and bias stand in a row: weights as [out, in], `in` in the order of the weight tensor's
+    own axes.
+    """
 
     outputs: int
     inputs: int
@@ -71,7 +76,9 @@ def _linear(piece: _Piece, rows: Tensor, inputs: Tensor) -> Tensor:
 
 
 class FullyConnected:
-    """ReLU networks with the backward pass written out: automatic differentiation costs more than the arithmetic of such small nets."""
+    """ReLU networks with the backward pass written out: automatic differentiation costs more than the arithmetic of
+    such small nets.
+    """
 
     def __init__(self, model: MLP) -> None:
         self.encode, self.pieces = model.encode, list(_pieces(list(model.layers)))
@@ -117,7 +124,8 @@ class Convolutional:
         for stage, piece in zip(self.stages, self.convolutions, strict=True):
             height, width = (stage.side(side, pooled=False) for side in maps.shape[2:])
             patches = F.unfold(maps, stage.kernel, padding=stage.padding, stride=stage.stride)
-            # [victims · points, patch, places] → [victims, points · places, patch], the shape of a linear layer's inputs
+            # [victims · points, patch, places] → [victims, points · places, patch], the shape of a linear layer's
+            # inputs
             patches = patches.view(victims, points, *patches.shape[1:]).transpose(2, 3).flatten(1, 2)
             maps = _linear(piece, rows, patches).view(victims * points, height, width, -1).permute(0, 3, 1, 2)
             maps = F.relu(F.max_pool2d(maps, stage.pool) if stage.pool > 1 else maps)

@@ -19,7 +19,8 @@ from poisonlab.victims.precision import PRECISIONS, computing_in, flushed_denorm
 from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import CHECK_BELOW, Progress, UnderWay, Victim, VictimJob, Weights
 
-# Relative error of a product of random 256 × 256 matrices: float32 stays below it by a factor of ten, bfloat16 is above it by a hundred.
+# Relative error of a product of random 256 × 256 matrices: float32 stays below it by a factor of ten, bfloat16 is above
+# it by a hundred.
 FLOAT32_ERROR = 1e-5
 
 
@@ -112,7 +113,8 @@ class _Training:
             if stage.stop_when_fitted and errors <= CHECK_BELOW * n:
                 fitted = _fits_everything(self.model, self.images, self.labels, self.poisoned)
             progress(
-                f"{self.job.key}: epoch {clock.epoch} of at most {self.recipe.epochs}, {errors} of {n} wrong while training"
+                f"{self.job.key}: epoch {clock.epoch} of at most {self.recipe.epochs}, {errors} of {n} wrong while "
+                "training"
             )
         return self.diverged or clock.stage == len(self.recipe.stages) - 1
 
@@ -202,10 +204,11 @@ class _Training:
 
 
 def _flatten(model: nn.Module) -> nn.Parameter:
-    """Move the model's trainable parameters and their gradients into one vector each, for one step of Adam instead of one per tensor.
+    """Move the model's trainable parameters and their gradients into one vector each, for one step of Adam instead of
+    one per tensor.
 
-    The parameters become views of the vector that is returned, their gradients views of its gradient; convolutions keep the channels_last
-    layout.
+    The parameters become views of the vector that is returned, their gradients views of its gradient; convolutions keep
+    the channels_last layout.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     sizes = [p.numel() for p in parameters]
@@ -236,8 +239,9 @@ def _fits_everything(model: nn.Module, images: Tensor, labels: Tensor, poisoned:
 def onednn_matmul() -> Iterator[None]:
     """Let oneDNN multiply float32 matrices on the CPU where that is faster and just as exact.
 
-    Asked for bfloat16, oneDNN computes in true float32 on a processor without matrix units (AMX), about twice as fast as the default
-    library; on one with them it would round the inputs to bfloat16. A check against float64 tells the two apart.
+    Asked for bfloat16, oneDNN computes in true float32 on a processor without matrix units (AMX), about twice as fast
+    as the default library; on one with them it would round the inputs to bfloat16. A check against float64 tells the
+    two apart.
     """
     settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = settings.fp32_precision

@@ -1,8 +1,8 @@
 """The `stacked` engine: victims side by side, one batched matrix product per layer for all of them.
 
-For fully connected networks everywhere, and for convolutional ones on a GPU. Each victim has a row in every array. A row that is finished
-is given to the next victim that waits, so that the memory does not grow with their number. A CPU's rows are as many as a budget holds, a
-GPU says when its memory does not suffice.
+For fully connected networks everywhere, and for convolutional ones on a GPU. Each victim has a row in every array. A
+row that is finished is given to the next victim that waits, so that the memory does not grow with their number. A CPU's
+rows are as many as a budget holds, a GPU says when its memory does not suffice.
 """
 
 import contextlib
@@ -24,14 +24,16 @@ from poisonlab.victims.recipe import CATALOGUES, Recipe
 from poisonlab.victims.victim import CHECK_BELOW, Progress, UnderWay, Victim, VictimJob, Weights
 
 WIDTH = 64  # victims side by side: a choice, so few that a CPU's caches hold the activations of small nets
-# Bytes of the rows on a CPU, half of what the rule `train_victims` asks for: a job that takes more is killed without a word.
+# Bytes of the rows on a CPU, half of what the rule `train_victims` asks for: a job that takes more is killed without a
+# word.
 MEMORY = 2 << 30
-# Kinds of device on which the number of rows is part of how a product is computed: there it stays the same, and rows without a victim
-# repeat one. Only a lack of memory changes it, and with it the last bits of what is trained from then on. A CPU computes row by row.
+# Kinds of device on which the number of rows is part of how a product is computed: there it stays the same, and rows
+# without a victim repeat one. Only a lack of memory changes it, and with it the last bits of what is trained from then
+# on. A CPU computes row by row.
 FIXED_WIDTH = {"cuda"}
 BETA1, EPS = 0.9, 1e-8  # Adam's defaults, as in the `loop` engine
-# Rows of parameters are padded to whole groups of vector registers, so that an element is computed by the same instructions whatever stands
-# before it: torch's loops end with plain instructions, which may round otherwise.
+# Rows of parameters are padded to whole groups of vector registers, so that an element is computed by the same
+# instructions whatever stands before it: torch's loops end with plain instructions, which may round otherwise.
 ALIGNMENT = 64
 COPIES = 8  # of its parameters that a row needs: weights, both moments, gradient, and those that come and go in a step
 POINTS_AT_ONCE = 500  # training points of each victim per forward pass without gradients
@@ -48,7 +50,9 @@ def trains(recipe: Recipe) -> bool:
 
 
 def _windows(jobs: Iterable[VictimJob]) -> Iterator[list[VictimJob]]:
-    """Jobs whose training sets have the same shapes, of as many jobs at a time as `IMAGES` holds of their different images."""
+    """Jobs whose training sets have the same shapes, of as many jobs at a time as `IMAGES` holds of their different
+    images.
+    """
     held: dict[int, np.ndarray] = {}
     alike: dict[tuple[object, ...], list[VictimJob]] = {}
     for job in jobs:
@@ -71,9 +75,12 @@ def train(
     progress: Progress,
     under_way: UnderWay | None = None,
 ) -> Iterator[tuple[VictimJob, Victim]]:
-    """Train the victims of `jobs`, see `poisonlab.victims.engines.train`. Victims come in the order in which they are finished.
+    """Train the victims of `jobs`, see `poisonlab.victims.engines.train`.
 
-    When the memory does not suffice, half as many victims are trained side by side, and those that were under way begin again.
+    Victims come in the order in which they are finished.
+
+    When the memory does not suffice, half as many victims are trained side by side, and those that were under way begin
+    again.
     """
     (recipe,) = recipe.stages
     width = WIDTH
@@ -142,7 +149,8 @@ class _Group:
     ) -> None:
         self.jobs, self.model, self.recipe, self.device = list(jobs), model, recipe, device
         self.beta2: float = recipe.parts["optimiser"].parameters["beta2"]
-        # Where the device computes in `compute`, everything is converted once a step; elsewhere products alone are rounded.
+        # Where the device computes in `compute`, everything is converted once a step; elsewhere products alone are
+        # rounded.
         native = compute == torch.float32 or computes_bfloat16(device)
         self.compute = compute if native else torch.float32
         self.arithmetic = contextlib.nullcontext() if native else computing_in(compute, device)
@@ -198,7 +206,8 @@ class _Group:
             slots.epochs = [epoch + 1 for epoch in slots.epochs]
             self._keep_ages(slots, victims)
             progress(
-                f"{slots.jobs[0].key}: epoch {slots.epochs[0]} of at most {recipe.epochs}, {errors[0]} of {n} wrong while training; "
+                f"{slots.jobs[0].key}: epoch {slots.epochs[0]} of at most {recipe.epochs}, {errors[0]} of {n} wrong "
+                "while training; "
                 f"{victims} side by side, {len(waiting)} wait"
             )
             leaving = {row for row in range(victims) if slots.epochs[row] == recipe.epochs or diverged[row]}
@@ -227,7 +236,9 @@ class _Group:
                 slots.snapshots[row][age] = self._state(slots.weights[row])
 
     def _epoch(self, slots: _Slots) -> tuple[list[int], list[bool]]:
-        """Train every victim for one epoch; return how many points each got wrong on the way, and whether it has diverged."""
+        """Train every victim for one epoch; return how many points each got wrong on the way, and whether it has
+        diverged.
+        """
         size = self.recipe.batch_size
         orders = [
             epoch_order(job.seed, epoch, self.n, size, self.recipe.shuffle)
@@ -247,13 +258,15 @@ class _Group:
             slots.first_moment.lerp_(gradient, 1 - BETA1)
             slots.second_moment.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
             slots.weights.sub_(slots.first_moment.mul(length).div_(slots.second_moment.sqrt().div_(spread).add_(EPS)))
-        # A loss that is not finite makes every gradient of the last layer's bias NaN, and with it the row's last weight.
+        # A loss that is not finite makes every gradient of the last layer's bias NaN, and with it the row's last
+        # weight.
         diverged = ~torch.isfinite(slots.weights[:, self.parameters - 1])
         errors, dead = torch.stack([wrong, diverged.long()]).tolist()
         return errors, [bool(flag) for flag in dead]
 
     def _columns(self, epochs: Sequence[int]) -> Tensor:
-        """Factors [steps, 2, victims, 1] of an epoch of Adam, each victim at its own epoch: length of a step, spread of the gradients.
+        """Factors [steps, 2, victims, 1] of an epoch of Adam, each victim at its own epoch: length of a step, spread of
+        the gradients.
 
         All at once: a transfer to a GPU in every step would make it wait for the host.
         """

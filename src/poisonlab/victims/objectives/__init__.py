@@ -1,13 +1,14 @@
 """Objectives: what a training makes small.
 
-An objective is registered with ``@objective`` and has the signature ``(model, images, labels, context, **parameters) -> (loss, logits)``:
+An objective is registered with ``@objective`` and has the signature ``(model, images, labels, context, **parameters) ->
+(loss, logits)``:
 
 - model: in training mode, computing in the recipe's precision; images: [batch, …] float32; labels: [batch] int64.
 - context: where the training stands, see `Context`.
 - loss: a number with a gradient; logits: [batch, classes], of the images that the model is trained on.
 
-An objective's module is part of the version of those victims only that are trained with it (`Recipe.modules`). The engines therefore know
-objectives by name and import none.
+An objective's module is part of the version of those victims only that are trained with it (`Recipe.modules`). The
+engines therefore know objectives by name and import none.
 """
 
 from collections.abc import Callable
