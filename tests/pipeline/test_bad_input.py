@@ -79,18 +79,6 @@ IN_THE_CONFIGURATION = {
 }
 
 
-@pytest.mark.parametrize(("content", "parts"), IN_THE_CONFIGURATION.values(), ids=IN_THE_CONFIGURATION)
-def test_a_bad_configuration_is_refused_before_any_job(
-    finished: Checkout, tmp_path: Path, content: object, parts: list[str]
-):
-    before = finished.results()
-    done = finished.run(*SMOKE, write_config(tmp_path, content))
-    assert done.returncode == 1
-    expect_line(done.stdout, *parts)
-    assert "rule " not in done.stdout
-    assert finished.results() == before
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_missed_before_a_job_deletes_its_old_results(finished: Checkout):
     # Another device means other victims: every training job would run again, and Snakemake first deletes what it made.
