@@ -104,11 +104,10 @@ def test_a_model_s_parameter_is_swept_on_the_same_poison(study: OwnStudy):
 
 
 def test_a_poison_is_crafted_once_for_the_victims_of_every_value(study: OwnStudy):
-    # Without needs, and with a proxy's logits: one job each, of one draw of each poison.
-    assert {name: count for name, count in study.jobs.items() if name.startswith("craft")} == {
-        "craft_sweeps_0": 1,
-        "craft_sweeps_1": 1,
-    }
+    # No more jobs than sets of poisons that a training job needs together, and each job once.
+    crafting = {name: count for name, count in study.jobs.items() if name.startswith("craft")}
+    assert set(crafting) <= {"craft_sweeps_0", "craft_sweeps_1", "craft_sweeps_2"}
+    assert set(crafting.values()) == {1}
     made = sorted(
         str(file.relative_to(study.file("poisons/sweeps"))) for file in study.file("poisons").rglob("*.safetensors")
     )

@@ -3,6 +3,7 @@
 Imports no torch.
 """
 
+import os
 import re
 from functools import cached_property
 from pathlib import Path
@@ -282,7 +283,8 @@ class Plan(Training):
     def claim_files(self) -> dict[str, str]:
         """Study → file of its registered claims, of the studies that have some."""
         files = {study: folder / "claims.yaml" for study, folder in self.folders.items()}
-        return {study: str(file) for study, file in files.items() if file.is_file()}
+        # Relative, so that a folder that is moved stays up to date.
+        return {study: os.path.relpath(file) for study, file in files.items() if file.is_file()}
 
     def claims_of(self, study: str) -> list[str]:
         """File of a study's claims, if it has some."""
