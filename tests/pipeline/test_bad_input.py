@@ -80,19 +80,6 @@ IN_THE_CONFIGURATION = {
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_missed_before_a_job_deletes_its_old_results(finished: Checkout):
-    # Another device means other victims: every training job would run again, and Snakemake first deletes what it made.
-    assert "train_victims" in finished.stale("--config", "device=cuda")
-    before = finished.results()
-    done = finished.run(*SMOKE, "--config", "device=cuda")
-    assert done.returncode == 1
-    expect_line(
-        done.stdout, "device 'cuda' is not there", "this machine offers 'cpu'", "set device: auto or device: cpu"
-    )
-    assert finished.results() == before
-    assert finished.stale() == {}
-
-
 def test_a_results_folder_that_cannot_be_written_is_refused(new_checkout: NewCheckout):
     checkout = new_checkout()
     results = checkout.folder / "results"
