@@ -95,7 +95,7 @@ def test_the_slurm_profile_runs_an_experiment_on_a_cluster(cluster, tmp_path):
     (profile / "config.yaml").write_text(
         settings.replace("status-checks: 20", "status-checks: 5").replace("latency-wait: 60", "latency-wait: 20")
     )
-    target = "results/proxy/digits01/pooled-digits01-0.safetensors"
+    target = "results/proxies/digits01.safetensors"
     run = subprocess.run(
         [sys.executable, "-m", "snakemake", target, "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path),
          "--workflow-profile", str(profile), "--configfile", str(ROOT / "tests/config/smoke.yaml")],
