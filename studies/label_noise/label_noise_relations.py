@@ -105,7 +105,7 @@ def better_and_worse(data: Data, settings: Settings) -> Evidence:
 
 @relation("higher_than", parameters={"every_draw": False})
 def higher_than(data: Data, settings: Settings) -> Evidence:
-    """With random poisons, the first experiment's victims have a higher adversarial accuracy, paired by draw and repeat.
+    """With random poisons, the first experiment's victims have a higher adversarial accuracy, paired by draw, repeat.
 
     With `every_draw` so in each draw by itself; the smallest difference of a draw is shown.
     """

@@ -37,7 +37,9 @@ def _by_proxy(table: pd.DataFrame, label: int) -> list[pd.DataFrame]:
 
 @relation("ordered_medians", parameters={"classes": []}, required=("classes",), survey=True, unit="steps")
 def ordered_medians(data: Data, settings: Settings) -> Evidence:
-    """The median path lengths of the classes grow in the order given; one that does not arrive counts as its last step."""
+    """The median path lengths of the classes grow in the order given; one that does not arrive counts as its
+    last step.
+    """
     medians = np.array(
         [
             [np.median(np.repeat(one["steps"], one["n_points"])) for one in _by_proxy(data.survey["lengths"], label)]

@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCE = ("Snakefile", "config.yaml", "config", "profiles", "studies", "workflow", "src", "tests/config", "archive")
 SMOKE = ("--configfile", "tests/config/smoke.yaml")
 EXPERIMENT = "label_noise/digits01_0to1"  # the one that the smoke configuration runs
+VICTIMS = "digits01"  # its victims
 ONE_OF_MANY = re.compile(r"_label_noise_\d+")  # ending of a rule that is made in a loop
 SECONDS_TO_STOP = 60.0
 # A job learns of Snakemake's death at once, but it may need a moment to be scheduled on a busy machine.
@@ -117,7 +118,8 @@ class Checkout:
                 files.setdefault(ONE_OF_MANY.sub("", row["rule"]), set()).add(row["output_file"])
         return files
 
-    # ------------------------------------------------------------------------------------------------ looking and editing
+    # ------------------------------------------------------------------------------------------------ looking and
+    # editing
 
     def results(self, *folders: str) -> dict[str, tuple[int, int]]:
         """Size and time of modification of every result by its name; logs do not count as results."""

@@ -28,45 +28,38 @@ def expect_line(output: str, *parts: str) -> None:
     assert "Traceback" not in output
 
 
-def experiment(**entries: object) -> dict[str, object]:
-    """Configuration that changes the smoke configuration's experiment."""
-    return {"label_noise": {"experiments": {"digits01_0to1": entries}}}
+def poison(name: str, **entries: object) -> dict[str, object]:
+    """Configuration that changes a poison of the smoke configuration's experiment."""
+    return {"label_noise": {"poisons": {f"digits01_0to1_{name}": entries}}}
 
 
 # ------------------------------------------------------------------------------------------------ before any job
 
+# The unit tests of the configuration hold many more.
 IN_THE_CONFIGURATION = {
     "unknown key": (
         {"drawz": 3},
         ["unknown key ['drawz']", "allowed are", "'draws'", "remove or correct it"],
     ),
-    "unknown key of a recipe": (
-        {"recipes": {"digits": {"epoch": 3}}},
-        ["unknown key ['epoch'] in recipes.digits", "'epochs'", "remove or correct it"],
-    ),
     "unknown strategy": (
-        experiment(conditions={"random": {"strategy": "clever"}}),
+        poison("random", strategy="clever"),
         ["strategy 'clever' does not exist", "choose one of", "path_bucket, random"],
     ),
     "budget above the class": (
-        experiment(flip={"budget": 500}),
-        ["poison budget 500 exceeds the 142 images of class 0 in 'digits01'", "lower", "digits01_0to1.flip.budget"],
-    ),
-    "budget above the buckets": (
-        experiment(flip={"budget": 30}),
-        ["3 buckets of at least 60 points need 180 images of class 0", "has 142", "lower buckets.count"],
+        poison("random", budget=500),
+        ["poison budget 500 exceeds the 142 images of class 0 in 'digits01'", "lower", "digits01_0to1_random.budget"],
     ),
     "class that is not in the data set": (
-        experiment(flip={"source": 7}),
-        ["flip.source: class 7 is not in 'digits01' (0 … 1)", "choose one of these"],
-    ),
-    "subset of a class that does not exist": (
-        {"datasets": {"digits01": {"classes": [0, 17]}}},
-        ["class 17 is not in 'digits01' (0 … 9", "change datasets.digits01.classes"],
+        poison("random", flips={"source": 7}),
+        ["digits01_0to1_random.flips.source: class 7 is not among 0 … 1", "choose one of these"],
     ),
     "negative radius": (
         {"attacks": {"pgd": {"epsilon": [0.1, -0.1]}}},
         ["attacks.pgd.epsilon", "is -0.1", "at least 0", "change it"],
+    ),
+    "study that is not there": (
+        {"studies": ["nowhere"]},
+        ["nowhere", "study.yaml"],
     ),
     "mirror that is no folder": (
         {"mirror": "/nowhere/at/all"},
@@ -79,7 +72,32 @@ IN_THE_CONFIGURATION = {
 }
 
 
+@pytest.mark.parametrize(("content", "parts"), IN_THE_CONFIGURATION.values(), ids=IN_THE_CONFIGURATION)
+def test_a_bad_configuration_is_refused_before_any_job(
+    finished: Checkout, tmp_path: Path, content: object, parts: list[str]
+):
+    before = finished.results()
+    done = finished.run(*SMOKE, write_config(tmp_path, content))
+    assert done.returncode == 1
+    expect_line(done.stdout, *parts)
+    assert "rule " not in done.stdout
+    assert finished.results() == before
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_missed_before_a_job_deletes_its_old_results(finished: Checkout):
+    # Another device means other victims: every training job would run again, and Snakemake first deletes what it made.
+    assert "train_victims" in finished.stale("--config", "device=cuda")
+    before = finished.results()
+    done = finished.run(*SMOKE, "--config", "device=cuda")
+    assert done.returncode == 1
+    expect_line(
+        done.stdout, "device 'cuda' is not there", "this machine offers 'cpu'", "set device: auto or device: cpu"
+    )
+    assert finished.results() == before
+    assert finished.stale() == {}
+
+
 def test_a_results_folder_that_cannot_be_written_is_refused(new_checkout: NewCheckout):
     checkout = new_checkout()
     results = checkout.folder / "results"
@@ -103,7 +121,8 @@ def test_a_results_folder_without_permission_is_refused(new_checkout: NewCheckou
     assert not list(results.iterdir())
 
 
-# ------------------------------------------------------------------------------------------------ what only reading the data shows
+# ------------------------------------------------------------------------------------------------ what only reading the
+# data shows
 
 
 def own_data() -> Arrays:

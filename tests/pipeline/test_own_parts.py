@@ -57,7 +57,7 @@ MODULE = '''
 import numpy as np
 from torch import nn
 
-from poisonlab.analyses.catalogue import Findings, analysis
+from poisonlab.analyses import Findings, analysis
 from poisonlab.attacks import Verdicts, attack
 from poisonlab.claims.evidence import Evidence, Side
 from poisonlab.claims.relations import MORE, relation

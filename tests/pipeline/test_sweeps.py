@@ -101,3 +101,16 @@ def test_a_model_s_parameter_is_swept_on_the_same_poison(study: OwnStudy):
         assert {array.shape[0] for key, array in own.items() if array.ndim == 2} == {width, 2}
     # At the value that the other experiment does not sweep, the points are those of its poison.
     assert set(victims["training_set"]) == set(study.table("rate", "victims")["training_set"])
+
+
+def test_a_poison_is_crafted_once_for_the_victims_of_every_value(study: OwnStudy):
+    # One job for each poison: no training job needs two of them, and the victims of both experiments share `some`.
+    crafting = {name: count for name, count in study.jobs.items() if name.startswith("craft")}
+    made = sorted(
+        str(file.relative_to(study.file("poisons/sweeps"))) for file in study.file("poisons").rglob("*.safetensors")
+    )
+    assert made == [f"{name}/draw-0.safetensors" for name in ("hard", "shares", "some")]
+    assert len(crafting) == len(made)
+    assert set(crafting.values()) == {1}
+    # A job for each value of a victim's sweep, one for all values of a poison's.
+    assert study.jobs["train_victims"] == 1 + 1 + 2 + 2

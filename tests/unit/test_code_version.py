@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from poisonlab.analyses import analysis
 from poisonlab.pipeline import code_version as module
 from poisonlab.pipeline.code_version import code_version
 
@@ -232,3 +233,39 @@ def test_the_same_files_give_the_same_version_wherever_they_are(package: Path, t
     shutil.copy(tmp_path / "script.py", elsewhere / "renamed.py")
     monkeypatch.setattr(module, "_PACKAGE", elsewhere / "poisonlab")
     assert version_after({}, elsewhere / "renamed.py") == here
+
+
+def test_of_the_analyses_only_those_that_attack_depend_on_attacks(edit: Edit, tmp_path: Path):
+    names = {name: f"{entry.module}:{entry.function.__name__}" for name, entry in analysis.entries().items()}
+
+    def versions() -> dict[str, str]:
+        return {name: code_version(tmp_path / "scripts" / "analyse.py", entry) for name, entry in names.items()}
+
+    before = versions()
+    edit("poisonlab/attacks/steps.py", "2.5 / self", "2.0 / self")
+    after = versions()
+    assert {name for name in names if before[name] != after[name]} == {"clean_nets", "colouring"}
+
+
+def test_a_registered_function_counts_with_its_helpers_and_without_its_neighbours(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(module, "_PACKAGE", tmp_path / "poisonlab")
+    (tmp_path / "poisonlab").mkdir()
+    file = tmp_path / "poisonlab" / "own.py"
+
+    def versions(first: int, helper: int, second: int) -> list[str]:
+        module._read.cache_clear()
+        file.write_text(
+            f"@register('a')\ndef a():\n    return helper() + {first}\n\n"
+            f"@functools.cache\ndef helper():\n    return {helper}\n\n"
+            f"@register('b')\ndef b():\n    return {second}\n"
+        )
+        return [code_version(f"poisonlab.own:{name}") for name in ("a", "b", "neither")]
+
+    def changed(*numbers: int) -> list[bool]:
+        return [one != other for one, other in zip(versions(0, 0, 0), versions(*numbers), strict=True)]
+
+    assert changed(0, 0, 0) == [False, False, False]
+    assert changed(1, 0, 0) == [True, False, True]
+    assert changed(0, 0, 1) == [False, True, True]
+    assert changed(0, 1, 0) == [True, True, True]
+    module._read.cache_clear()

@@ -19,7 +19,7 @@ from how_to_pages import OWN, PYTHON_FILES, REPOSITORY, commands, studies_of
 from scipy.special import log_softmax, softmax
 
 from poisonlab import attacks, figures, models
-from poisonlab.analyses.catalogue import Subject
+from poisonlab.analyses import Subject
 from poisonlab.claims.evidence import Chosen, Data
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.poisons import files

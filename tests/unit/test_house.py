@@ -16,7 +16,7 @@ MODULES = {
     ".".join(file.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): file
     for file in sorted((SOURCE / "poisonlab").rglob("*.py"))
 }
-LINES_OF_A_MODULE, LINES_OF_A_RULE_FILE, WIDTH = 400, 80, 120
+LINES_OF_A_MODULE, LINES_OF_A_RULE_FILE = 400, 80
 
 
 def lengths(files: list[Path]) -> dict[str, int]:

@@ -1,7 +1,7 @@
 from poisonlab.pipeline.jobs import job
 
 with job(snakemake) as progress:
-    from poisonlab.analyses.catalogue import analyse
+    from poisonlab.analyses import analyse
     from poisonlab.results.storage import write_table, write_tensors
 
     output = snakemake.output

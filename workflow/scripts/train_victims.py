@@ -20,7 +20,8 @@ with job(snakemake) as progress:
         params.version,
         settings["per_draw"],
         settings["value"],
-        # No parameter of the rule, which would train again when it changes; Snakemake's command line gives it as a word.
+        # No parameter of the rule, which would train again when it changes; Snakemake's command line gives it as a
+        # word.
         str(snakemake.config.get("keep_victims", True)).lower() == "true",
         progress,
     )

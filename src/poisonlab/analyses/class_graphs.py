@@ -1,4 +1,6 @@
-"""Class graphs: which points of a class lie within γ of each other, and which of them to choose (thesis, section 6.1)."""
+"""Class graphs: which points of a class lie within γ of each other, and which of them to choose (thesis,
+section 6.1).
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 

@@ -78,7 +78,8 @@ def entries() -> list[Entry]:
         Entry("train 256 MLPs", VMAP, "vmap_mlps", {"victims": 256}, "victims", workers=0),
         Entry("train 256 MLPs", OURS, "stacked_engine", {"victims": 256}, "victims", _cores(), "sequential loop", 12),
         Entry("256 hypergradients", "sequential autograd", "sequential_hypergradients", {}, "problems", workers=0),
-        Entry("256 hypergradients", OURS, "swept_hypergradients", {"count": 256}, "problems", _cores(), "sequential autograd", 75),
+        Entry("256 hypergradients", OURS, "swept_hypergradients", {"count": 256}, "problems", _cores(),
+              "sequential autograd", 75),
     ]  # fmt: skip
     attacked = {"name": "pooled", "shape": (1, 28, 28)}
     for regime, epsilon, least in (("hardly any point fooled", 0.001, 1.8), ("nearly all fooled", 0.5, 6.0)):
@@ -126,7 +127,9 @@ def _cores() -> int:
 
 @dataclass
 class Result:
-    """Rates of an entry, one per round: units per second of all workers together; peak memory of one worker in bytes."""
+    """Rates of an entry, one per round: units per second of all workers together; peak memory of one worker in
+    bytes.
+    """
 
     rates: list[float] = field(default_factory=list)
     memory: int = 0
@@ -232,6 +235,7 @@ def main() -> None:
     from poisonlab.victims.precision import computes_bfloat16
 
     chosen = [entry for entry in entries() if options.only in entry.workload or entry.workload == "peak"]
+    growing = [entry for entry in scaling() if options.only in entry.workload]
     content = {
         "machine": {
             "cores": _cores(),
@@ -241,7 +245,7 @@ def main() -> None:
         },
         "rounds": options.rounds,
         "rows": run(chosen, options.rounds, options.seconds),
-        "scaling": run([entry for entry in scaling() if options.only in entry.workload], options.rounds, options.seconds),
+        "scaling": run(growing, options.rounds, options.seconds),
         "fooled": {
             entry.workload: fooled_share(**entry.arguments) for entry in chosen if entry.call == "active_set_pgd"
         },

@@ -34,7 +34,9 @@ class Pair:
 
     @property
     def clean(self) -> bool:
-        """Whether one has no poisons: its one training set is no sample of draws, so victims are compared one by one."""
+        """Whether one has no poisons: its one training set is no sample of draws, so victims are compared one
+        by one.
+        """
         return "none" in (self.a.row["strategy"], self.b.row["strategy"])
 
     @property

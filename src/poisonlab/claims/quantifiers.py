@@ -52,7 +52,9 @@ class Quantifier:
         return f"{number}{'th' if teen else {'1': 'st', '2': 'nd', '3': 'rd'}.get(number[-1], 'th')} percentile"
 
     def estimate(self, grid: np.ndarray, column: str, confidence: float) -> Estimate:
-        """Mean or percentile of a grid [draws, repeats], with its interval; that of zeros and ones is `share_interval`."""
+        """Mean or percentile of a grid [draws, repeats], with its interval; that of zeros and ones is
+        `share_interval`.
+        """
         bounds = (0.0, 1.0) if column in _SHARES else None
         if self.kind == "percentile":
             return percentile_interval(grid, self.percent / 100, confidence, bounds)

@@ -267,7 +267,9 @@ def rank(data: Data, settings: Settings) -> Evidence:
 
 @relation("falls", parameters={"margin": 0.0}, required=("margin",), selectors=("of",))
 def falls(data: Data, settings: Settings) -> Evidence:
-    """The fall over the whole sweep axis, along the least-squares line, is above 0; below the margin it does not count."""
+    """The fall over the whole sweep axis, along the least-squares line, is above 0; below the margin it does
+    not count.
+    """
     return _along(data, settings["margin"], -1)
 
 

@@ -157,7 +157,9 @@ def class_names(specification: dict[str, Any]) -> tuple[str, ...] | None:
 
 
 def inputs(name: str, specification: dict[str, Any]) -> tuple[tuple[int, ...], tuple[float, float] | None] | None:
-    """Return shape and box of a data set's images or vectors, or None where only the data can tell (`npz`, `folder`)."""
+    """Return shape and box of a data set's images or vectors, or None where only the data can tell (`npz`,
+    `folder`).
+    """
     source = SOURCES[specification["source"]]
     if source.kind == "toy":
         options = options_of(name, specification)

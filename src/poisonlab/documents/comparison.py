@@ -1,4 +1,6 @@
-"""Every strategy beside random points: which make victims easier to attack, and how much those of random points differ."""
+"""Every strategy beside random points: which make victims easier to attack, and how much those of random points
+differ.
+"""
 
 import math
 from typing import Any
@@ -135,7 +137,7 @@ def _random(query: Query) -> pd.DataFrame:
 
 
 def _beside(query: Query, row: pd.Series) -> pd.DataFrame:
-    """Rows of the random points that a row is compared with: of its victim, flips and budget, at its place of a sweep."""
+    """Rows of the random points that a row is compared with: of its victim, flips, budget and place of a sweep."""
     rows = _random(query)
     for name in ("victim", "budget", "source_class", "target_class"):
         if name in rows:

@@ -126,7 +126,9 @@ def direction(name: str, facts: Mapping[str, Any], class_names: Sequence[str] | 
 
 
 def query(inputs: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> Query:
-    """The tables of one experiment; the options `attack` and `epsilon` go before its entry in the option `headlines`."""
+    """The tables of one experiment; the options `attack` and `epsilon` go before its entry in the option
+    `headlines`.
+    """
     tables = {key: inputs[key][inputs[key]["experiment"] == name] for key in ("conditions", "victims", "robustness")}
     headline = Headline.of((options.get("headlines") or {}).get(name))
     given = {key: options[key] for key in ("attack", "epsilon") if options.get(key) is not None}

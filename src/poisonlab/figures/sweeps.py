@@ -331,7 +331,9 @@ def _swept(conditions: pd.DataFrame, name: str, wanted: str | None) -> list[str]
 
 
 def _clean(conditions: pd.DataFrame, condition: str, shown: list[str]) -> list[str]:
-    """Conditions without poisons and sweep, of the condition's model and recipe, that are not in `shown`; they are now."""
+    """Conditions without poisons and sweep, of the condition's model and recipe, that are not in `shown`; they
+    are now.
+    """
     row = conditions[conditions["condition"] == condition].iloc[0]
     clean = conditions[(conditions["strategy"] == "none") & conditions["axis_value"].isna()]
     alike = clean[(clean["model"] == row["model"]) & (clean["recipe"] == row["recipe"])]

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Entry):
-    """What is registered of a model; `builds` is the ``module:Class`` that counts for the version of what is trained."""
+    """What is registered of a model; `builds` is the ``module:Class`` that counts for the version of what is
+    trained.
+    """
 
     builds: str
 

@@ -72,7 +72,9 @@ def rebuild(
     parameters: dict[str, np.ndarray],
     device: torch.device,
 ) -> nn.Module:
-    """Return a model, by its name or ``{model: name, parameter: value}``, with the given weights, in evaluation mode."""
+    """Return a model, by its name or ``{model: name, parameter: value}``, with the given weights, in evaluation
+    mode.
+    """
     model = models.build(specification, input_shape, num_classes, seed=0)
     model.load_state_dict({key: torch.from_numpy(copy.copy(array)) for key, array in parameters.items()})
     model = model.to(device)

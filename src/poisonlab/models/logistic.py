@@ -53,7 +53,9 @@ def descend(features: Tensor, labels: Tensor, penalty: Tensor, steps: int, rate:
 
 
 def validation_slope(weights: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy [K] of weights [K, d] on validation points [K, m, d], labels [K, m], and its gradient [K, d]."""
+    """Mean cross-entropy [K] of weights [K, d] on validation points [K, m, d], labels [K, m], and its gradient
+    [K, d].
+    """
     scores = _scores(features, weights)
     loss = F.binary_cross_entropy_with_logits(scores, labels, reduction="none").mean(1)
     return loss, _weighted_sum(features, _probabilities(features, weights).sub_(labels)).div_(features.shape[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from poisonlab import models
-from poisonlab.analyses.catalogue import Analysis, analysis
+from poisonlab.analyses import Analysis, analysis
 from poisonlab.datasets import sources
 from poisonlab.datasets.own import listing
 from poisonlab.errors import InputError
@@ -73,7 +73,9 @@ class Artefacts:
         return [str(sources.expanded(specification["path"], key))] if specification["source"] == "npz" else []
 
     def user_files(self, dataset: str) -> list[tuple[str, int, int]]:
-        """Names, sizes and times of the files of an image folder: a change of the folder prepares the data set again."""
+        """Names, sizes and times of the files of an image folder: a change of the folder prepares the data set
+        again.
+        """
         specification = self.config["datasets"][dataset]
         if specification["source"] != "folder":
             return []
@@ -222,7 +224,7 @@ class Artefacts:
     def analysis_modules(self, name: str) -> list[str]:
         """What an analysis runs, as `code_version` takes it."""
         entry, kind = self.config["analyses"][name], self.analysis(name)
-        own = [kind.module, *self.need_modules(entry["needs"])]
+        own = [f"{kind.module}:{kind.function.__name__}", *self.need_modules(entry["needs"])]
         if kind.of != "proxy":
             return own
         proxy = self.config["proxies"][entry["proxy"]]

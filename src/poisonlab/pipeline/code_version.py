@@ -38,10 +38,28 @@ def _module_files(name: str) -> list[Path]:
     return [file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
 
 
+def _registered_by(node: ast.stmt) -> str:
+    """Name of the catalogue in which a function is registered, "" where it is no such function."""
+    if isinstance(node, ast.FunctionDef):
+        for decorator in node.decorator_list:
+            if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name):
+                return decorator.func.id
+    return ""
+
+
+def _without_the_others(tree: ast.Module, function: str) -> ast.Module:
+    """A module without what is registered beside `function` in the same catalogue; as it is where it registers nothing
+    by this name.
+    """
+    catalogue = next((_registered_by(node) for node in tree.body if getattr(node, "name", "") == function), "")
+    kept = [node for node in tree.body if node.__dict__.get("name") == function or _registered_by(node) != catalogue]
+    return ast.Module(kept, []) if catalogue else tree
+
+
 @cache
-def _read(file: Path) -> tuple[str, tuple[Path, ...]]:
+def _read(file: Path, function: str = "") -> tuple[str, tuple[Path, ...]]:
     """Hash of a file's code, and the package's files that it imports anywhere, also inside functions."""
-    tree = ast.parse(file.read_text())
+    tree = _without_the_others(ast.parse(file.read_text()), function)
     imported: set[Path] = set()
     for node in ast.walk(tree):
         names: list[str] = []
@@ -60,27 +78,26 @@ def code_version(*entries: str | Path) -> str:
     Args:
         entries: files (an adapter script), module names, or ``module:attribute``, whose attribute counts, too. What
             code looks up by name at run time, such as a figure or a model, is not seen in imports and is passed as an
-            entry of its own; so is a module of the user.
+            entry of its own; so is a module of the user. Where the attribute is a registered function, those that are
+            registered beside it in its module do not count.
     """
-    files: list[Path] = []
+    files: list[tuple[Path, str]] = []
     attributes: list[str] = []
     for given in entries:
-        entry: str | Path = given
-        if isinstance(given, str):
-            entry, _, attribute = given.partition(":")
-            attributes += [attribute] if attribute else []
-        if isinstance(entry, Path) or str(entry).endswith(".py"):
-            files.append(Path(entry))
+        entry, _, attribute = (given, "", "") if isinstance(given, Path) else given.partition(":")
+        attributes += [attribute] if attribute else []
+        if isinstance(entry, Path) or entry.endswith(".py"):
+            files.append((Path(entry), ""))
         elif found := _module_files(entry):
-            files.extend(found)
+            files += [(file, attribute) for file in found]
         else:
             spec = importlib.util.find_spec(entry)
             if spec and spec.origin and spec.origin.endswith(".py"):
-                files.append(Path(spec.origin))
-    seen: dict[Path, str] = {}
+                files.append((Path(spec.origin), attribute))
+    seen: dict[tuple[Path, str], str] = {}
     while files:
-        file = files.pop()
-        if file not in seen:
-            seen[file], imported = _read(file)
-            files.extend(imported)
+        part = files.pop()
+        if part not in seen:
+            seen[part], imported = _read(*part)
+            files += [(file, "") for file in imported]
     return hashlib.sha256("".join([*sorted(seen.values()), *attributes]).encode()).hexdigest()[:16]

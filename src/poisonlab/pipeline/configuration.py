@@ -12,8 +12,8 @@ from poisonlab.pipeline import names
 from poisonlab.pipeline.studies import Config, read_yaml, with_studies
 
 # What JSON schema calls types.
-TYPES = {"object": "a mapping", "array": "a list", "string": "a word or text", "number": "a number", "integer": "a whole number",
-         "boolean": "true or false", "null": "null"}  # fmt: skip
+TYPES = {"object": "a mapping", "array": "a list", "string": "a word or text", "number": "a number",
+         "integer": "a whole number", "boolean": "true or false", "null": "null"}  # fmt: skip
 
 
 def _with_defaults(schema: Mapping[str, Any]) -> Any:
@@ -51,14 +51,17 @@ def _one_line(error: jsonschema.ValidationError, prefix: str) -> str:
     if rule == "anyOf":
         return f"{key} is {value}, allowed is: {error.schema.get('description', limit)} Change it"
     if rule in ("minProperties", "maxProperties"):
-        return f"{key} is {value}, allowed is {'at least' if rule == 'minProperties' else 'at most'} {limit} entry; change it"
+        bound = "at least" if rule == "minProperties" else "at most"
+        return f"{key} is {value}, allowed is {bound} {limit} entry; change it"
     if error.schema.get("pattern") and rule in ("pattern", "maxLength"):
-        return f"{key} has the name {value}, allowed are up to {error.schema['maxLength']} letters, digits and _, a letter first; rename it"
+        most = error.schema["maxLength"]
+        return f"{key} has the name {value}, allowed are up to {most} letters, digits and _, a letter first; rename it"
     if rule == "type":
         kinds = [limit] if isinstance(limit, str) else limit
         return f"{key} is {value}, allowed is {' or '.join(TYPES[kind] for kind in kinds)}; change it"
-    words = {"enum": "one of", "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below",
-             "minItems": "a list of at least", "minLength": "a text of at least"}  # fmt: skip
+    words = {"enum": "one of", "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above",
+             "exclusiveMaximum": "below", "minItems": "a list of at least",
+             "minLength": "a text of at least"}  # fmt: skip
     return f"{key} is {value}, allowed is {words.get(str(rule), str(rule))} {limit}; change it"
 
 

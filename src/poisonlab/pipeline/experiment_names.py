@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 from poisonlab import attacks, figures
-from poisonlab.analyses.catalogue import analysis
+from poisonlab.analyses import analysis
 from poisonlab.datasets import sources
 from poisonlab.errors import InputError
 from poisonlab.pipeline.references import Entry, dataset_of, entry_of, named

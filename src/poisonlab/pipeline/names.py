@@ -6,7 +6,7 @@ That names, classes, budgets, parameters and files exist and fit together. Impor
 from typing import Any
 
 from poisonlab import attacks, models
-from poisonlab.analyses.catalogue import analysis
+from poisonlab.analyses import analysis
 from poisonlab.datasets import sources
 from poisonlab.errors import InputError
 from poisonlab.pipeline.experiment_names import check_experiment, check_figure
@@ -19,7 +19,9 @@ from poisonlab.victims import recipe as recipes
 
 
 def check_names(config: Config, studies: list[str]) -> None:
-    """Check everything that refers to something else; numbers take the place of classes' names, an attack gets its defaults.
+    """Check everything that refers to something else.
+
+    Numbers take the place of classes' names, an attack gets its defaults.
 
     Raises:
         InputError: the first thing that does not exist or does not fit.

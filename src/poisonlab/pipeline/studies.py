@@ -178,7 +178,9 @@ def with_studies(
 
 
 def _choose_precision(content: Config, own: Mapping[str, Any], everywhere: Any) -> None:
-    """Give the recipes of a study's files its precision, or the user's for it, where neither they nor the configuration say one."""
+    """Give the recipes of a study's files its precision, or the user's for it, where neither they nor the configuration
+    say one.
+    """
     precision = own.get("precision") or content.get("precision")
     if everywhere is None and isinstance(precision, str) and isinstance(content.get("recipes"), dict):
         for recipe in content["recipes"].values():
@@ -199,7 +201,7 @@ def _shown(value: Any) -> str:
 
 
 def plain(value: Any, where: str = "configuration") -> Any:
-    """Return a copy of what YAML holds, made of mappings with words as keys, lists, words, finite numbers, true, false and null.
+    """Return a copy of what YAML holds: mappings with words as keys, lists, words, finite numbers, true, false, null.
 
     Raises:
         InputError: it holds something else (a date, NaN, infinity, a key that is no word), or too much.

@@ -18,8 +18,8 @@ BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
 
 # The products that autocast computes in bfloat16, as far as networks use them.
 PRODUCTS = {
-    F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, torch.matmul, torch.mm, torch.bmm, torch.addmm, torch.baddbmm,
-    Tensor.matmul, Tensor.__matmul__, Tensor.mm, Tensor.bmm,
+    F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, torch.matmul, torch.mm, torch.bmm, torch.addmm,
+    torch.baddbmm, Tensor.matmul, Tensor.__matmul__, Tensor.mm, Tensor.bmm,
 }  # fmt: skip
 
 

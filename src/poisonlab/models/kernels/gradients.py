@@ -33,7 +33,9 @@ def padded_channels(channels: int) -> int:
 
 
 def row(side: int, channels: int) -> int:
-    """Numbers in a row of a kernel: vectors are full, the last numbers may belong to the next pixel and mean nothing."""
+    """Numbers in a row of a kernel: vectors are full, the last numbers may belong to the next pixel and mean
+    nothing.
+    """
     return side if channels == 1 else -(-side * channels // 8) * 8
 
 

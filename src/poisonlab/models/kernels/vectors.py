@@ -1,4 +1,6 @@
-"""Vectors in compiled kernels: instructions that a compiler does not find by itself, for `numba.extending.intrinsic`."""
+"""Vectors in compiled kernels: instructions that a compiler does not find by itself, for
+`numba.extending.intrinsic`.
+"""
 
 import contextlib
 import functools

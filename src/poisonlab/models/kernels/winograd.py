@@ -79,7 +79,8 @@ def convolve(channels: int, outputs: int, rounds: bool) -> Callable[..., None]:
                 for t in range(0, count, at_once):
                     for k in range(0, outputs, step):
                         _multiply(  # type: ignore[call-arg]
-                            products, (p * group + t) * outputs + k, outputs, windows, (p * group + t) * channels, channels,
+                            products, (p * group + t) * outputs + k, outputs,
+                            windows, (p * group + t) * channels, channels,
                             weights, p * channels * outputs + k, at_once, wide, lanes,
                         )  # fmt: skip
             for t in range(count):

@@ -228,7 +228,9 @@ def _flatten(model: nn.Module) -> nn.Parameter:
 
 
 def _fits_everything(model: nn.Module, images: Tensor, labels: Tensor, poisoned: Tensor) -> bool:
-    """Whether every training point has its training label; the poisons are asked first, because they are fitted last."""
+    """Whether every training point has its training label; the poisons are asked first, because they are fitted
+    last.
+    """
     if (predict(model, images[poisoned]) != labels[poisoned]).any() if len(poisoned) else False:
         return False
     batches = zip(images.split(INFERENCE_BATCH), labels.split(INFERENCE_BATCH), strict=True)
