@@ -13,7 +13,7 @@ from sklearn.metrics import pairwise_distances
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 
-METRICS = {"linf": "chebyshev", "l2": "euclidean"}  # as scikit-learn calls them
+METRICS = {"linf": "chebyshev", "l2": "euclidean", "l1": "manhattan"}  # as scikit-learn calls them
 VARIANTS = ("fixed", "printed")
 DECIMALS = 4  # of distances under linf
 SAMPLED = 500  # points whose distances to all others give γ
@@ -42,7 +42,7 @@ def representations(dataset: Dataset, features: np.ndarray, components: int) -> 
 
 
 def distances(points: np.ndarray, norm: str) -> np.ndarray:
-    """Distances [m, m] between the points [m, features] of a class, in the norm linf or l2.
+    """Distances [m, m] between the points [m, features] of a class, in the norm linf, l2 or l1.
 
     They take 8 m² bytes at most.
 

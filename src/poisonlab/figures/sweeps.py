@@ -96,7 +96,7 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
                 "color": COLOURS[(settings.get("colour", len(lines) - place) + place) % len(COLOURS)],
                 "linestyle": _DASHED if settings.get("dashed") else "-",
             }
-            label = settings.get("label", name) if len(swept) == 1 else f"{settings.get('label', name)}: {condition}"
+            label = ": ".join(filter(None, [settings.get("label", name), condition if len(swept) > 1 else ""]))
             experiments.append(experiment)
             lines.append(_Line(label, victims, unpoisoned, look))
 
@@ -331,9 +331,7 @@ def _swept(conditions: pd.DataFrame, name: str, wanted: str | None) -> list[str]
 
 
 def _clean(conditions: pd.DataFrame, condition: str, shown: list[str]) -> list[str]:
-    """Conditions without poisons and sweep, of the condition's model and recipe, that are not in `shown`; they
-    are now.
-    """
+    """Conditions without poisons and sweep, of the condition's model and recipe, that are not shown; now they are."""
     row = conditions[conditions["condition"] == condition].iloc[0]
     clean = conditions[(conditions["strategy"] == "none") & conditions["axis_value"].isna()]
     alike = clean[(clean["model"] == row["model"]) & (clean["recipe"] == row["recipe"])]
