@@ -513,6 +513,8 @@ def test_panels_are_divided_among_columns_as_evenly_as_their_order_allows():
             again = frame[frame["condition"] == "bucket"].assign(condition=f"copy {copy}")
             parts[0][name] = pd.concat([frame, again], ignore_index=True)
     figure, _ = draw("strategies", both(*parts), {"experiments": names})
+    # All of one pair of classes and one data set: their names tell them apart.
+    assert [panel.get_title(loc="left") for panel in figure.axes] == [f"1 → 2 ({name})" for name in names]
     places = sorted({panel.get_position().x0 for panel in figure.axes})
     rows = [[len(panel.get_yticks()) for panel in figure.axes if panel.get_position().x0 == place] for place in places]
     assert rows in ([[15], [3, 3], [3]], [[15], [3], [3, 3]])

@@ -94,7 +94,7 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
         tables.append(table)
     together = pd.concat(tables, ignore_index=True)
     sizes = [len(table) + _HEAD for table in tables]
-    columns = _packed(sizes)
+    columns, titles = _packed(sizes), _titles(experiments)
     height = _ROW * max(sum(sizes[n] for n in column) for column in columns) + _LEGEND + _FOOT
     # Placed by hand: a layout engine moves the panels of several columns by the last bit from one drawing to the next.
     figure = Figure(figsize=(style.PAGE, height))
@@ -109,7 +109,7 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
             low, high = bottom + _TICKS, _ROW * len(tables[n])
             panel = figure.add_axes((left / style.PAGE, low / height, width / style.PAGE, high / height))
             _draw(panel, tables[n], _ends(together))
-            panel.set_title(_title(experiments[n]), pad=3)
+            panel.set_title(titles[n], pad=3)
         panel.set_xlabel("difference from random")
         left += width + _GAP
     keys = [
@@ -135,10 +135,17 @@ def _packed(sizes: Sequence[float]) -> list[list[int]]:
     return [list(range(a, b)) for a, b in itertools.pairwise(best)]
 
 
-def _title(experiment: Experiment) -> str:
-    """Say what is relabelled, and in which data: one data set has its classes alone, another all of them."""
-    alone = experiment.direction == experiment.name
-    return experiment.name if alone else f"{experiment.direction} ({experiment.facts['dataset']})"
+def _titles(experiments: Sequence[Experiment]) -> list[str]:
+    """Say what is relabelled, and in which data: one data set has its classes alone, another all of them. Experiments
+    that do not differ in these, but in their victims, say their name.
+    """
+    titles = [
+        one.name if one.direction == one.name else f"{one.direction} ({one.facts['dataset']})" for one in experiments
+    ]
+    return [
+        title if titles.count(title) == 1 else f"{one.direction} ({one.name})"
+        for title, one in zip(titles, experiments, strict=True)
+    ]
 
 
 def _ends(table: pd.DataFrame) -> tuple[float, float]:
