@@ -118,8 +118,7 @@ class Checkout:
                 files.setdefault(ONE_OF_MANY.sub("", row["rule"]), set()).add(row["output_file"])
         return files
 
-    # ------------------------------------------------------------------------------------------------ looking and
-    # editing
+    # ------------------------------------------------------------------------------------------------ looking and editing
 
     def results(self, *folders: str) -> dict[str, tuple[int, int]]:
         """Size and time of modification of every result by its name; logs do not count as results."""

@@ -41,6 +41,22 @@ IN_THE_CONFIGURATION = {
         {"drawz": 3},
         ["unknown key ['drawz']", "allowed are", "'draws'", "remove or correct it"],
     ),
+    "unknown key of a recipe": (
+        {"recipes": {"digits": {"epoch": 3}}},
+        ["unknown key ['epoch'] in recipes.digits", "'epochs'", "remove or correct it"],
+    ),
+    "budget above the buckets": (
+        poison("bucket", budget=30),
+        [
+            "digits01_0to1_bucket.budget is 30",
+            "may hold 6 points",
+            "lower the budget or raise buckets.digits01_0.minimum",
+        ],
+    ),
+    "subset of a class that does not exist": (
+        {"datasets": {"digits01": {"classes": [0, 17]}}},
+        ["class 17 is not in 'digits01' (0 … 9", "change datasets.digits01.classes"],
+    ),
     "unknown strategy": (
         poison("random", strategy="clever"),
         ["strategy 'clever' does not exist", "choose one of", "path_bucket, random"],
@@ -121,8 +137,7 @@ def test_a_results_folder_without_permission_is_refused(new_checkout: NewCheckou
     assert not list(results.iterdir())
 
 
-# ------------------------------------------------------------------------------------------------ what only reading the
-# data shows
+# ------------------------------------------------------------------------------------------------ what only reading the data shows
 
 
 def own_data() -> Arrays:

@@ -1,6 +1,8 @@
 """What runs again after a change: what depends on it, and nothing else. On the finished run, or on copies of it."""
 
 import os
+import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -56,8 +58,7 @@ def copy(finished: Checkout, tmp_path: Path) -> Checkout:
     return finished.copy(tmp_path.resolve() / "copy")
 
 
-# ------------------------------------------------------------------------------------------------------------- nothing
-# to do
+# ------------------------------------------------------------------------------------------------ nothing to do
 
 
 def test_the_second_run_has_nothing_to_do(finished: Checkout):
@@ -82,8 +83,7 @@ def test_a_comment_or_a_docstring_of_the_trainer_reruns_nothing(finished: Checko
         assert finished.stale() == {}
 
 
-# -------------------------------------------------------------------------------------------------------------------
-# figures
+# ------------------------------------------------------------------------------------------------ figures
 
 
 def test_an_edited_figure_is_drawn_again_with_those_of_its_module_and_no_other(copy: Checkout):
@@ -113,6 +113,8 @@ def test_one_figure_by_itself_runs_only_what_it_shows(new_checkout):
     fresh = new_checkout()
     done = fresh.snakemake("results/figures/label_noise/fig_4_5.svg", *SMOKE, "--dry-run", "--quiet", "rules")
     assert done.returncode == 0, done.stdout
+    assert "analyse" in done.stdout
+    assert "train_victims" not in done.stdout
     done = fresh.run("results/figures/label_noise/fig_3_1.svg", *SMOKE)
     assert done.returncode == 0, done.stdout
     assert set(drawings(fresh)) == {"fig_3_1"}
@@ -124,10 +126,17 @@ def test_the_report_shows_every_figure_with_its_caption(finished: Checkout, tmp_
     report = tmp_path / "report.zip"
     done = finished.snakemake(*SMOKE, "--report", str(report))
     assert done.returncode == 0, done.stdout
+    with zipfile.ZipFile(report) as opened:
+        shown = {Path(name).name for name in opened.namelist()}
+        words = b"".join(opened.read(name) for name in opened.namelist() if name.endswith((".html", ".js"))).decode()
+    names = set(drawings(finished))
+    assert {f"{name}.svg" for name in names} <= shown
+    for name in names:
+        caption = (finished.folder / f"results/figures/label_noise/{name}.txt").read_text()
+        assert " ".join(caption.split()[:3]) in words, name
 
 
-# ---------------------------------------------------------------------------------------------------- code of the other
-# stages
+# ------------------------------------------------------------------------------------------------ code of the other stages
 
 
 def test_an_edit_of_the_trainer_trains_again(finished: Checkout):
@@ -160,3 +169,47 @@ def test_an_edit_of_the_engine_under_attacks_and_paths_traces_again_as_well(fini
 def test_an_edit_of_the_statistics_draws_and_judges_again_and_nothing_else(finished: Checkout):
     with finished.edited("src/poisonlab/statistics/permutations.py", "EXACT_LIMIT = 20_000", "EXACT_LIMIT = 10_000"):
         assert set(finished.stale()) == DRAWN
+
+
+def test_an_edit_of_a_strategy_crafts_its_poisons_again(finished: Checkout):
+    with finished.edited(STRATEGY, "request.relabel(index)", "request.relabel(index + 0)"):
+        stale = finished.stale()
+    assert stale["craft"] == {"results/poisons/label_noise/digits01_0to1_bucket/draw-0.safetensors"}
+
+
+def test_a_changed_poison_trains_its_own_victims_again_and_no_others(copy: Checkout):
+    name = f"{EXPERIMENT}/{VICTIMS}/{CHUNK}"
+    log = copy.folder / "results/logs/train_victims" / f"{name}.log"
+    again = "index = choose(pool, 1, request.generator, '')\n    index = choose("
+    with copy.edited(STRATEGY, "index = choose(", again):
+        done = copy.run(f"results/victims/{name}.parquet", *SMOKE)
+    assert done.returncode == 0, done.stdout
+    # 3 buckets × 2 repeats of all victims; the others are there from the beginning.
+    first, total = re.findall(r"(\d+) of (\d+) victims trained", log.read_text())[0]
+    assert int(total) - 3 * 2 == int(first) > 0
+
+
+def test_paths_that_come_out_the_same_make_nothing_stale(copy: Checkout):
+    before = copy.content("paths", ".parquet")
+    with copy.edited(*ENGINE):
+        done = copy.run("results/paths/digits01.parquet", *SMOKE)
+        assert done.returncode == 0, done.stdout
+        assert copy.content("paths", ".parquet") == before
+        # New time, old content: Snakemake compares checksums. What is left uses the engine itself.
+        stale = copy.stale()
+    assert set(stale) == {"probe_victims", "map_decisions", "analyse", *EVALUATED}
+    assert analyses(stale["analyse"]) == ATTACKING
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"),
+    [
+        ({"attacks": {"pgd": {"epsilon": [0.1, 0.3]}}}, EVALUATED),
+        ({"analyses": {"digits_issues": {"parameters": {"among": 5}}}}, {"analyse", "draw_figures", "write_page"}),
+        ({"recipes": {"digits01": {"epochs": 7}}}, TRAINED),
+    ],
+)
+def test_a_change_of_the_configuration_reruns_what_depends_on_it(
+    finished: Checkout, tmp_path: Path, change: object, rules: set[str]
+):
+    assert set(finished.stale(write_config(tmp_path, change))) == rules

@@ -14,7 +14,7 @@ from poisonlab.claims import load_claims
 from poisonlab.errors import InputError
 from poisonlab.pipeline.configuration import check
 from poisonlab.pipeline.plan import Plan
-from poisonlab.pipeline.studies import merged
+from poisonlab.pipeline.studies import merged, read_yaml
 from poisonlab.pipeline.training import Chunk
 
 ROOT = Path(__file__).parents[2]
@@ -544,3 +544,10 @@ def test_the_published_configuration_has_the_size_that_each_claim_registers(publ
                 planned = [len({n for one in chunks for n in getattr(one, axis)}) for axis in ("draws", "repeats")]
                 assert planned[0] >= draws, (table, condition, planned)
                 assert planned[1] >= repeats, (table, condition, planned)
+
+
+@pytest.mark.parametrize("study", sorted(file.parent.name for file in (ROOT / "studies").glob("*/study.yaml")))
+@pytest.mark.parametrize("published", [False, True])
+def test_every_study_of_the_repository_can_be_planned_by_itself(study: str, published: bool) -> None:
+    plan = Plan({**read_yaml(ROOT / "config.yaml"), "studies": [study], "published": published}, ROOT)
+    assert {name for name, _ in plan.experiments} == {study}

@@ -27,19 +27,19 @@ def exhaustive(apart: np.ndarray, count: int) -> float:
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_medoids_cover_as_well_as_the_best_of_all_sets(apart: np.ndarray, count: int):
-    chosen = module.medoids(apart, count, np.random.default_rng(0))
+    chosen = module.medoids(apart, count, np.random.default_rng(0), 0)
     assert len(set(chosen.tolist())) == count
     assert module.coverage(apart, chosen) == pytest.approx(exhaustive(apart, count), rel=1e-6)  # float32 distances
 
 
 def test_controls_are_what_they_are_called(apart: np.ndarray):
     generator, mean = np.random.default_rng(0), apart.mean(axis=1)
-    near, far = (set(one(apart, 4, generator).tolist()) for one in (module.central, module.outliers))
+    near, far = (set(one(apart, 4, generator, 0).tolist()) for one in (module.central, module.outliers))
     others = [index for index in range(13) if index not in near]
     assert mean[list(near)].max() <= mean[others].min()
     others = [index for index in range(13) if index not in far]
     assert mean[list(far)].min() >= mean[others].max()
-    spread = module.k_centre(apart, 4, generator)
+    spread = module.k_centre(apart, 4, generator, 0)
     assert spread[0] == mean.argmin()
     for number in range(1, 4):
         nearest = apart[:, spread[:number]].min(axis=1)

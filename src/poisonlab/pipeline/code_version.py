@@ -52,7 +52,7 @@ def _without_the_others(tree: ast.Module, function: str) -> ast.Module:
     by this name.
     """
     catalogue = next((_registered_by(node) for node in tree.body if getattr(node, "name", "") == function), "")
-    kept = [node for node in tree.body if node.__dict__.get("name") == function or _registered_by(node) != catalogue]
+    kept = [node for node in tree.body if getattr(node, "name", "") == function or _registered_by(node) != catalogue]
     return ast.Module(kept, []) if catalogue else tree
 
 

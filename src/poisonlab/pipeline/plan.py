@@ -263,7 +263,8 @@ class Plan(Training):
             "category": study,
             "subcategory": published_number(name) or "support",
             "labels": self.figure_labels(study, name),
-            "caption": str(self.root / "workflow" / "report" / "figure.rst"),
+            # A job draws many figures: no template could tell which one it stands under.
+            "caption": str(Path(file).with_suffix(".txt").absolute()),
         }
 
     def figure_title(self, study: str, figure: str) -> str:

@@ -14,7 +14,7 @@ from poisonlab.poisons.strategies import Request, check_budget, strategy
 
 SOURCE = "k-medoids: Kaufman & Rousseeuw, 1987; as a choice of labels to flip, this project's own"
 STARTS = 5  # searches from random points, of which the best counts
-MOST_POINTS = 8000  # of a class; their distances take 256 MB
+MOST_POINTS = 8000  # of a class; their distances take up to 512 MB
 Select = Callable[[np.ndarray, int, np.random.Generator, int], np.ndarray]
 
 
@@ -27,7 +27,7 @@ def coverage(apart: np.ndarray, chosen: np.ndarray) -> float:
     return float(apart[:, chosen].min(axis=1).mean(dtype=np.float64))
 
 
-def medoids(apart: np.ndarray, count: int, generator: np.random.Generator, sets: int = 0) -> np.ndarray:
+def medoids(apart: np.ndarray, count: int, generator: np.random.Generator, sets: int) -> np.ndarray:
     """The `count` points [count] of best coverage that FasterPAM finds (Schubert & Rousseeuw, 2021)."""
     import kmedoids
 
@@ -36,17 +36,17 @@ def medoids(apart: np.ndarray, count: int, generator: np.random.Generator, sets:
     return np.asarray(min(found, key=lambda chosen: coverage(apart, chosen)), dtype=np.int64)
 
 
-def central(apart: np.ndarray, count: int, generator: np.random.Generator, sets: int = 0) -> np.ndarray:
+def central(apart: np.ndarray, count: int, generator: np.random.Generator, sets: int) -> np.ndarray:
     """Typical and clustered: the points of the least mean distance to the class."""
     return np.argsort(apart.mean(axis=1, dtype=np.float64), kind="stable")[:count]
 
 
-def outliers(apart: np.ndarray, count: int, generator: np.random.Generator, sets: int = 0) -> np.ndarray:
+def outliers(apart: np.ndarray, count: int, generator: np.random.Generator, sets: int) -> np.ndarray:
     """The points of the greatest mean distance to the class."""
     return np.argsort(-apart.mean(axis=1, dtype=np.float64), kind="stable")[:count]
 
 
-def k_centre(apart: np.ndarray, count: int, generator: np.random.Generator, sets: int = 0) -> np.ndarray:
+def k_centre(apart: np.ndarray, count: int, generator: np.random.Generator, sets: int) -> np.ndarray:
     """Spread and outlying: from the most central point on, each time the point farthest from all chosen ones (Gonzalez,
     1985).
     """
