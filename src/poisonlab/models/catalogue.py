@@ -45,3 +45,9 @@ _register("strided", f"{NETWORKS}:Strided")
 _register("strided_linear", f"{NETWORKS}:StridedLinear")
 _register("conv_pool", f"{NETWORKS}:ConvPool")
 _register("small_cnn", f"{NETWORKS}:SmallCNN")
+_register(
+    "transformer",
+    "poisonlab.models.transformer:Transformer",
+    {"patch": 7, "width": 64, "depth": 2, "heads": 4},
+    "Dosovitskiy et al., 2021",
+)

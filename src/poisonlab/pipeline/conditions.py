@@ -109,7 +109,7 @@ class Conditions(Artefacts):
             for condition, own in self.conditions(study, experiment).items():
                 name = own["poison"]
                 needs = sorted(self.poison(study, name)["needs"].items())
-                for draw in range(self._draws(study, experiment, condition)):
+                for draw in self._draws(study, experiment, condition):
                     if (study, name, draw) not in seen and not self.strategy(study, name).alone:
                         seen.add((study, name, draw))
                         group = groups.setdefault((study, experiment, draw // each, *needs), {})
@@ -201,8 +201,16 @@ class Conditions(Artefacts):
         name, values = self.sweep(study, condition["poison"])
         return (name, values) if name else self.victim_sweep(study, condition["victim"])
 
-    def _draws(self, study: str, experiment: str, condition: str) -> int:
-        own = self.conditions(study, experiment)[condition]
+    def _draws(self, study: str, experiment: str, condition: str) -> range:
+        own, entry = self.conditions(study, experiment)[condition], self.experiment(study, experiment)
         if self.strategy(study, own["poison"]).deterministic and not self.per_draw(study, own["poison"]):
-            return 1
-        return self.config["draws"] or own["draws"] or self.experiment(study, experiment)["draws"]
+            return range(1)
+        return _from(entry["first"], self.config["draws"] or own["draws"] or entry["draws"])
+
+    def _repeats(self, study: str, experiment: str, condition: str) -> range:
+        own, entry = self.conditions(study, experiment)[condition], self.experiment(study, experiment)
+        return _from(entry["first"], self.config["repeats"] or own["repeats"] or entry["repeats"])
+
+
+def _from(first: int, count: int) -> range:
+    return range(first, first + count)

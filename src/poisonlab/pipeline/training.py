@@ -35,8 +35,8 @@ def span(numbers: range) -> str:
     return f"{numbers[0]}-{numbers[-1]}"
 
 
-def _parts(count: int, size: int) -> list[range]:
-    return [range(first, min(first + size, count)) for first in range(0, count, size)]
+def _parts(numbers: range, size: int) -> list[range]:
+    return [numbers[first : first + size] for first in range(0, len(numbers), size)]
 
 
 class Training(Conditions):
@@ -101,9 +101,8 @@ class Training(Conditions):
         ]
 
     def _all_chunks(self, study: str, experiment: str, condition: str) -> list[Chunk]:
-        own, entry = self.conditions(study, experiment)[condition], self.experiment(study, experiment)
-        repeats = self.config["repeats"] or own["repeats"] or entry["repeats"]
-        draws = self._draws(study, experiment, condition)
+        entry = self.experiment(study, experiment)
+        draws, repeats = self._draws(study, experiment, condition), self._repeats(study, experiment, condition)
         parts = _parts(draws, entry["draws_per_job"]), _parts(repeats, entry["repeats_per_job"])
         return [Chunk(*part) for part in itertools.product(*parts)]
 
