@@ -76,6 +76,12 @@ def features(dataset: Dataset) -> np.ndarray:
     return np.random.default_rng(9).random((len(dataset.train_labels), 4), dtype=np.float32)
 
 
+def paths(dataset: Dataset) -> list[pd.DataFrame]:
+    """Paths of one proxy, of which every fourth is short."""
+    index = np.arange(len(dataset.train_labels))
+    return [pd.DataFrame({"index": index, "steps": np.where(index % 4, 30, 5)})]
+
+
 def logits(dataset: Dataset) -> np.ndarray:
     """Logits of every training point."""
     return np.random.default_rng(10).normal(size=(len(dataset.train_labels), dataset.num_classes)).astype(np.float32)
@@ -90,7 +96,7 @@ def colours(dataset: Dataset) -> pd.DataFrame:
 
 # What a strategy may declare that it needs, and for those that are usually swept the number and its values: a new one gets an entry here.
 NEEDS: dict[str, Callable[[Dataset], Any]] = {
-    "buckets": buckets, "features": features, "logits": logits, "colours": colours,
+    "buckets": buckets, "paths": paths, "features": features, "logits": logits, "colours": colours,
 }  # fmt: skip
 SWEEPS: dict[str, list[float]] = {"bucket": [0, 2, 1], "r": [0.1, 0.2, 0.4]} | {
     "density": [0.05, 0.3, 0.1],

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -113,14 +113,15 @@ def larger_grids(
     paired_by: str = "repeat",
     known: int = 0,
     margin: float | None = None,
+    by: float = 0.0,
 ) -> Evidence:
-    """Evidence that every first grid is above its second, without its first `known` draws.
+    """Evidence that every first grid is above its second, `by` so much, without its first `known` draws.
 
-    Against it speaks one that is below; with a margin, one that is not shown to be above and whose interval ends below
-    the margin.
+    Against it speaks one that is below that; with a margin, one that is not shown to be above and whose interval ends
+    below the margin.
     """
     compare, rows = PAIRED_BY[paired_by]
-    grids = [(a[known:], b[known:]) for a, b in grids]
+    grids = [(a[known:] - by, b[known:]) for a, b in grids]
     shown, one, text, supports, opposes = smallest(grids, words, rows, compare=compare)
     if margin is not None:
         tests, _ = all_above(grids, compare=compare)
@@ -134,6 +135,8 @@ def larger_grids(
     if paired_by == "repeat":
         target = max(abs(one.value), SMALL if margin is None else margin / 2)
         size = plan_size(grids[shown], (len(grids[shown][0]), len(grids[shown][1])), target, data)
+    if by:
+        one, text = replace(one, value=one.value + by, low=one.low + by, high=one.high + by), f"{text}, against {by:g}"
     return Evidence.of(one, text, supports, opposes, size)
 
 

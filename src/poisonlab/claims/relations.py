@@ -188,25 +188,26 @@ def _beyond(data: Data, value: float, sign: int) -> Evidence:
 
 @relation(
     "larger",
-    parameters={**_PAIRING, "margin": None},
+    parameters={**_PAIRING, "margin": None, "by": 0.0},
     selectors=("of", "than"),
     quantifiers=_ESTIMATED,
 )
 def larger(data: Data, settings: Settings) -> Evidence:
-    """Each value of `of` is above that of `than`; with a margin, a difference that ends below it is too small to count.
+    """Each value of `of` is above that of `than`, `by` so much or more; with a margin, a difference that ends below it
+    is too small to count.
 
     Victims without poisons, and percentiles, are compared by intervals alone.
 
     Raises:
-        InputError: `paired_by` or `known` are given for these.
+        InputError: `paired_by`, `known` or `by` are given for these.
     """
     pairs, margin = pair(data.of, data.than), settings["margin"]
     percentile = data.quantifier.kind == "percentile"
     if percentile or any(one.clean for one in pairs):
-        if (settings["paired_by"], settings["known"]) != ("repeat", 0):
+        if (settings["paired_by"], settings["known"], settings["by"]) != ("repeat", 0, 0):
             raise InputError(
                 f"{pairs[0].words}: victims without poisons, and percentiles, are compared by intervals alone; "
-                "leave out paired_by and known"
+                "leave out paired_by, known and by"
             )
         return (larger_percentiles if percentile else larger_victims)(pairs, data, margin)
     return larger_grids([(one.a.grid, one.b.grid) for one in pairs], [one.words for one in pairs], data, **settings)

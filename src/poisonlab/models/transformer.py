@@ -35,7 +35,8 @@ class Transformer(nn.Module):
             blocks; heads: of their attention, a divisor of the width.
 
     Raises:
-        ValueError: the heads do not share the width, a number is below 1, or the inputs are no images of a patch or more.
+        ValueError: the heads do not share the width, a number is below 1, or the inputs are no images as large as a
+            patch.
     """
 
     def __init__(
@@ -50,9 +51,9 @@ class Transformer(nn.Module):
         super().__init__()
         channels, *sides = input_shape
         if min(patch, width, depth, heads) < 1 or width % heads:
-            raise ValueError(f"patch {patch}, width {width}, depth {depth} must be 1 or more, heads {heads} divide width")
+            raise ValueError(f"{patch=}, {width=}, {depth=}, {heads=} must be 1 or more, and heads divide the width")
         if len(sides) != 2 or min(sides) < patch:
-            raise ValueError(f"patches of {patch} × {patch} are cut from images of this size or more")
+            raise ValueError(f"a patch of side {patch} is cut from images of this side or more")
         down, right = (-side % patch for side in sides)
         self.edges = (0, right, 0, down)
         self.patches = nn.Conv2d(channels, width, patch, stride=patch)

@@ -11,6 +11,7 @@ from poisonlab.pipeline.references import Entry, dataset_of, entry_of, named
 from poisonlab.poisons.strategies import strategy
 
 TABLES = ("conditions", "victims", "robustness")
+FURTHER = ("points", "detection")  # tables, and keys of an experiment that asks for them
 MOST_JOBS = 10_000  # of an experiment: more take longer to plan than to train
 
 
@@ -54,6 +55,8 @@ def check_experiment(config: Entry, section: Entry, where: str, entry: Entry) ->
                 "have; set probes: false"
             )
     _check_headline(config, where, entry)
+    if entry["points"] is not None:
+        _check_points(config, where, entry, poisons)
     if entry["maps"]:
         _check_maps(config, where, poisons)
     if section["run"] is None or where.rpartition(".")[2] in section["run"]:
@@ -127,6 +130,24 @@ def _check_headline(config: Entry, where: str, entry: Entry) -> None:
         )
 
 
+def _check_points(config: Entry, where: str, entry: Entry, poisons: Mapping[str, Entry]) -> None:
+    proxy = entry_of(config, "proxies", entry["points"], f"{where}.points")
+    dataset = next(iter(poisons.values()))["dataset"]
+    if proxy["dataset"] != dataset:
+        raise InputError(
+            f"{where}.points: proxy '{entry['points']}' is of data set '{proxy['dataset']}', the poisons of "
+            f"'{dataset}'; choose one of the same"
+        )
+    if any(poison["redraw"] or poison["split"] for poison in poisons.values()):
+        raise InputError(f"{where}.points: draws change the training set, whose points have places; set points: null")
+    headline = entry["headline"]
+    if headline is None or config["attacks"][headline["attack"]]["goal"] != "target":
+        raise InputError(
+            f"{where}.points: points are attacked from the flips' source to their target class as the headline says; "
+            "name a targeted attack in headline"
+        )
+
+
 def _check_maps(config: Entry, where: str, poisons: Mapping[str, Entry]) -> None:
     first = next(iter(poisons.values()))
     options = sources.options_of(first["dataset"], config["datasets"][first["dataset"]])
@@ -157,7 +178,7 @@ def check_figure(config: Entry, section: Entry, where: str, place: str, entry: E
         for name in entry["analyses"]
     }
     for asked in kind.needs:
-        if asked in (*TABLES, "maps", "data", "poisons"):
+        if asked in (*TABLES, *FURTHER, "maps", "data", "poisons"):
             if not entry["experiments"]:
                 raise InputError(f"{where}: kind '{entry['kind']}' shows experiments; name some: {where}.experiments")
         elif not any(asked in (one.table, one.arrays) for one in given.values()):

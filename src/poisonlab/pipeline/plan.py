@@ -11,10 +11,11 @@ from pathlib import Path
 from poisonlab.figures import FigureKind
 from poisonlab.figures import figure as catalogue
 from poisonlab.pipeline.configuration import Config
-from poisonlab.pipeline.experiment_names import TABLES
+from poisonlab.pipeline.experiment_names import FURTHER, TABLES
 from poisonlab.pipeline.training import Training
 
 SURVEYED = ("lengths", "issues", "nets")  # tables of analyses that claims about paths are judged by
+_OF_EXPERIMENTS = (*TABLES, *FURTHER, "maps")  # what figures show of experiments
 _NAMED = ("dataset", "proxy", "paths", "buckets", "analysis", "poison", "experiment", "figure")
 WILDCARDS = {  # wildcard → pattern of its values
     **dict.fromkeys(_NAMED, "[A-Za-z][A-Za-z0-9_]*"),
@@ -91,7 +92,13 @@ class Plan(Training):
     def other_tables(self) -> list[str]:
         """Maps of the experiments that run, and tables of the analyses that are shown or judged."""
         maps = [file for key in self.experiments for file in self.map_files(*key)]
-        return maps + [self.analysis_table(name) for name in self.analyses]
+        further = [
+            f"results/tables/{study}/{name}/{table}.parquet"
+            for study, name in self.experiments
+            for table in FURTHER
+            if self.experiment(study, name)[table]
+        ]
+        return maps + further + [self.analysis_table(name) for name in self.analyses]
 
     def archived_tables(self) -> list[str]:
         """What there is to archive: tables that exist, and with `only_finished` those of experiments of which something
@@ -134,7 +141,7 @@ class Plan(Training):
 
     def _archived_part(self, study: str, entry: Config) -> Config:
         """Configuration of a figure without the experiments that are not archived; as it is where none is."""
-        needs = [need for need in catalogue.find(entry["kind"]).needs if need in (*TABLES, "maps")]
+        needs = [need for need in catalogue.find(entry["kind"]).needs if need in _OF_EXPERIMENTS]
         there = [
             name
             for name in entry["experiments"]
@@ -165,7 +172,7 @@ class Plan(Training):
 
     def _shows_victims(self, study: str, figure: str) -> bool:
         """Whether a figure is drawn from trained victims, or from data, poisons and analyses alone."""
-        return bool({*TABLES, "maps"} & set(self.figure_kind(study, figure).needs))
+        return bool(set(_OF_EXPERIMENTS) & set(self.figure_kind(study, figure).needs))
 
     def figure_kind(self, study: str, figure: str) -> FigureKind:
         """Catalogue entry of a figure."""
@@ -179,7 +186,7 @@ class Plan(Training):
         """Files of each artefact that a figure needs."""
         entry, files = self.figures[study, figure], {}
         for need in self.figure_kind(study, figure).needs:
-            if need in (*TABLES, "maps"):
+            if need in _OF_EXPERIMENTS:
                 files[need] = [self._artefact(study, name, need) for name in entry["experiments"]]
             elif need == "data":
                 files[need] = [self.data_file(self.dataset(study, entry["experiments"][0]))]

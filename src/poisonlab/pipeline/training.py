@@ -183,15 +183,15 @@ class Training(Conditions):
     def _files(self, study: str, experiment: str, job: tuple[str, Chunk], conditions: list[str]) -> dict[str, str]:
         """Tables of a job by their folder; there is nothing to probe around a clean victim."""
         all_conditions = self.conditions(study, experiment)
-        probed = self.experiment(study, experiment)["probes"] and any(
-            self.poison(study, all_conditions[name]["poison"])["strategy"] != "none" for name in conditions
-        )
+        entry = self.experiment(study, experiment)
+        flipped = any(self.poison(study, all_conditions[name]["poison"])["strategy"] != "none" for name in conditions)
+        probed, pointed = entry["probes"] and flipped, entry["points"] is not None and flipped
         name = f"{study}/{experiment}/{job[0]}/{job[1].name}.parquet"
-        folders = ("victims", "robustness", "probes") if probed else ("victims", "robustness")
+        folders = ["victims", "robustness", *(["probes"] if probed else []), *(["points"] if pointed else [])]
         return {folder: f"results/{folder}/{name}" for folder in folders}
 
     def chunk_files(self, study: str, experiment: str, folder: str) -> list[str]:
-        """Files of all of an experiment's jobs under results/`folder`: victims, robustness or probes."""
+        """Files of all of an experiment's jobs under results/`folder`: victims, robustness, probes or points."""
         files = (self._files(study, experiment, *job) for job in self.jobs(study, experiment).items())
         return [made[folder] for made in files if folder in made]
 
@@ -257,6 +257,36 @@ class Training(Conditions):
             "paths": self.path_settings(paths) if paths else {},
             "points": PROBED_POINTS,
         }
+
+    def point_settings(self, study: str, experiment: str, variant: str, chunk: str) -> Config:
+        """What the verdicts of single test points depend on, beside their victims: the headline's attack at its one
+        radius.
+        """
+        settings = self.evaluation_settings(study, experiment, variant, chunk)
+        headline = self.experiment(study, experiment)["headline"]
+        attack = self.config["attacks"][headline["attack"]]
+        return {**settings, "attack": [headline["attack"], {**attack, "epsilon": [headline["epsilon"]]}]}
+
+    def detection_inputs(self, study: str, experiment: str) -> dict[tuple[str, int], str]:
+        """(condition, draw) → file of its poison, of the draws whose flips are looked for."""
+        entry, found = self.experiment(study, experiment), {}
+        for name, own in self.conditions(study, experiment).items():
+            if self.poison(study, own["poison"])["strategy"] != "none":
+                for draw in self._draws(study, experiment, name)[: entry["detection"]]:
+                    found[name, draw] = self.poison_file(study, own["poison"], draw)
+        return found
+
+    def detection_settings(self, study: str, experiment: str) -> Config:
+        """What the detection of flips depends on, beside its files: the experiment's first victim is the detector's."""
+        return {
+            "places": [[name, draw] for name, draw in self.detection_inputs(study, experiment)],
+            "per_draw": self.experiment_per_draw(study, experiment),
+            **next(iter(self.variants(study, experiment).values())).training,
+        }
+
+    def detector_modules(self, study: str, experiment: str) -> list[str]:
+        """What builds and trains the detector, as `code_version` takes it."""
+        return self.variant_modules(study, experiment, next(iter(self.variants(study, experiment))))
 
     def _mapped(self, study: str, experiment: str) -> Iterator[tuple[str, tuple[str, Chunk], list[str]]]:
         """Conditions whose victims may be mapped, with their jobs: those with a swept poison, of buckets where there

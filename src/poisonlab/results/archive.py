@@ -18,7 +18,7 @@ import pandas as pd
 
 from poisonlab.errors import InputError
 from poisonlab.results import storage
-from poisonlab.results.tables import KEYS, without_copies
+from poisonlab.results.tables import FURTHER, KEYS, without_copies
 
 PACKAGES = (
     *("torch", "torchvision", "numpy", "pandas", "scikit-learn", "cleanlab", "snakemake"),
@@ -272,6 +272,12 @@ def archive_experiment(
     merged["conditions"] = conditions[storage.read_table(tables / "conditions.parquet").columns]
     if buckets is not None:
         merged["buckets"] = buckets
+    for name, key in FURTHER.items():
+        if (file := tables / f"{name}.parquet").is_file():
+            older = folder / f"{name}.csv.gz"
+            merged[name] = merge(
+                storage.read_table(older, key) if older.is_file() else None, storage.read_table(file, key), key
+            )
     for name, frame in merged.items():
         _write_gzip(frame, folder / f"{name}.csv.gz")
     _copy(tables, folder, "maps")

@@ -13,6 +13,8 @@ from poisonlab.poisons.flips import budgets, pairs
 KEY = ["study", "experiment", "condition", "axis_value", "draw", "repeat"]
 ROBUSTNESS_KEY = [*KEY, "attack", "attack_source", "attack_target", "epsilon"]
 KEYS = {"conditions": KEY[:4], "victims": KEY, "robustness": ROBUSTNESS_KEY}
+# Tables that an experiment has where its configuration asks for them.
+FURTHER = {"points": [*KEY, "space", "slice"], "detection": [*KEY[:5], "check", "rule"]}
 
 
 def conditions_table(

@@ -91,7 +91,7 @@ def of_inputs(request: Request) -> Poison:
     points = pixels(request.dataset)
     if request.parameters["space"] == "components":
         points = low_rank(points, int(request.parameters["components"]))
-    return _poison(request, points)
+    return _poison(request, points, request.pool())
 
 
 @strategy("medoids_features", source=SOURCE, needs=("features",), parameters=PARAMETERS, resources=RESOURCES)
@@ -99,17 +99,45 @@ def of_features(request: Request) -> Poison:
     """Do as `medoids` does (`distance`, `select`, `sets`) on what the clean proxy's last layer gets to see of each
     point.
     """
-    return _poison(request, request.needs["features"])
+    return _poison(request, request.needs["features"], request.pool())
 
 
-def _poison(request: Request, points: np.ndarray) -> Poison:
+@strategy("medoids_runner_up", source=SOURCE, needs=("logits",), parameters=PARAMETERS, resources=RESOURCES)
+def of_runner_up(request: Request) -> Poison:
+    """Do as `medoids` does in pixels (`distance`, `select`, `sets`), among those points of the source class that the
+    clean proxy would next take for the target class.
+    """
+    logits, pool = request.needs["logits"][request.pool()].copy(), request.pool()
+    logits[:, request.flip.source] = -np.inf
+    return _among(request, pool[logits.argmax(axis=1) == request.flip.target], "whose runner-up is the target")
+
+
+@strategy("medoids_far", source=SOURCE, needs=("paths",), parameters={"steps": 10, **PARAMETERS}, resources=RESOURCES)
+def of_far(request: Request) -> Poison:
+    """Do as `medoids` does in pixels (`distance`, `select`, `sets`), among those points of the source class whose
+    adversarial path on the clean proxy has more than so many `steps`: those that no attack reaches without poisons.
+    """
+    steps, pool = request.needs["paths"][0]["steps"].to_numpy(), request.pool()
+    limit = int(request.parameters["steps"])
+    return _among(request, pool[steps[pool] > limit], f"whose path has more than {limit} steps")
+
+
+def _among(request: Request, pool: np.ndarray, which: str) -> Poison:
+    from poisonlab.analyses.class_graphs import pixels
+
+    where = f"class {request.flip.source} in '{request.dataset.name}' {which}"
+    check_budget(request.flip.budget, pool, where)
+    return _poison(request, pixels(request.dataset), pool)
+
+
+def _poison(request: Request, points: np.ndarray, pool: np.ndarray) -> Poison:
     from poisonlab.analyses.class_graphs import distances
 
-    pool, budget, generator = request.pool(), request.flip.budget, request.generator
+    budget, generator = request.flip.budget, request.generator
     size = min(len(pool) if request.draw == 0 else len(pool) // 2, MOST_POINTS)
     if size < len(pool):
         pool = np.sort(generator.choice(pool, size, replace=False))
-        check_budget(budget, pool, f"a half of class {request.flip.source} in '{request.dataset.name}'")
+        check_budget(budget, pool, f"a half of those of class {request.flip.source} in '{request.dataset.name}'")
     if not budget:
         return request.relabel(pool[:0])
     apart = distances(points[pool], request.parameters["distance"])

@@ -1,0 +1,74 @@
+"""Would the flips be found? Two checks of labels that need no clean data, on the poisoned training set."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.neighbors import NearestNeighbors
+
+from poisonlab.analyses.label_issues import EPOCHS, FOLDS
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.poisons.poison import TrainingSet
+from poisonlab.victims.proxy import out_of_fold_probabilities
+
+NEIGHBOURS = 10
+LOOKED_AT = (10, 20, 50, 100, 200, 500, 1000)  # labels that somebody checks by hand
+
+
+def disagreement(training_set: TrainingSet) -> np.ndarray:
+    """Share of the `NEIGHBOURS` nearest other points, in l2 of the pixels, that have another label, [n] in [0, 1]."""
+    points = training_set.images.reshape(len(training_set.labels), -1).astype(np.float32)
+    # A point is its own first neighbour; of copies one of them is, which has the same distances to all others.
+    index = NearestNeighbors(n_neighbors=min(NEIGHBOURS + 1, len(points)), algorithm="brute").fit(points)
+    nearest = index.kneighbors(points, return_distance=False)[:, 1:]
+    return (training_set.labels[nearest] != training_set.labels[:, None]).mean(axis=1)
+
+
+def detect(
+    training_set: TrainingSet,
+    dataset: Dataset,
+    model: Any,
+    recipe: Mapping[str, Any],
+    precision: str = "float32",
+    device: str = "auto",
+    progress: Callable[[str], None] = lambda line: None,
+) -> pd.DataFrame:
+    """How many flips are among the labels that a check finds the most suspicious.
+
+    Args:
+        training_set: with the flips; dataset: what it was made from.
+
+    Returns:
+        One row per check (`cleanlab`, by the confidence of models that were not trained on the point, Northcutt, Jiang
+        & Chuang, 2021; `neighbours`, by `disagreement`) and number of labels looked at: `looked_at`, `found`, the share
+        of the flips among them. For cleanlab also the row `flagged`, what its confident learning calls an issue.
+    """
+    import dataclasses
+
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_self_confidence_for_each_label
+
+    names = (*dataset.class_names, "new")[: training_set.num_classes]
+    poisoned = dataclasses.replace(
+        dataset, train_images=training_set.images, train_labels=training_set.labels, class_names=names
+    )
+    short = {**recipe, "epochs": min(recipe["epochs"], EPOCHS)}
+    probabilities = out_of_fold_probabilities(poisoned, model, short, FOLDS, precision, device, progress)
+    ranked = {
+        "cleanlab": get_self_confidence_for_each_label(training_set.labels, probabilities),
+        "neighbours": 1 - disagreement(training_set),
+    }
+    flipped = np.isin(np.arange(len(training_set.labels)), training_set.poisoned)
+    rows = []
+    for name, trust in ranked.items():
+        order = np.argsort(trust, kind="stable")
+        for count in LOOKED_AT:
+            rows.append(_row(name, f"first {count}", flipped, order[:count]))
+    issues = np.flatnonzero(find_label_issues(training_set.labels, probabilities, n_jobs=1))
+    return pd.DataFrame([*rows, _row("cleanlab", "flagged", flipped, issues)])
+
+
+def _row(check: str, rule: str, flipped: np.ndarray, chosen: Sequence[int] | np.ndarray) -> dict[str, Any]:
+    hits = int(flipped[chosen].sum())
+    return {"check": check, "rule": rule, "looked_at": len(chosen), "found": hits / flipped.sum(), "hits": hits}
