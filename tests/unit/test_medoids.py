@@ -3,9 +3,13 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import pairwise_distances
 
+from poisonlab.datasets.dataset import make_dataset
+from poisonlab.poisons.flips import Flip
+from poisonlab.poisons.strategies import Request, strategy
 from poisonlab.poisons.strategies import medoids as module
 
 
@@ -58,3 +62,21 @@ def test_copies_of_a_point_are_chosen_once():
     apart = np.zeros((6, 6), dtype=np.float32)
     for select in module.SELECT.values():
         assert len(set(select(apart, 4, np.random.default_rng(0), 3).tolist())) == 4
+
+
+def test_restricted_medoids_are_those_of_the_points_that_are_left():
+    generator = np.random.default_rng(3)
+    images = generator.integers(0, 256, (40, 1, 4, 4)).astype(np.uint8)
+    data = make_dataset("own", (images, np.arange(40) % 2), (images[:2], np.arange(2)), ("a", "b"))
+    steps, logits = generator.integers(0, 20, 40), generator.normal(size=(40, 3)).astype(np.float32)
+    cases = {
+        "medoids_far": ({"paths": [pd.DataFrame({"index": np.arange(40), "steps": steps})]}, steps > 10),
+        "medoids_runner_up": ({"logits": logits}, logits[:, 1] > logits[:, 2]),
+    }
+    for name, (needs, kept) in cases.items():
+        kind = strategy.find(name)
+        request = Request(data, Flip(0, 1, 3), needs, kind.settings({}, "own"), np.random.default_rng(0))
+        pool = np.flatnonzero(kept & (data.train_labels == 0))
+        apart = pairwise_distances(images[pool].reshape(len(pool), -1) / 255)
+        chosen = np.searchsorted(pool, kind.function(request).relabel_index)
+        assert module.coverage(apart, chosen) == pytest.approx(exhaustive(apart, 3), rel=1e-6), name  # float32

@@ -84,6 +84,15 @@ def test_a_claim_of_a_new_study_is_a_few_lines_and_its_attack_is_the_headline_s(
     assert judge(claims[:1], {"mine/own": few}, headlines).iloc[0]["verdict"] == "analogue"
 
 
+def test_a_difference_can_be_claimed_to_exceed_a_number(tmp_path):
+    tables = own_tables({"random": (0.5, np.nan), "clever": (0.3, np.nan)})
+    for by, verdict in ((0.0, "reproduced"), (0.15, "reproduced"), (0.2, "inconclusive"), (0.25, "refuted")):
+        row = judged(tmp_path, tables, entry("larger", own("random"), than=own("clever"), by=by))
+        assert row["verdict"] == verdict, by
+        assert row["low"] < row["measured"] < row["high"]
+        assert row["measured"] == pytest.approx(0.2, abs=4 * SMALL * np.sqrt(2 / 120))  # the difference itself, not what exceeds
+
+
 def test_victims_without_poisons_are_compared_one_by_one_with_those_of_every_draw(tmp_path):
     tables = own_tables({"clean": (0.9, np.nan), "random": (0.5, np.nan)})
     row = judged(tmp_path, tables, entry("larger", own("clean"), than=own("random")))
@@ -115,7 +124,7 @@ def test_a_tail_can_be_higher_where_the_means_are_the_same(tmp_path):
     assert row["measured"] == pytest.approx(values["narrow"] - values["wide"], abs=1e-12)  # rounding of doubles
     assert row["low"] < row["measured"] < row["high"]
     assert judged(tmp_path, tables, {**quarter, "of": own("wide"), "than": own("narrow")})["verdict"] == "refuted"
-    with pytest.raises(InputError, match="compared by intervals alone; leave out paired_by and known"):
+    with pytest.raises(InputError, match="compared by intervals alone; leave out paired_by, known and by"):
         judged(tmp_path, tables, {**quarter, "paired_by": "training set"})
     mean = {**quarter, "quantifier": "mean"}
     assert judged(tmp_path, tables, mean)["verdict"] == "inconclusive"
