@@ -7,7 +7,7 @@ import pandas as pd
 
 from poisonlab.analyses.class_graphs import degree_table
 from poisonlab.analyses.theorems import Balls, cover, simulate
-from poisonlab.datasets.dataset import Dataset
+from poisonlab.datasets.dataset import Dataset, make_dataset
 from poisonlab.figures import figure
 from poisonlab.poisons.files import PoisonFile
 from poisonlab.poisons.poison import Poison
@@ -211,7 +211,41 @@ def scored():
     )
 
 
+def sliced_points():
+    """Two conditions, two draws of three repeats: the nearer the slice, the more points are fooled."""
+    key = {"study": "label_noise", "experiment": "one", "axis_value": np.nan}
+    rows = [
+        {**key, "condition": condition, "draw": draw_, "repeat": repeat, "space": space, "slice": part,
+         "distance": 1.0 + part, "fooled": (9 - part) / 10 + 0.01 * draw_, "n_points": 9}
+        for condition in ("random", "clever") for space in ("pixels", "features")
+        for draw_, repeat, part in np.ndindex(2, 3, 10)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def looked_for():
+    """cleanlab finds all of the flips among the first ten labels, the neighbours none."""
+    key = {"study": "label_noise", "experiment": "one", "condition": "random", "axis_value": np.nan}
+    rows = [
+        {**key, "draw": draw_, "check": check, "rule": f"first {count}", "looked_at": count, "found": float(check == "cleanlab"),
+         "hits": 10 * (check == "cleanlab")}
+        for check in ("cleanlab", "neighbours") for draw_ in range(2) for count in (10, 100)
+    ]  # fmt: skip
+    flagged = {"check": "cleanlab", "rule": "flagged", "looked_at": 40, "found": 0.9, "hits": 9}
+    return pd.DataFrame([*rows, *({**key, "draw": draw_, **flagged} for draw_ in range(2))])
+
+
+def three_images():
+    """Grey images of 4 × 4 pixels, three of which are relabelled."""
+    images = np.arange(96, dtype=np.uint8).reshape(6, 1, 4, 4)
+    data = make_dataset("own", (images, np.arange(6) % 2), (images, np.arange(6) % 2), ("a", "b"))
+    poison = Poison(2, relabel_index=np.array([0, 2, 4]), relabel_label=np.array([1, 1, 1]))
+    return {"data": data, "poisons": PoisonFile([poison], 0, "", [None], "", {})}
+
+
 def inputs_of(kind):
+    if kind == "flipped_images":
+        return three_images()
     whole = one_condition("one") if kind in ("by_experiment", "memorisation") else tables()
     known = {**whole, "lengths": lengths(), "extremes": extremes(), "data": flat_toy(), "poisons": placed()} | {
         "example": example(),
@@ -220,6 +254,8 @@ def inputs_of(kind):
         "cover": covered(),
         "degrees": counted(),
         "scores": scored()[0],
+        "points": sliced_points(),
+        "detection": looked_for(),
         "idea": scored()[1],
     }
     return {name: known[name] for name in figure.find(kind).needs}

@@ -90,7 +90,9 @@ def test_a_difference_can_be_claimed_to_exceed_a_number(tmp_path):
         row = judged(tmp_path, tables, entry("larger", own("random"), than=own("clever"), by=by))
         assert row["verdict"] == verdict, by
         assert row["low"] < row["measured"] < row["high"]
-        assert row["measured"] == pytest.approx(0.2, abs=4 * SMALL * np.sqrt(2 / 120))  # the difference itself, not what exceeds
+        assert row["measured"] == pytest.approx(
+            0.2, abs=4 * SMALL * np.sqrt(2 / 120)
+        )  # the difference itself, not what exceeds
 
 
 def test_victims_without_poisons_are_compared_one_by_one_with_those_of_every_draw(tmp_path):

@@ -131,3 +131,14 @@ def test_how_much_victims_differ_stands_in_a_table_of_its_own():
     page = study_page(TITLE, "label_noise", PICTURES, CLAIMS, SCORECARD, pd.DataFrame(columns=STRATEGIES), table)
     assert "| 0.500 [0.400, 0.600] | 0.200 | 0.100 | 0.150 | 0.050 | 0.100 [0.050, 0.200] |" in page
     assert "| own | mnist | 10 | 1 × 4 | 0.500 [0.400, 0.600] | — | — | 0.150 | — | 0.100, at most 0.200 |" in page
+
+
+def test_a_page_begins_with_what_was_found_where_the_study_says_so():
+    none = pd.DataFrame(columns=STRATEGIES)
+    page = study_page(TITLE, "label_noise", PICTURES, CLAIMS, SCORECARD, none, NONE, findings=[3, 1, 2])
+    found = page.split("\n## ")[1].splitlines()
+    assert found[0] == "What was found"
+    assert found[2] == "- Others agree: **inconclusive**, 0.500 [0.400, 0.600] steps, n = 5 × 4."
+    words = "- Paths are short: **reproduced** in 1 of 2 (two); **refuted** in 1 of 2 (ten); measured 0.500 (ten) to 0.500 (two)."
+    assert found[3] == words
+    assert found[4] == "- Nets | are accurate: not run."

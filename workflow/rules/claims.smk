@@ -51,6 +51,7 @@ rule write_page:
         runtime=10,
     params:
         title=lambda w: plan.config[w.study]["title"] or w.study,
+        findings=lambda w: plan.config[w.study]["findings"],
         figures=lambda w: plan.page_figures(w.study),
         compared=lambda w: plan.compared(w.study),
         headlines=plan.headlines(),

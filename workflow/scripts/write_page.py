@@ -20,6 +20,7 @@ with job(snakemake):
     strategies = pd.concat([pd.DataFrame(columns=COLUMNS), *map(compare, experiments)])
     victims = pd.concat([pd.DataFrame(columns=SPREAD), *map(spread, experiments)])
     claims = load_claims(list(files.claims))
-    page = study_page(params.title, study, pictures, claims, read_table(files.scorecard), strategies, victims)
+    judged = read_table(files.scorecard)
+    page = study_page(params.title, study, pictures, claims, judged, strategies, victims, params.findings)
     with atomic(snakemake.output[0]) as temporary:
         temporary.write_text(page)

@@ -42,8 +42,9 @@ def study_page(
     scorecard: pd.DataFrame,
     strategies: pd.DataFrame,
     spread: pd.DataFrame,
+    findings: Sequence[int] = (),
 ) -> str:
-    """Write the page: each figure with its caption, and below it its claims.
+    """Write the page: what was found, then each figure with its caption, and below it its claims.
 
     Of a claim that several figures have, each part stands below those that show most of what it is judged by.
 
@@ -52,15 +53,19 @@ def study_page(
         study: its name, which its figures' folder and its rows of the scorecard have.
         strategies: columns of `comparison.COLUMNS`, every strategy beside random points.
         spread: columns of `comparison.SPREAD`, victims of random points.
+        findings: numbers of the claims that the page begins with.
         scorecard: columns of `claims.COLUMNS`; claims of no figure of the page come last, in one table.
     """
-    lines = [f"# {title}", "", "Written by the pipeline, as are its pictures, captions, numbers and verdicts;"]
+    rows = scorecard[scorecard["study"] == study].to_dict("records")
+    lines = [f"# {title}", ""]
+    if findings:
+        lines += ["## What was found", "", *_found(claims, rows, findings), ""]
+    lines += ["Written by the pipeline, as are its pictures, captions, numbers and verdicts;"]
     lines += [
         "the [scorecard](scorecard.md) says how each claim was measured and tested. In the column n, 8+4 × 32 "
         "stands for a condition of"
     ]
     lines += ["8 draws and one of 4, with the same 32 repeats.", ""]
-    rows = scorecard[scorecard["study"] == study].to_dict("records")
     sources, tables = {}, {}
     for claim in claims:
         for statement, part in zip(claim.statements, claim.parts, strict=True):
@@ -81,6 +86,30 @@ def study_page(
     if rest := [row for n, row in enumerate(rows) if n not in shown]:
         lines += ["## Claims that belong to none of these figures", "", *_table(rest, sources), ""]
     return "\n".join(lines)
+
+
+def _found(claims: Sequence[Claim], rows: Sequence[Mapping[Any, Any]], findings: Sequence[int]) -> list[str]:
+    """A line for each of these claims: what it says, where it holds, and what was measured."""
+    lines = []
+    for claim in [one for number in findings for one in claims if one.id == number]:
+        parts = {name: part.name for name, part in zip(claim.statements, claim.parts, strict=True)}
+        judged = [row for row in rows if row["statement"] in parts and row["verdict"] != "not run"]
+        verdicts: dict[str, list[str]] = {}
+        for row in judged:
+            verdicts.setdefault(row["verdict"], []).append(parts[row["statement"]])
+        if len(parts) == 1:
+            words = [f"**{row['verdict']}**, {measured_text(row)}, n = {row['n']}" for row in judged]
+        else:
+            words = [
+                f"**{verdict}** in {len(there)} of {len(parts)}"
+                + (f" ({', '.join(there)})" if 2 * len(there) <= len(parts) else "")
+                for verdict, there in verdicts.items()
+            ]
+            ends = sorted((row["measured"], parts[row["statement"]]) for row in judged if not pd.isna(row["measured"]))
+            if ends:
+                words.append(f"measured {ends[0][0]:.3f} ({ends[0][1]}) to {ends[-1][0]:.3f} ({ends[-1][1]})")
+        lines.append(f"- {claim.statement}: {'; '.join(words) or 'not run'}.")
+    return lines
 
 
 def _places(claim: int, tables: Sequence[str], pictures: Sequence[Picture]) -> list[Picture]:

@@ -29,11 +29,11 @@ class Option(NamedTuple):
 class FigureKind(Entry):
     """One figure of the catalogue.
 
-    Its needs are artefacts among conditions, victims, robustness, lengths, buckets, runs, cover, degrees, scores,
-    extremes, example, idea, maps, data, poisons. Tables come as data frames; `extremes`, `example` and `idea` as the
-    pair (arrays, metadata) that `storage.read_tensors` returns; `maps` as a list of arrays, one for each experiment;
-    `data` as a data set; `poisons`, the first draw of the first experiment's poison with a sweep, as
-    `poisons.files.load` returns it.
+    Its needs are artefacts among conditions, victims, robustness, points, detection, lengths, buckets, runs, cover,
+    degrees, scores, extremes, example, idea, maps, data, poisons. Tables come as data frames; `extremes`, `example` and
+    `idea` as the pair (arrays, metadata) that `storage.read_tensors` returns; `maps` as a list of arrays, one for each
+    experiment; `data` as a data set; `poisons`, the first draw of a poison of the first experiment, of the condition
+    that the option `condition` names or else with a sweep, as `poisons.files.load` returns it.
 
     Attributes:
         title: heading on the study's page, where the study gives none.
@@ -86,6 +86,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "experiment", "condition", "axis_value", "draw", "repeat", "attack", "norm", "goal", "attack_source",
         "attack_target", "epsilon", "steps", "step_size", "random_start", "restarts", "adversarial_accuracy",
     ),
+    "points": ("experiment", "condition", "axis_value", "draw", "repeat", "space", "slice", "distance", "fooled"),
+    "detection": ("experiment", "condition", "axis_value", "draw", "check", "rule", "looked_at", "found", "hits"),
     "lengths": ("paths", "proxy_seed", "label", "target", "steps", "n_points", "reached"),
     "runs": ("run", "share", "n", "classifier", "guaranteed", "radius", "every_ball", "risk", "mass", "delta"),
     "degrees": ("space", "norm", "label", "density", "gamma", "quantile", "degree"),

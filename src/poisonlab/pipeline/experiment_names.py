@@ -190,6 +190,11 @@ def check_figure(config: Entry, section: Entry, where: str, place: str, entry: E
 def _check_shown(config: Entry, where: str, options: Entry, experiment: Entry, name: str) -> None:
     """Refuse an attack or a radius that no victim of an experiment meets."""
     known = sorted({*experiment["attacks"], *(one for own in experiment["poisons"].values() for one in own["attacks"])})
+    if (condition := options.get("condition")) not in (None, *experiment["poisons"]):
+        raise InputError(
+            f"{where}.options.condition is {condition!r}, experiment '{name}' has {list(experiment['poisons'])}; "
+            "choose one of these"
+        )
     attack, epsilon = options.get("attack"), options.get("epsilon")
     if attack is not None and attack not in known:
         raise InputError(f"{where}.options.attack is {attack!r}, experiment '{name}' has {known}; choose one of these")

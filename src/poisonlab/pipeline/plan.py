@@ -191,16 +191,17 @@ class Plan(Training):
             elif need == "data":
                 files[need] = [self.data_file(self.dataset(study, entry["experiments"][0]))]
             elif need == "poisons":
-                files[need] = [self.first_poison(study, entry["experiments"][0])]
+                files[need] = [self.first_poison(study, entry["experiments"][0], entry["options"].get("condition"))]
             else:
                 name = next(n for n in entry["analyses"] if need in (self.analysis(n).table, self.analysis(n).arrays))
                 table = need == self.analysis(name).table
                 files[need] = [self.analysis_table(name) if table else self.analysis_arrays(name)]
         return files
 
-    def first_poison(self, study: str, experiment: str) -> str:
-        """File of the first draw of an experiment's poison with a sweep, whether its victims are archived or not."""
-        names = [own["poison"] for own in self.experiment(study, experiment)["poisons"].values()]
+    def first_poison(self, study: str, experiment: str, condition: str | None = None) -> str:
+        """File of the first draw of a condition's poison, by default of one with a sweep, archived or not."""
+        poisons = self.experiment(study, experiment)["poisons"]
+        names = [own["poison"] for name, own in poisons.items() if condition in (None, name)]
         return self.poison_file(study, next((name for name in names if self.sweep(study, name)[0]), names[0]), 0)
 
     def figure_settings(self, study: str, figure: str) -> Config:
