@@ -21,7 +21,7 @@ from poisonlab.seeds import seed
 SOURCE, TARGET, BUDGET, BUCKETS = 1, 2, 6, 3
 CATALOGUE = strategy.entries()
 CONTROLS_WITHOUT_EDITS = {"none"}  # the clean victim: whatever the budget, nothing is changed
-PLACING = {"at_distance"}  # new points, of which there is no limited pool
+PLACING = {"at_distance", "test_flips"}  # new points, of which there is no limited pool
 
 every_strategy = pytest.mark.parametrize("name", CATALOGUE)
 every_strategy_that_keeps_out = pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def dataset(request: pytest.FixtureRequest) -> Dataset:
         name="contract",
         train_images=images,
         train_labels=generator.permutation(np.arange(90) % 3),
-        test_images=np.zeros((9, *images.shape[1:]), images.dtype).view(Sealed),
-        test_labels=np.zeros(9, dtype=np.int64).view(Sealed),
+        test_images=images[generator.permutation(90)[:9]].view(Sealed),
+        test_labels=(np.arange(9) % 3).view(Sealed),
         class_names=("a", "b", "c"),
         box=(0.0, 1.0),
         train_index=np.arange(90),
@@ -183,7 +183,7 @@ def test_the_clean_control_changes_nothing(name, dataset):
 def test_edited_points_are_different_ones_of_the_source_class(name, dataset):
     for draw in range(5):
         for poison in crafted(name, dataset, draw):
-            edited = np.concatenate([poison.relabel_index, poison.replace_index])
+            edited = np.concatenate([poison.relabel_index, poison.replace_index, poison.drop_index])
             assert edited.dtype == np.int64
             assert len(set(edited)) == len(edited)
             assert (dataset.train_labels[edited] == SOURCE).all()

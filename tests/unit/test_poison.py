@@ -179,3 +179,20 @@ def test_features_without_a_box_may_have_any_finite_value(dataset):
     assert apply(poison, free).images[5].max() == 1.5
     with pytest.raises(InputError, match="NaN or infinity"):
         Poison(3, append_images=picture(np.inf, 0.0), append_labels=integers(1)).validate(free)
+
+
+def test_points_that_are_left_out_are_gone_and_the_others_keep_their_edits(dataset):
+    new = picture(0.9, 0.9)
+    poison = Poison(
+        3, relabel_index=integers(4), relabel_label=integers(2), append_images=new, append_labels=integers(1),
+        drop_index=integers(2, 0),
+    )  # fmt: skip
+    changed = apply(poison, dataset)
+    np.testing.assert_array_equal(changed.images, np.concatenate([dataset.train_images[[1, 3, 4]], new]))
+    assert changed.labels.tolist() == [1, 0, 2, 1]
+    assert changed.poisoned.tolist() == [2, 3]
+    assert poison.budget == 4
+    with pytest.raises(InputError, match="leaves out all 5 points of 'toy'; leave some in"):
+        apply(Poison(3, drop_index=np.arange(5)), dataset)
+    with pytest.raises(InputError, match="edits a position twice"):
+        apply(dataclasses.replace(poison, drop_index=integers(4)), dataset)

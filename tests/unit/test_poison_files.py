@@ -89,7 +89,7 @@ def test_a_file_is_refused_for_other_data_and_where_it_holds_no_poison(poisons, 
     ):
         files.load(file, dataset(shift=0.5))
     write_tensors({}, file, {"poison": json.dumps({"format": 7})})
-    with pytest.raises(InputError, match="has the format 7, this version reads 1; craft it again"):
+    with pytest.raises(InputError, match="has the format 7, this version reads up to 2; craft it again"):
         files.load(file)
     write_tensors({}, file, {"another": "thing"})
     with pytest.raises(InputError, match="holds no poison"):

@@ -69,7 +69,7 @@ def _parts(entry: Strategy, request: Request, flips: list[Flip]) -> list[Poison]
     """The poison of each pair of classes; no point is edited for two of them."""
     parts: list[Poison] = []
     for flip in flips:
-        taken = [index for part in parts for index in (part.relabel_index, part.replace_index)]
+        taken = [index for part in parts for index in (part.relabel_index, part.replace_index, part.drop_index)]
         own = replace(request, flip=flip, taken=np.concatenate(taken) if taken else request.taken)
         part = entry.function(own)
         facts = (

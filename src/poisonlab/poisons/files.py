@@ -16,7 +16,8 @@ from poisonlab.errors import InputError
 from poisonlab.poisons.poison import EDITS, Poison
 from poisonlab.results import storage
 
-FORMAT = 1  # of the file; a reader refuses what it does not know
+FORMAT = 2  # of the file; a reader refuses what it does not know
+WITHOUT_DROPS = 1  # the format of files that leave no point out: older readers know all that is in them
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def save(
             if (array := getattr(poison, name)) is not None:
                 tensors[f"{position}.{name}"] = array
     metadata = {
-        "format": FORMAT,
+        "format": FORMAT if any(len(poison.drop_index) for poison in poisons) else WITHOUT_DROPS,
         "draw": draw,
         "sweep": sweep,
         "values": list(values),
@@ -100,9 +101,9 @@ def load(path: str | Path, dataset: Dataset | None = None) -> PoisonFile:
             f"file '{path}' holds no poison; give a file that the pipeline or poisonlab.poisons.files.save wrote"
         )
     facts = json.loads(header["poison"])
-    if facts["format"] != FORMAT:
+    if facts["format"] not in (WITHOUT_DROPS, FORMAT):
         raise InputError(
-            f"poison file '{path}' has the format {facts['format']}, this version reads {FORMAT}; craft it again"
+            f"poison file '{path}' has the format {facts['format']}, this version reads up to {FORMAT}; craft it again"
         )
     if dataset is not None and facts["data"] != dataset.digest:
         raise InputError(

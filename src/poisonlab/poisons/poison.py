@@ -24,6 +24,7 @@ class Poison:
         replace_index: [k] int64, positions that get another image and label, unique and disjoint from `relabel_index`.
         replace_images: [k, …] as the training images; replace_labels: [k] int64.
         append_images: [a, …] as the training images; append_labels: [a] int64.
+        drop_index: [l] int64, positions that are left out, unique and disjoint from the others.
         facts: what crafting came to, name → number: a learned λ, the attacker's objective.
     """
 
@@ -35,12 +36,14 @@ class Poison:
     replace_labels: np.ndarray = field(default_factory=_no_indices)
     append_images: np.ndarray | None = None
     append_labels: np.ndarray = field(default_factory=_no_indices)
+    drop_index: np.ndarray = field(default_factory=_no_indices)
     facts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def budget(self) -> int:
         """Number of edits."""
-        return len(self.relabel_index) + len(self.replace_index) + len(self.append_labels)
+        edits = (self.relabel_index, self.replace_index, self.append_labels, self.drop_index)
+        return sum(map(len, edits))
 
     def validate(self, dataset: Dataset) -> None:
         """Check the poison against its training set.
@@ -49,7 +52,7 @@ class Poison:
             InputError: an index or a label is no whole number, an index is out of range or repeated, a label is illegal
                 or equals the truth, an image leaves the box, or there are fewer classes than before.
         """
-        for name in ("relabel_index", "relabel_label", "replace_index", "replace_labels", "append_labels"):
+        for name in [name for name in EDITS if not name.endswith("_images")]:
             if (found := getattr(self, name).dtype).kind not in "iu":
                 raise InputError(
                     f"poison's {name} is {found}, allowed are whole numbers; convert with .astype(np.int64)"
@@ -60,7 +63,7 @@ class Poison:
                 "only add classes"
             )
         n = len(dataset.train_labels)
-        edited = np.concatenate([self.relabel_index, self.replace_index])
+        edited = np.concatenate([self.relabel_index, self.replace_index, self.drop_index])
         outside = edited[(edited < 0) | (edited >= n)]
         if len(outside):
             raise InputError(
@@ -68,6 +71,8 @@ class Poison:
             )
         if len(np.unique(edited)) != len(edited):
             raise InputError(f"poison of '{dataset.name}' edits a position twice; every index may occur once")
+        if len(self.drop_index) == n > 0:
+            raise InputError(f"poison leaves out all {n} points of '{dataset.name}'; leave some in")
         for name, index, labels, images in (
             ("relabel", self.relabel_index, self.relabel_label, None),
             ("replace", self.replace_index, self.replace_labels, self.replace_images),
@@ -116,6 +121,7 @@ EDITS = (
     "replace_labels",
     "append_images",
     "append_labels",
+    "drop_index",
 )
 
 
@@ -162,4 +168,8 @@ def apply(poison: Poison, dataset: Dataset) -> TrainingSet:
         images = np.concatenate([images, poison.append_images])
         labels = np.concatenate([labels, poison.append_labels])
     poisoned = np.concatenate([poison.relabel_index, poison.replace_index, appended]).astype(np.int64)
+    if len(poison.drop_index):
+        kept = np.ones(len(labels), dtype=bool)
+        kept[poison.drop_index] = False
+        images, labels, poisoned = images[kept], labels[kept], (np.cumsum(kept) - 1)[poisoned]
     return TrainingSet(images, labels, poison.num_classes, poisoned)

@@ -169,7 +169,7 @@ class Query:
             )
         counts = pd.Series(True, index=victims.index)
         if fitted is not None and row["strategy"] != "none":
-            counts = victims["fitted_share"] >= fitted
+            counts = ~(victims["fitted_share"] < fitted)  # where no point got another label, nothing can be fitted
         return Selected(row, column, victims, counts)
 
     def attacked(self, victims: pd.DataFrame, row: pd.Series | None = None, **how: Any) -> pd.DataFrame:
