@@ -68,7 +68,11 @@ def test_weights_are_a_function_of_the_seed_alone(name):
     torch.rand(7)
     assert state(models.build(name, (1, 8, 8), 10, seed=2**62 + 5)) == first
     other = state(models.build(name, (1, 8, 8), 10, seed=6))
-    normalised = {f"{part}." for part, module in built.named_modules() if isinstance(module, torch.nn.BatchNorm1d)}
+    normalised = {
+        f"{part}."
+        for part, module in built.named_modules()
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)
+    }
     drawn = [key for key in first if not any(key.startswith(part) for part in normalised)]
     assert drawn
     assert all(other[key] != first[key] for key in drawn)

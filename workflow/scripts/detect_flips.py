@@ -18,6 +18,8 @@ with job(snakemake) as progress:
             keys = {"study": wildcards.study, "experiment": wildcards.experiment, "condition": condition}
             keys |= {"axis_value": float("nan") if value is None else value, "draw": draw}
             how = (settings[key] for key in ("model", "recipe", "precision", "device"))
-            tables.append(detect(apply(poison, own), own, *how, progress).assign(**keys))
+            training_set = apply(poison, own)
+            if len(training_set.poisoned):  # points that are left out cannot be found
+                tables.append(detect(training_set, own, *how, progress).assign(**keys))
             progress(f"{condition}, draw {draw} of {len(files.poisons)} poisons")
     write_table(pd.concat(tables, ignore_index=True), snakemake.output[0])

@@ -41,8 +41,9 @@ def detect(
 
     Returns:
         One row per check (`cleanlab`, by the confidence of models that were not trained on the point, Northcutt, Jiang
-        & Chuang, 2021; `neighbours`, by `disagreement`) and number of labels looked at: `looked_at`, `found`, the share
-        of the flips among them. For cleanlab also the row `flagged`, what its confident learning calls an issue.
+        & Chuang, 2021; `neighbours`, by `disagreement`) and number of labels looked at, one of them the number of flips
+        (`rule` budget): `looked_at`, `found`, the share of the flips among them, and `hits`, their number. For cleanlab
+        also the row `flagged`, what its confident learning calls an issue.
     """
     import dataclasses
 
@@ -63,8 +64,8 @@ def detect(
     rows = []
     for name, trust in ranked.items():
         order = np.argsort(trust, kind="stable")
-        for count in LOOKED_AT:
-            rows.append(_row(name, f"first {count}", flipped, order[:count]))
+        rows += [_row(name, f"first {count}", flipped, order[:count]) for count in LOOKED_AT]
+        rows.append(_row(name, "budget", flipped, order[: flipped.sum()]))
     issues = np.flatnonzero(find_label_issues(training_set.labels, probabilities, n_jobs=1))
     return pd.DataFrame([*rows, _row("cleanlab", "flagged", flipped, issues)])
 

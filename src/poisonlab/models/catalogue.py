@@ -51,3 +51,4 @@ _register(
     {"patch": 7, "width": 64, "depth": 2, "heads": 4},
     "Dosovitskiy et al., 2021",
 )
+_register("resnet", "poisonlab.models.resnets:ResNet", {"depth": 18, "width": 64}, "He et al., 2016")

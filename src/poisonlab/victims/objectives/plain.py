@@ -31,3 +31,18 @@ def l2(
     loss, logits = cross_entropy(model, images, labels, context)
     squares = sum(p.square().sum() for p in model.parameters() if p.requires_grad)
     return loss + strength / 2 * squares, logits
+
+
+@objective("hinge", parameters={"strength": 1e-4}, ranges={"strength": "[0, inf)"}, scalars=weight_norm)
+def hinge(
+    model: "nn.Module", images: "Tensor", labels: "Tensor", context: Context, strength: float
+) -> "tuple[Tensor, Tensor]":
+    """Mean over the points of the sum of one-against-rest hinge losses, + strength · ½‖w‖²: of a linear model, linear
+    support vector machines.
+    """
+    from torch.nn import functional as F
+
+    logits = model(images).float()
+    signs = 2 * F.one_hot(labels, logits.shape[1]) - 1
+    squares = sum(p.square().sum() for p in model.parameters() if p.requires_grad)
+    return F.relu(1 - signs * logits).sum(1).mean() + strength / 2 * squares, logits

@@ -1,0 +1,268 @@
+"""Which poison does the most damage: every condition of an experiment by its victims, their ranks, and what it takes to
+tell two of them apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from poisonlab.errors import InputError
+from poisonlab.figures import ATTACK, Option, figure, style
+from poisonlab.figures.captions import common_facts, provenance, shared_n
+from poisonlab.figures.columns import bounds, title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from poisonlab.results.query import Query, Selected
+    from poisonlab.statistics import Estimate
+
+POWER, LEVEL = 0.8, 0.05  # of the comparison that a number of victims is named for
+_TAILS = (0.05, 0.01)
+_FACTS = ("dataset", "model", "recipe", "scale")
+_COLUMN = {"column": Option("of the victims; default: the headline's")}
+
+
+@figure(
+    "ranking",
+    needs=("conditions", "victims", "robustness"),
+    title="Every poison, ranked",
+    caption="Most harmful: {worst}; least: {best}. {column_name} of the victims of each condition, best first: mean "
+    "with 95 % interval, and 5th and 1st percentiles (lighter) with the intervals of their order statistics, which so "
+    "few victims often leave open below; squares: published values. Ranks in brackets: those that no paired comparison "
+    "contradicts (t, Holm over all pairs). n, draws × repeats: {n}. {provenance}",
+    options={
+        "published": Option("condition → [mean, 5th, 1st percentile] of the source", {}),
+        "labels": Option("condition → its name", {}),
+        **_COLUMN,
+        **ATTACK,
+    },
+)
+def ranking(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw mean, 5th and 1st percentile of every condition of the first experiment, with the ranks that are not ruled
+    out.
+
+    Args:
+        inputs: the tables `conditions`, `victims` and `robustness` of one experiment.
+
+    Raises:
+        InputError: an option names a condition that is not there.
+    """
+    from matplotlib.figure import Figure
+
+    from poisonlab.statistics import mean_interval, percentile_interval
+
+    found, cells = _cells(inputs, options)
+    names = _names(cells, options)
+    if unknown := sorted({*options["published"]} - {*names.values(), *(one.label for one in cells)}):
+        raise InputError(f"option published names {unknown}, the experiment has {[one.label for one in cells]}")
+    limits = bounds(cells[0].column)
+    means = [mean_interval(one.grid, bounds=limits) for one in cells]
+    order = sorted(range(len(cells)), key=lambda n: -means[n].value)
+    places = ranks([one.grid for one in cells])
+    figure = Figure(figsize=(style.PAGE, 0.6 + 0.2 * len(cells)))
+    figure.set_layout_engine("constrained")
+    panel = figure.subplots()
+    for row, n in enumerate(order):
+        for tail, colour, shift in zip(_TAILS, (style.SKY, style.GREY), (0.12, 0.24), strict=True):
+            one = percentile_interval(cells[n].grid, tail, bounds=limits)
+            _mark(panel, one, row + shift, colour, 2.5, f"{100 * tail:.0f}th percentile".replace("1th", "1st"))
+        _mark(panel, means[n], row, style.BLUE, 4, "mean")
+        for value, shift in zip(options["published"].get(cells[n].label, ()), (0, 0.12, 0.24), strict=False):
+            look: dict[str, Any] = {"color": style.VERMILLION, "markerfacecolor": "none", "markersize": 4}
+            panel.plot(value, row + shift, "s", label="published", gid="published", **look)
+    panel.set_yticks(range(len(order)), [f"{names[n]} [{places[n][0]}–{places[n][1]}]" for n in order])
+    panel.set(ylim=(len(order) - 0.3, -0.7), xlabel=title(cells[0].column))
+    handles, labels = panel.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(unique.values(), unique.keys(), loc="outside upper center", ncols=4)
+    return figure, {
+        "worst": _value(names[order[-1]], means[order[-1]]),
+        "best": _value(names[order[0]], means[order[0]]),
+        "column_name": title(cells[0].column).capitalize(),
+        "n": shared_n(means),
+        "provenance": _provenance(found),
+    }
+
+
+def ranks(grids: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """First and last rank, 1 for the largest mean, that each grid [draws, repeats] may have.
+
+    A grid's rank is at least one more than the number of grids that are shown to be larger, and at most their number
+    less those shown to be smaller: paired t tests of all pairs, with Holm's correction, which together hold at 95 %
+    (as the confidence sets for ranks of Mogstad, Romano, Shaikh & Wilhelm, 2024).
+    """
+    from poisonlab.statistics import holm, paired_difference
+
+    pairs = [(a, b) for a in range(len(grids)) for b in range(a)]
+    found = [paired_difference(grids[a], grids[b], permutations=1) for a, b in pairs]
+    shown = holm([1.0 if math.isnan(one.t_p) else one.t_p for one in found]) < LEVEL
+    larger, smaller = np.zeros(len(grids), dtype=int), np.zeros(len(grids), dtype=int)
+    for (a, b), one, sure in zip(pairs, found, shown, strict=True):
+        if sure:
+            winner, loser = (a, b) if one.value > 0 else (b, a)
+            larger[loser] += 1
+            smaller[winner] += 1
+    return [(int(1 + more), int(len(grids) - less)) for more, less in zip(larger, smaller, strict=True)]
+
+
+@figure(
+    "power",
+    needs=("conditions", "victims", "robustness"),
+    title="How many victims tell two poisons apart",
+    caption="Victims of each of two poisons that show a difference with a power of 80 % at the 5 % level, against the "
+    "difference: of means paired by seed, of means of other seeds, and of 5th and 1st percentiles. Standard deviation "
+    "of a victim: {sd:.4f}, of a paired difference: {paired:.4f}, median over the conditions. Percentiles: from the "
+    "asymptotic variance at a normal density. Dotted: differences between published means{differences}. {provenance}",
+    options={
+        "differences": Option("name → difference that is marked", {}),
+        **_COLUMN,
+        **ATTACK,
+    },
+)
+def power(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw the number of victims that it takes against the difference to be shown.
+
+    Args:
+        inputs: the tables `conditions`, `victims` and `robustness` of one experiment.
+
+    Raises:
+        InputError: the victims have no spread.
+    """
+    from matplotlib.figure import Figure
+    from scipy import stats
+
+    found, cells = _cells(inputs, options)
+    grids = [one.grid for one in cells if one.row["strategy"] != "none"]
+    repeats = min(grid.shape[1] for grid in grids)
+    single = float(np.median([np.nanstd(grid, ddof=1) for grid in grids]))
+    first, others = grids[0], grids[1:] or grids
+    paired = float(
+        np.median([np.nanstd(grid[:1, :repeats] - first[:1, :repeats], ddof=1) for grid in others if grid is not first])
+        if len(grids) > 1
+        else math.sqrt(2) * single
+    )
+    if not single > 0:
+        raise InputError(f"the victims of '{found.name}' have no spread; train more of them")
+    reach = float(stats.norm.isf(LEVEL / 2) + stats.norm.ppf(POWER))
+    figure = Figure(figsize=(style.COLUMN, 2.8))
+    figure.set_layout_engine("constrained")
+    panel = figure.subplots()
+    difference = np.geomspace(single / 30, 3 * single, 100)
+    errors = {"means, same seeds": paired, "means, other seeds": math.sqrt(2) * single}
+    for tail in _TAILS:
+        density = float(stats.norm.pdf(stats.norm.ppf(tail))) / single
+        errors[f"{100 * tail:.0f}th percentiles".replace("1th", "1st")] = math.sqrt(2 * tail * (1 - tail)) / density
+    for (label, error), colour in zip(errors.items(), (style.BLUE, style.SKY, style.ORANGE, style.GREY), strict=True):
+        panel.plot(difference, np.maximum((reach * error / difference) ** 2, 2), color=colour, label=label, gid="power")
+    for words, value in options["differences"].items():
+        panel.axvline(value, color=style.VERMILLION, linestyle=":", linewidth=0.8)
+        panel.text(value, 2.2, words, rotation=90, size=style.TINY, ha="right", va="bottom", color=style.VERMILLION)
+    panel.set(xscale="log", yscale="log", xlabel=f"difference in {title(cells[0].column)}", ylabel="victims of each")
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    marked = ", ".join(f"{words} {value:g}" for words, value in options["differences"].items())
+    return figure, {
+        "sd": single,
+        "paired": paired,
+        "differences": f" ({marked})" if marked else "",
+        "provenance": _provenance(found),
+    }
+
+
+@figure(
+    "transfer",
+    needs=("conditions", "victims", "robustness"),
+    title="Poisons on victims that they were not made for",
+    caption="Damage: {column_name} without poison minus that with it, in points, of the same victims-to-be; below it "
+    "half of its 95 % interval. Rows: poisons; columns: victims. n, draws × repeats: {n}. Dataset {dataset}.",
+    options={"labels": Option("condition or victim → its name", {}), **_COLUMN, **ATTACK},
+)
+def transfer(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw the damage of every poison to every kind of victim.
+
+    Args:
+        inputs: the tables `conditions`, `victims` and `robustness` of one experiment with several victims.
+
+    Raises:
+        InputError: a victim has no condition without poison.
+    """
+    from matplotlib.figure import Figure
+
+    from poisonlab.statistics import mean_interval
+
+    found, cells = _cells(inputs, options)
+    split = [(*one.label.partition("@")[::2], one) for one in cells]
+    poisons = list(dict.fromkeys(name for name, _, one in split if one.row["strategy"] != "none"))
+    victims = list(dict.fromkeys(victim for _, victim, _ in split))
+    clean = {victim: one for _, victim, one in split if one.row["strategy"] == "none"}
+    if missing := [victim for victim in victims if victim not in clean]:
+        raise InputError(f"'{found.name}' has no victims without poison of {missing}; add a poison of strategy none")
+    damage = np.full((len(poisons), len(victims)), np.nan)
+    half, sizes = damage.copy(), []
+    for name, victim, one in split:
+        if name in poisons:
+            repeats = min(one.grid.shape[1], clean[victim].grid.shape[1])
+            own = mean_interval(clean[victim].grid[:1, :repeats] - one.grid[:, :repeats])
+            place = poisons.index(name), victims.index(victim)
+            damage[place], half[place] = 100 * own.value, 50 * (own.high - own.low)
+            sizes.append(own)
+    figure = Figure(figsize=(style.PAGE, 0.8 + 0.38 * len(poisons)))
+    figure.set_layout_engine("constrained")
+    panel = figure.subplots()
+    most = max(1.0, float(np.nanmax(np.abs(damage))))
+    shown = panel.imshow(damage, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto", gid="damage")
+    for (row, column), value in np.ndenumerate(damage):
+        if not math.isnan(value):
+            colour = "white" if abs(value) > 0.6 * most else style.BLACK
+            words = f"{value:.1f}\n± {half[row, column]:.1f}"
+            panel.text(column, row, words, ha="center", va="center", size=style.TINY, color=colour)
+    labels = options["labels"]
+    panel.set_xticks(range(len(victims)), [labels.get(name, name) for name in victims])
+    panel.set_yticks(range(len(poisons)), [labels.get(name, name) for name in poisons])
+    for side in ("left", "bottom"):
+        panel.spines[side].set_visible(False)
+    figure.colorbar(shown, ax=panel, label="points lost")
+    conditions = found.tables["conditions"]
+    return figure, {
+        "column_name": title(cells[0].column),
+        "n": shared_n(sizes),
+        "dataset": conditions["dataset"].iloc[0],
+    }
+
+
+def _cells(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Query, list[Selected]]:
+    """Every condition of the first experiment, at each value of its axis, with the column that is shown."""
+    from poisonlab.figures.experiments import query
+
+    conditions = inputs["conditions"]
+    found = query(inputs, conditions["experiment"].iloc[0], options)
+    names = conditions.loc[conditions["experiment"] == found.name, "condition"].unique()
+    column = options["column"] or found.headline.column
+    return found, [one for name in names for one in found.select(str(name), column)]
+
+
+def _names(cells: Sequence[Selected], options: Mapping[str, Any]) -> dict[int, str]:
+    """Names of conditions for readers, with the value of their axis."""
+    labels = options["labels"]
+    return {
+        n: one.label.replace(str(one.row["condition"]), labels.get(str(one.row["condition"]), one.row["condition"]), 1)
+        for n, one in enumerate(cells)
+    }
+
+
+def _mark(panel: Any, one: Estimate, row: float, colour: str, size: float, label: str) -> None:
+    low = one.value if math.isinf(one.low) else one.low
+    panel.hlines(row, low, one.high, color=colour, linewidth=1.0, gid="interval")
+    panel.plot(one.value, row, "o", color=colour, markersize=size, label=label, gid=label)
+
+
+def _value(name: str, one: Estimate) -> str:
+    return f"{name}, {one.value:.4f} [{one.low:.4f}, {one.high:.4f}]"
+
+
+def _provenance(found: Query) -> str:
+    return provenance(common_facts(found.tables["conditions"], _FACTS))
