@@ -97,8 +97,10 @@ def _found(claims: Sequence[Claim], rows: Sequence[Mapping[Any, Any]], findings:
         verdicts: dict[str, list[str]] = {}
         for row in judged:
             verdicts.setdefault(row["verdict"], []).append(parts[row["statement"]])
-        if len(parts) == 1:
-            words = [f"**{row['verdict']}**, {measured_text(row)}, n = {row['n']}" for row in judged]
+        if len(judged) == 1:
+            (row,) = judged
+            place = f" ({parts[row['statement']]})" if len(parts) > 1 else ""
+            words = [f"**{row['verdict']}**, {measured_text(row)}, n = {row['n']}{place}"]
         else:
             words = [
                 f"**{verdict}** in {len(there)} of {len(parts)}"

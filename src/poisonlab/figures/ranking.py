@@ -69,7 +69,7 @@ def ranking(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figu
     panel = figure.subplots()
     for row, n in enumerate(order):
         for tail, colour, shift in zip(_TAILS, (style.SKY, style.GREY), (0.12, 0.24), strict=True):
-            one = percentile_interval(cells[n].grid, tail, bounds=limits)
+            one = percentile_interval(cells[n].grid, tail)
             _mark(panel, one, row + shift, colour, 2.5, f"{100 * tail:.0f}th percentile".replace("1th", "1st"))
         _mark(panel, means[n], row, style.BLUE, 4, "mean")
         for value, shift in zip(options["published"].get(cells[n].label, ()), (0, 0.12, 0.24), strict=False):
@@ -255,8 +255,8 @@ def _names(cells: Sequence[Selected], options: Mapping[str, Any]) -> dict[int, s
 
 
 def _mark(panel: Any, one: Estimate, row: float, colour: str, size: float, label: str) -> None:
-    low = one.value if math.isinf(one.low) else one.low
-    panel.hlines(row, low, one.high, color=colour, linewidth=1.0, gid="interval")
+    ends = [one.value if math.isinf(end) else end for end in (one.low, one.high)]  # open where victims are few
+    panel.hlines(row, *ends, color=colour, linewidth=1.0, gid="interval")
     panel.plot(one.value, row, "o", color=colour, markersize=size, label=label, gid=label)
 
 

@@ -34,19 +34,21 @@ def append_flips(request: Request) -> Poison:
     source=f"{SOURCE}, section 3, Updated Image Sampling",
     needs=("logits",),
     parameters={"by": ("confidence", "loss"), "side": ("hard", "easy"), "edit": ("append", "relabel")},
-    deterministic=True,
 )
 def ranked_flips(request: Request) -> Poison:
     """Flip those points of the source class of which a clean proxy is least sure, or which it gets most wrong.
 
     `by` confidence ranks by the highest class probability, loss by cross-entropy; `side` easy takes the other end, as a
-    control. `edit` append adds copies with the target label, relabel flips the points themselves. A budget for each
-    pair of classes keeps the classes balanced; where a class has several targets, appended copies are of the same
-    points for each of them.
+    control. `edit` append adds copies with the target label, relabel flips the points themselves. Draw 0 ranks the
+    whole class, draw k a random half of it. A budget for each pair of classes keeps the classes balanced; where a class
+    has several targets, appended copies may be of the same points for each of them.
     """
     from scipy.special import log_softmax
 
     dataset, pool = request.dataset, request.pool()
+    if request.draw:
+        pool = np.sort(request.generator.choice(pool, len(pool) // 2, replace=False))
+        check_budget(request.flip.budget, pool, f"a half of {_where(request)}")
     chances = log_softmax(request.needs["logits"][pool].astype(np.float64), axis=1)
     sure = chances.max(axis=1) if request.parameters["by"] == "confidence" else chances[:, request.flip.source]
     order = np.argsort(sure if request.parameters["side"] == "hard" else -sure, kind="stable")
