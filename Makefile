@@ -2,11 +2,13 @@
 # make test        set up, run the tests
 # make published   the published data sets, budgets and repeats (hours to days; stop and start it as you like)
 # make archive     merge the tables of the published run into archive/, and copy the benchmark there
+# make session     run what the archive lacks, the most valuable first, for MINUTES, and archive it: for a machine that is lent
 # make benchmark   compare the engines and attacks with what a user would pick instead (about 25 minutes)
 # make documents   draw the figures and judge the claims of docs/ anew from archive/, without training
 
 CORES ?= all
 ARGS ?=
+MINUTES ?= 14
 CONFIGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +17,7 @@ RUN = $(BIN)/python -m poisonlab.pipeline.run --cores $(CORES)
 PUBLISHED = $(call without,--configfile --configfiles,CONFIGS=<files>)--configfile config/published.yaml $(CONFIGS)
 without = $(if $(filter $(1),$(ARGS)),$(error ARGS holds $(filter $(1),$(ARGS)), which would take the place of this target's own; use $(2)))
 
-.PHONY: reproduce published archive benchmark documents test lint requirements clean
+.PHONY: reproduce published archive session benchmark documents test lint requirements clean
 
 reproduce: $(VENV)/ready
 	$(RUN) $(ARGS)
@@ -27,6 +29,9 @@ published: $(VENV)/ready
 archive: $(VENV)/ready
 	$(RUN) archive $(ARGS) $(PUBLISHED)
 	if [ -f results/benchmark.json ]; then cp results/benchmark.json archive/; fi
+
+session: $(VENV)/ready
+	$(BIN)/python -m poisonlab.pipeline.session --minutes $(MINUTES) --cores $(CORES) $(ARGS)
 
 benchmark: $(VENV)/ready
 	$(BIN)/python -m poisonlab.benchmark.measure $(ARGS)
