@@ -52,3 +52,8 @@ _register(
     "Dosovitskiy et al., 2021",
 )
 _register("resnet", "poisonlab.models.resnets:ResNet", {"depth": 18, "width": 64}, "He et al., 2016")
+_register(
+    "smooth_cnn",
+    "poisonlab.models.smooth:SmoothCNN",
+    source="Engstrom et al., 2025, section 3.2; the widths are a choice",
+)
