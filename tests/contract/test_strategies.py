@@ -102,6 +102,11 @@ SWEEPS: dict[str, list[float]] = {"bucket": [0, 2, 1], "r": [0.1, 0.2, 0.4]} | {
     "density": [0.05, 0.3, 0.1],
     "quantile": [0.5, 0.0, 0.25],
 }
+# For those whose defaults take too long here, or whose networks take no vectors: parameters over the registered ones.
+SMALL: dict[str, dict[str, Any]] = {
+    "back_gradient": {"ascents": 2, "epochs": 2, "truncation": 3, "group": 4},
+    "metagradient": {"ascents": 2, "epochs": 2, "model": "linear", "rate": 0.1},
+}
 
 
 def sweep_of(name: str) -> tuple[str, list[float | None]]:
@@ -132,7 +137,7 @@ def request_for(name: str, dataset: Dataset, draw: int, value: float | None) -> 
     flip, needs = Flip(SOURCE, TARGET, BUDGET), needs_of(entry, dataset)
     visible = readable(dataset) if entry.leaks else dataset
     number, _ = sweep_of(name)
-    parameters = entry.defaults | ({number: value} if number else {})
+    parameters = entry.defaults | SMALL.get(name, {}) | ({number: value} if number else {})
     return Request(visible, flip, needs, parameters, generator, draw)
 
 
@@ -146,16 +151,19 @@ def crafted(
     """The poisons of every value of the strategy's sweep, through the pipeline's door."""
     entry = CATALOGUE[name]
     number, all_values = sweep_of(name)
-    settings = settings_of(name, budget=budget, sweep=number, values=values or all_values)
+    settings = settings_of(
+        name, budget=budget, sweep=number, values=values or all_values, parameters=SMALL.get(name, {})
+    )
     visible = readable(dataset) if entry.leaks else dataset
     return craft(visible, settings, needs_of(entry, dataset), draw)
 
 
 def content(poison: Poison) -> dict[str, Any]:
-    """A poison as something that can be compared."""
+    """A poison as something that can be compared: without the seconds that crafting took."""
+    facts = {name: value for name, value in poison.facts.items() if name != "seconds"}
     return {
         name: (value.dtype, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
-        for name, value in vars(poison).items()
+        for name, value in {**vars(poison), "facts": facts}.items()
     }
 
 

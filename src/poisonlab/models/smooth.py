@@ -1,5 +1,7 @@
 """A network whose trained weights change smoothly with its training points, for derivatives through training."""
 
+import itertools
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,7 +29,7 @@ class SmoothCNN(nn.Module):
             raise ValueError("it takes images of 4 by 4 pixels or more, for two poolings")
         widths = (channels, *CHANNELS)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(before, after, 3, padding=1) for before, after in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(before, after, 3, padding=1) for before, after in itertools.pairwise(widths)
         )
         self.classify = nn.Linear(CHANNELS[-1], num_classes)
 
