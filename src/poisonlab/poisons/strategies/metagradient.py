@@ -22,9 +22,10 @@ PARAMETERS: dict[str, Any] = {
     "outer": 3000,
     "held_out": 1000,
     "points": 0,
-    "epochs": 5,
-    "rate": 2.0,
+    "epochs": 10,
+    "rate": 0.7,
     **ascent.PARAMETERS,
+    "batch_size": 256,
 }
 
 
