@@ -85,7 +85,6 @@ def test_training_of_the_smooth_network_is_smoother_than_that_of_one_with_max_po
     # Rates at which both learn.
     smooth, accuracy = smoothness_of(digits, "smooth_cnn", 0.5)
     kinked, other_accuracy = smoothness_of(digits, "small_cnn", 0.2)
-    print(smooth, accuracy, kinked, other_accuracy)
     assert min(accuracy, other_accuracy) > 0.5
     assert smooth > kinked
 
