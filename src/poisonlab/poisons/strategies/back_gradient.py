@@ -49,8 +49,8 @@ def back_gradient(request: Request) -> Poison:
 
     Settings are choices; the paper's are 1000 points and 1000 validation points at most, as far as is known. Points are
     clipped to the box and, at the end, rounded to the 8-bit grid. Facts: `objective_before` and `objective_after`, the
-    loss of a surrogate trained with all flips and with all poisons, `error_before` and `error_after`, `unique` images,
-    `seconds`.
+    loss of a surrogate trained with all flips and with all poisons on those held-out points, which the ascents have
+    used: on others it rises less; `error_before` and `error_after` of the same; `unique` images, `seconds`.
 
     Raises:
         InputError: a parameter is out of its range, the budget exceeds the class or leaves no point to hold out, or the
