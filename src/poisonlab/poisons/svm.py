@@ -1,0 +1,180 @@
+"""Poisoning a support vector machine: training points that are moved up the validation loss of the retrained machine.
+
+Biggio, Nelson & Laskov, Poisoning Attacks against Support Vector Machines, ICML 2012, Algorithm 1: the attack begins
+with a copy of a point of the attacked class that has the other label, and follows the gradient within the box of the
+pixels. Several points are crafted one after the other.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from poisonlab.datasets.dataset import Dataset, as_float
+from poisonlab.errors import InputError
+from poisonlab.models.svm import GRADIENTS, Fitted, Surrogate
+
+SEARCHES = ("fixed", "line")
+HALVINGS = 12  # of a step that does not raise the loss, before the search ends
+LEAST_GAIN = 1e-6  # of a step, relative to the loss: below it the search ends
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """How a point is moved.
+
+    Attributes:
+        steps: the most of them.
+        step: l2 length of one; with a line search, of the first that is tried.
+        search: "fixed": every step is taken, and the best point counts; "line": the step is halved until the loss
+            grows, and then doubled while it grows further. The loss has kinks, at which a line search ends; fixed steps
+            cross them and come higher, at less cost.
+        gradient: see `Fitted.gradient`; "historical" may point downhill, so that a line search soon ends.
+    """
+
+    steps: int = 100
+    step: float = 1.0
+    search: str = "fixed"
+    gradient: str = "exact"
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (("search", self.search, SEARCHES), ("gradient", self.gradient, GRADIENTS)):
+            if value not in allowed:
+                raise InputError(f"{name} is '{value}', allowed is one of {list(allowed)}; change it")
+        if self.steps < 0 or not self.step > 0:
+            raise InputError(
+                f"steps is {self.steps} and step {self.step:g}, allowed are 0 or more, and more than 0; change them"
+            )
+
+
+def ascend(
+    surrogate: Surrogate,
+    point: np.ndarray,
+    label: int,
+    box: tuple[float, float],
+    ascent: Ascent,
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, list[float]]:
+    """Move a point up the validation loss of the surrogate that is trained on it as well, within the box.
+
+    Args:
+        point: [d], in the box. label: its label. box: least and largest value of a feature.
+        generator: of the historical gradient's random numbers.
+
+    Returns:
+        The best point, [d], and the losses at the start and after each step.
+    """
+    now = best = surrogate.fit(point, label)
+    losses, top, length = [now.loss()], now.loss(), ascent.step
+    for _ in range(ascent.steps):
+        direction = _inward(now, box, now.gradient(ascent.gradient, generator))
+        if direction is None:
+            break
+        if ascent.search == "fixed":
+            now = _stepped(now, label, box, ascent.step * direction)
+            losses.append(now.loss())
+        else:
+            found = _searched(now, label, box, direction, length, losses[-1])
+            if found is None:
+                break
+            now, loss, length = found
+            losses.append(loss)
+        if losses[-1] > top:
+            best, top = now, losses[-1]
+        if ascent.search == "line" and losses[-1] - losses[-2] < LEAST_GAIN * losses[-2]:
+            break
+    assert best.x is not None
+    return best.x, losses
+
+
+def _inward(now: Fitted, box: tuple[float, float], gradient: np.ndarray) -> np.ndarray | None:
+    """The gradient without what leads out of the box, of length 1; None where nothing is left."""
+    assert now.x is not None
+    outward = ((now.x <= box[0]) & (gradient < 0)) | ((now.x >= box[1]) & (gradient > 0))
+    gradient = np.where(outward, 0.0, gradient)
+    length = np.linalg.norm(gradient)
+    return gradient / length if length > 0 else None
+
+
+def _stepped(now: Fitted, label: int, box: tuple[float, float], move: np.ndarray) -> Fitted:
+    assert now.x is not None
+    return now.surrogate.fit(np.clip(now.x + move, *box), label, start=now)
+
+
+def _searched(
+    now: Fitted, label: int, box: tuple[float, float], direction: np.ndarray, length: float, loss: float
+) -> tuple[Fitted, float, float] | None:
+    """The learner after a step that raises the loss, its loss, and the length; None where no step does."""
+    found: tuple[Fitted, float, float] | None = None
+    for _ in range(HALVINGS + 1):
+        tried = _stepped(now, label, box, length * direction)
+        if (reached := tried.loss()) > (found[1] if found else loss):
+            found, length = (tried, reached, length), 2 * length
+        elif found:
+            break
+        else:
+            length /= 2
+    return found
+
+
+def on_grid(point: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """A point [d] as the data hold it, float64: a multiple of 1/255 where they are 8-bit, single precision elsewhere."""
+    if dataset.train_images.dtype == np.uint8:
+        return np.round(point * 255) / 255
+    return point.astype(np.float32).astype(np.float64)
+
+
+def box_of(dataset: Dataset) -> tuple[float, float]:
+    """The data set's box, or the least and largest value of its training points where it has none."""
+    if dataset.box is not None:
+        return dataset.box
+    points = dataset.train_float()
+    return float(points.min()), float(points.max())
+
+
+def draw_sets(
+    dataset: Dataset, classes: list[int], points: int, validation: int, generator: np.random.Generator
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Draw a surrogate's training and validation points, about as many of each class.
+
+    Validation points are the data set's own where it has any, and else training points that the surrogate is not
+    trained on. Where a class has too few points for both, it gives the same share of what was asked for to each.
+
+    Returns:
+        (points [n, d] float64 in the unit of `train_float`, labels [n]), for training and for validation.
+
+    Raises:
+        InputError: fewer points than classes are asked for, or a class has fewer points than needed.
+    """
+    if min(points, validation) < len(classes):
+        raise InputError(
+            f"points is {points} and validation {validation}, allowed is at least {len(classes)}, one of each class; "
+            "raise them"
+        )
+    own = dataset.validation_images is not None
+    chosen: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for place, label in enumerate(classes):
+        wanted, more = (count // len(classes) + (place < count % len(classes)) for count in (points, validation))
+        pool = generator.permutation(np.flatnonzero(dataset.train_labels == label))
+        if own:
+            assert dataset.validation_labels is not None
+            others = generator.permutation(np.flatnonzero(dataset.validation_labels == label))
+        else:
+            wanted = min(wanted, max(1, len(pool) * wanted // (wanted + more)))
+            others = pool[wanted:]
+        if not (len(pool) and len(others)):
+            raise InputError(
+                f"class {label} of '{dataset.name}' has {len(pool)} training points, and {len(others)} are left to "
+                "validate with; one of each are needed: add some"
+            )
+        chosen[0].append(pool[:wanted])
+        chosen[1].append(others[:more])
+    train, rest = (np.concatenate(parts) for parts in chosen)
+    held = (dataset.validation_images, dataset.validation_labels) if own else (None, None)
+    return _taken(dataset.train_images, dataset.train_labels, train), _taken(
+        *((dataset.train_images, dataset.train_labels) if held[0] is None else held), rest
+    )
+
+
+def _taken(images: np.ndarray, labels: np.ndarray | None, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    assert labels is not None
+    return as_float(images[index]).reshape(len(index), -1).astype(np.float64), labels[index]
