@@ -21,7 +21,7 @@ from poisonlab.seeds import seed
 SOURCE, TARGET, BUDGET, BUCKETS = 1, 2, 6, 3
 CATALOGUE = strategy.entries()
 CONTROLS_WITHOUT_EDITS = {"none"}  # the clean victim: whatever the budget, nothing is changed
-PLACING = {"at_distance", "test_flips"}  # new points, of which there is no limited pool
+PLACING = {"at_distance", "svm", "test_flips"}  # new points, of which there is no limited pool
 
 every_strategy = pytest.mark.parametrize("name", CATALOGUE)
 every_strategy_that_keeps_out = pytest.mark.parametrize(
@@ -106,6 +106,7 @@ SWEEPS: dict[str, list[float]] = {"bucket": [0, 2, 1], "r": [0.1, 0.2, 0.4]} | {
 SMALL: dict[str, dict[str, Any]] = {
     "back_gradient": {"ascents": 2, "epochs": 2, "truncation": 3, "group": 4},
     "metagradient": {"ascents": 2, "epochs": 2, "model": "linear", "rate": 0.1},
+    "svm": {"points": 24, "validation": 24, "unique": 2, "steps": 3},
 }
 
 
@@ -120,7 +121,14 @@ def settings_of(
 ) -> dict[str, Any]:
     """What the pipeline hands to `craft`."""
     flips = {"source": source, "target": target, "both": more.pop("both", False)}
-    plain = {"strategy": name, "parameters": {}, "flips": flips, "budget": budget, "per": "pair", "sweep": ""}
+    plain = {
+        "strategy": name,
+        "parameters": SMALL.get(name, {}),
+        "flips": flips,
+        "budget": budget,
+        "per": "pair",
+        "sweep": "",
+    }
     return {**plain, "values": [None], **more}
 
 

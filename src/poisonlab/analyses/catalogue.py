@@ -170,3 +170,47 @@ def colouring(subject: Subject) -> Findings:
         subject.dataset, settings, subject.recipe, subject.precision, subject.device, subject.progress
     )
     return Findings(table, idea, {"settings": json.dumps(dict(subject.parameters), sort_keys=True)})
+
+
+@analysis(
+    "svm_gradients",
+    source="Biggio, Nelson & Laskov, ICML 2012, gradient of the attack; historical: the code of the CIFAR-3 report",
+    parameters={
+        "kernels": ["linear", "rbf"], "draws": 30, "dimensions": 20, "points": 50, "validation": 100, "cost": 1.0,
+        "gamma": 0.05, "distance": 2.0, "step": 1e-5,
+    },
+    of="",
+    table="svm_gradients",
+)  # fmt: skip
+def svm_gradients(subject: Subject) -> Findings:
+    """Compare the exact and the historical gradient with central differences of the retrained machine's loss.
+
+    Each of `draws` problems has `points` training and `validation` points of two normal classes in `dimensions`
+    dimensions, whose means are `distance` apart; `kernels`, the penalty C = `cost` and `gamma`, Biggio's γ, are the
+    machine's; `step` is half the difference of a coordinate. (γ = 0.5 of the two-dimensional toy leaves hardly any two
+    of these points within the kernel's reach.)
+    """
+    from poisonlab.analyses.svm import gradients
+
+    return Findings(gradients(**subject.parameters))
+
+
+@analysis(
+    "svm_single_point",
+    source="Biggio, Nelson & Laskov, ICML 2012, one point against MNIST 7-1, 9-8, 4-0",
+    parameters={
+        "pairs": [[7, 1], [9, 8], [4, 0]], "draws": 5, "points": 100, "validation": 500, "kernel": ("linear", "rbf"),
+        "cost": 1.0, "gamma": 0.5, "steps": 100, "step": 1.0, "search": ("fixed", "line"),
+    },
+    table="svm_single_point",
+)  # fmt: skip
+def svm_single_point(subject: Subject) -> Findings:
+    """What one more training point does to a machine that tells two classes apart: a flipped one, and a crafted one.
+
+    `pairs` are (attacked class, label of the point); each of `draws` machines is trained on `points` points, and the
+    point is crafted on `validation` others; `kernel`, `cost` and `gamma` are the machine's, `steps`, `step` and
+    `search` the attack's, as of the strategy svm. Errors are on the whole test set of the two classes.
+    """
+    from poisonlab.analyses.svm import single_points
+
+    return Findings(single_points(subject.dataset, dict(subject.parameters), subject.progress))

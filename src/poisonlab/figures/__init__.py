@@ -30,10 +30,11 @@ class FigureKind(Entry):
     """One figure of the catalogue.
 
     Its needs are artefacts among conditions, victims, robustness, points, detection, lengths, buckets, runs, cover,
-    degrees, scores, extremes, example, idea, maps, data, poisons. Tables come as data frames; `extremes`, `example` and
-    `idea` as the pair (arrays, metadata) that `storage.read_tensors` returns; `maps` as a list of arrays, one for each
-    experiment; `data` as a data set; `poisons`, the first draw of a poison of the first experiment, of the condition
-    that the option `condition` names or else with a sweep, as `poisons.files.load` returns it.
+    degrees, scores, svm_gradients, svm_single_point, extremes, example, idea, maps, data, poisons. Tables come as data
+    frames; `extremes`, `example` and `idea` as the pair (arrays, metadata) that `storage.read_tensors` returns; `maps`
+    as a list of arrays, one for each experiment; `data` as a data set; `poisons`, the first draw of a poison of the
+    first experiment, of the condition that the option `condition` names or else with a sweep, as `poisons.files.load`
+    returns it.
 
     Attributes:
         title: heading on the study's page, where the study gives none.
@@ -93,6 +94,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "degrees": ("space", "norm", "label", "density", "gamma", "quantile", "degree"),
     "scores": ("index", "degree", "colour", "fitted", "score"),
     "cover": ("norm", "radius", "balls", "covered", "required", "n_points", "noise", "delta"),
+    "svm_gradients": ("kernel", "gradient", "draw", "cosine", "kink"),
+    "svm_single_point": ("pair", "draw", "what", "error", "seconds"),
 }  # fmt: skip
 
 

@@ -96,7 +96,7 @@ def train(gram: np.ndarray, signs: np.ndarray, cost: float, start: Machine | Non
 
     if start is not None and (found := _corrected(gram, signs, cost, start.margin, start.error)) is not None:
         return found
-    fitted = SVC(C=cost, kernel="precomputed", tol=1e-9, cache_size=100).fit(gram, signs)
+    fitted = SVC(C=cost, kernel="precomputed", tol=1e-9, random_state=0).fit(gram, signs)
     alpha = np.zeros(len(signs))
     alpha[fitted.support_] = np.abs(fitted.dual_coef_[0])
     margin, error = (alpha > 0) & (alpha < cost), alpha >= cost
@@ -108,7 +108,7 @@ def train(gram: np.ndarray, signs: np.ndarray, cost: float, start: Machine | Non
 def _corrected(
     gram: np.ndarray, signs: np.ndarray, cost: float, margin: np.ndarray, error: np.ndarray
 ) -> Machine | None:
-    """The solution, from a guess of the sets that is corrected until every condition holds; None where none is found."""
+    """The solution, from a guess of the sets that is corrected until every condition holds; None if that fails."""
     for _ in range(ROUNDS):
         support = np.flatnonzero(margin)
         alpha = np.where(error, cost, 0.0)
@@ -238,9 +238,10 @@ class Fitted:
         """Derivative of the loss with respect to the attacked point, [d].
 
         Args:
-            variant: "exact", by the conditions above; "historical", the formula of code that is still copied, with M_k
-                = (1/ζ) Q_ks (ζ Q_ss⁻¹ − υυᵀ) + y_k υᵀ instead of M_k = −(1/ζ) (Q_ks (ζ Q_ss⁻¹ − υυᵀ) + y_k υᵀ), over
-                all support vectors instead of the margin ones, and with random numbers added to Q_ss.
+            variant: "exact", by the conditions above; "historical", that of the public code which the CIFAR-3 report
+                adapted: M_k = (1/ζ) Q_ks (ζ Q_ss⁻¹ − υυᵀ) + y_k υᵀ instead of the paper's M_k = −(1/ζ) (Q_ks (ζ Q_ss⁻¹
+                − υυᵀ) + y_k υᵀ), over all support vectors instead of the margin ones, and with random numbers added to
+                Q_ss.
             generator: of these numbers.
 
         Raises:

@@ -117,7 +117,7 @@ def _searched(
 
 
 def on_grid(point: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """A point [d] as the data hold it, float64: a multiple of 1/255 where they are 8-bit, single precision elsewhere."""
+    """A point [d] as the data hold it, float64: a multiple of 1/255 where they are 8-bit, else of single precision."""
     if dataset.train_images.dtype == np.uint8:
         return np.round(point * 255) / 255
     return point.astype(np.float32).astype(np.float64)
@@ -143,38 +143,40 @@ def draw_sets(
         (points [n, d] float64 in the unit of `train_float`, labels [n]), for training and for validation.
 
     Raises:
-        InputError: fewer points than classes are asked for, or a class has fewer points than needed.
+        InputError: fewer points than classes are asked for, or a class has no point left.
     """
     if min(points, validation) < len(classes):
         raise InputError(
             f"points is {points} and validation {validation}, allowed is at least {len(classes)}, one of each class; "
             "raise them"
         )
-    own = dataset.validation_images is not None
+    train, held = (dataset.train_images, dataset.train_labels), _validation(dataset)
     chosen: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for place, label in enumerate(classes):
         wanted, more = (count // len(classes) + (place < count % len(classes)) for count in (points, validation))
-        pool = generator.permutation(np.flatnonzero(dataset.train_labels == label))
-        if own:
-            assert dataset.validation_labels is not None
-            others = generator.permutation(np.flatnonzero(dataset.validation_labels == label))
+        pool = generator.permutation(np.flatnonzero(train[1] == label))
+        if held is not None:
+            others = generator.permutation(np.flatnonzero(held[1] == label))
         else:
             wanted = min(wanted, max(1, len(pool) * wanted // (wanted + more)))
             others = pool[wanted:]
         if not (len(pool) and len(others)):
             raise InputError(
                 f"class {label} of '{dataset.name}' has {len(pool)} training points, and {len(others)} are left to "
-                "validate with; one of each are needed: add some"
+                "validate with; one of each is needed: add some"
             )
         chosen[0].append(pool[:wanted])
         chosen[1].append(others[:more])
-    train, rest = (np.concatenate(parts) for parts in chosen)
-    held = (dataset.validation_images, dataset.validation_labels) if own else (None, None)
-    return _taken(dataset.train_images, dataset.train_labels, train), _taken(
-        *((dataset.train_images, dataset.train_labels) if held[0] is None else held), rest
-    )
+    return _taken(*train, np.concatenate(chosen[0])), _taken(*(held or train), np.concatenate(chosen[1]))
 
 
-def _taken(images: np.ndarray, labels: np.ndarray | None, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    assert labels is not None
+def _validation(dataset: Dataset) -> tuple[np.ndarray, np.ndarray] | None:
+    """Images and labels of the data set's validation set, if it has one."""
+    if dataset.validation_images is None or dataset.validation_labels is None:
+        return None
+    return dataset.validation_images, dataset.validation_labels
+
+
+def _taken(images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points [k, d] float64 in the unit of `train_float`, and labels [k], at these positions."""
     return as_float(images[index]).reshape(len(index), -1).astype(np.float64), labels[index]

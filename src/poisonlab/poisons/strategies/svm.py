@@ -15,7 +15,7 @@ from poisonlab.poisons.strategies import Request, strategy
 @strategy(
     "svm",
     source="Biggio, Nelson & Laskov, Poisoning Attacks against Support Vector Machines, ICML 2012, Algorithm 1; with "
-    "gradient: historical, the code that CIFAR-3 report adapted, section 2",
+    "gradient: historical, the public code that the CIFAR-3 report adapted in its section 2",
     parameters={
         "kernel": ("linear", "rbf"), "cost": 1.0, "gamma": 0.5, "points": 500, "validation": 500, "unique": 30,
         "steps": 100, "step": 1.0, "search": ("fixed", "line"), "gradient": ("exact", "historical"),
@@ -72,7 +72,9 @@ def svm(request: Request) -> Poison:
             f"'{dataset.name}' to begin with; lower unique or raise points"
         )
     starts = training[0][request.generator.choice(own, unique, replace=False)]
-    noise = int(request.generator.integers(2**63))  # of the historical gradient; each point's own, so that a run goes on
+    noise = int(
+        request.generator.integers(2**63)
+    )  # of the historical gradient; each point's own, so that a run goes on
     kernel = Kernel(parameters["kernel"], parameters["gamma"])
     positives = classes if parameters["multiclass"] else [flip.target]
     clean = Surrogate(kernel, parameters["cost"], training, validation, positives)
