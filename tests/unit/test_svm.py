@@ -22,7 +22,7 @@ from poisonlab.models.svm import GRADIENTS, KERNELS, Fitted, Kernel, Surrogate, 
 from poisonlab.poisons.flips import Flip
 from poisonlab.poisons.poison import Poison
 from poisonlab.poisons.strategies import Request, strategy
-from poisonlab.poisons.svm import SEARCHES, Ascent, ascend, draw_sets
+from poisonlab.poisons.svm import SEARCHES, Ascent, ascend, draw_sets, start_and_ascend
 from poisonlab.results.storage import Workspace
 
 DIMENSIONS, DRAWS = 20, 30
@@ -212,6 +212,41 @@ def test_the_first_step_of_the_exact_ascent_has_the_length_and_direction_that_ar
     point, _ = ascend(fitted.surrogate, fitted.x, 1, (-99, 99), Ascent(1, length), np.random.default_rng(0))
     assert np.linalg.norm(point - fitted.x) == pytest.approx(length)
     assert cosine(point - fitted.x, fitted.gradient()) == pytest.approx(1)
+
+
+@every_kernel
+def test_a_point_falls_short_of_the_margin_just_where_it_would_be_a_support_vector(kernel: str):
+    fitted = problem(kernel, 1, classes=3)
+    points = np.concatenate([fitted.surrogate.points[::3], fitted.surrogate.points[1::3] * 1.5])
+    short = fitted.surrogate.fit().shortfall(points, 1)
+    assert 0 < (short > 0).sum() < len(points) or kernel == "rbf"
+    assert [fitted.surrogate.fit(point, 1).depends() for point in points] == (short > 0).tolist()
+
+
+def test_a_step_out_of_the_machines_reach_is_taken_back_and_halved():
+    fitted = problem("linear", 2)
+    # Towards class 1 and far beyond it: the point is no support vector there.
+    means = [fitted.surrogate.points[fitted.surrogate.labels == label].mean(axis=0) for label in (0, 1)]
+    length = 40.0 * np.linalg.norm(means[1] - means[0])
+    assert not fitted.surrogate.fit(fitted.x + 40 * (means[1] - means[0]), 1).depends()
+    point, losses = ascend(fitted.surrogate, fitted.x, 1, (-99, 99), Ascent(20, length), np.random.default_rng(0))
+    assert len(losses) == 21
+    assert max(losses) > losses[0]
+    assert fitted.surrogate.fit(point, 1).loss() == pytest.approx(max(losses))
+
+
+def test_a_start_that_the_surrogate_does_not_see_is_passed_over():
+    fitted = problem("linear", 0)
+    (clean,) = fitted.surrogate.fit().machines
+    easy = fitted.surrogate.points[np.flatnonzero((clean.alpha == 0) & (clean.signs > 0))[:2]]
+    candidates = np.concatenate([easy, fitted.x[None]])
+    place, point, losses = start_and_ascend(fitted.surrogate, candidates, 1, (-9, 9), Ascent(5, 0.2), [0])
+    assert place == 2
+    assert max(losses) > fitted.surrogate.fit().loss()
+    # With no other start, the nearest to the margin is taken, and stays.
+    place, point, losses = start_and_ascend(fitted.surrogate, easy, 1, (-9, 9), Ascent(5, 0.2), [0])
+    np.testing.assert_array_equal(point, easy[place])
+    assert losses == [pytest.approx(fitted.surrogate.fit().loss())]
 
 
 # --------------------------------------------------------------------------------------------------- the strategy

@@ -95,7 +95,7 @@ def attacked(
     surrogate = Surrogate(kernel, cost, (drawn(training), training), (drawn(held), held), positives)
     for _ in range(TRIES):
         fitted = surrogate.fit(drawn(np.zeros(1, dtype=np.int64))[0], 1)
-        if any(machine.alpha[-1] > 0 for machine in fitted.machines):
+        if fitted.depends():
             return fitted
     raise InputError("no attacked point is a support vector: the classes are too far apart; lower distance")
 

@@ -225,6 +225,21 @@ class Fitted:
             return float(((values[0] > 0) != (truth == self.surrogate.positives[0])).mean())
         return float((np.array(self.surrogate.positives)[values.argmax(axis=0)] != truth).mean())
 
+    def depends(self) -> bool:
+        """Whether the attacked point is a support vector of any machine; if not, nothing depends on where it lies."""
+        return any(machine.alpha[-1] > 0 for machine in self.machines)
+
+    def shortfall(self, points: np.ndarray, label: int) -> np.ndarray:
+        """How far points [m, d] of one label are from what no machine would change for, [m]: the largest 1 − y f(x).
+
+        A point that is added is a support vector where this is positive. No point may be attacked.
+        """
+        outer = self.surrogate.kernel.gram(self.surrogate.points, points)
+        slacks = [
+            1 - (1 if label == positive else -1) * machine.values(outer) for machine, positive in self._problems()
+        ]
+        return np.max(slacks, axis=0)
+
     def sets(self) -> bytes:
         """What the loss is smooth within: the margin and error vectors, and the validation points with a loss."""
         parts = [

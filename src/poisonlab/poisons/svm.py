@@ -15,6 +15,7 @@ from poisonlab.models.svm import GRADIENTS, Fitted, Surrogate
 
 SEARCHES = ("fixed", "line")
 HALVINGS = 12  # of a step that does not raise the loss, before the search ends
+TRIES = 5  # of starts that lead nowhere, for a point
 LEAST_GAIN = 1e-6  # of a step, relative to the loss: below it the search ends
 
 
@@ -25,9 +26,10 @@ class Ascent:
     Attributes:
         steps: the most of them.
         step: l2 length of one; with a line search, of the first that is tried.
-        search: "fixed": every step is taken, and the best point counts; "line": the step is halved until the loss
+        search: "fixed": every step is taken, and the best point counts (a step after which the point is no support
+            vector is taken back, and from there on steps are half as long); "line": the step is halved until the loss
             grows, and then doubled while it grows further. The loss has kinks, at which a line search ends; fixed steps
-            cross them and come higher, at less cost.
+            cross them and come higher.
         gradient: see `Fitted.gradient`; "historical" may point downhill, so that a line search soon ends.
     """
 
@@ -70,8 +72,18 @@ def ascend(
         if direction is None:
             break
         if ascent.search == "fixed":
-            now = _stepped(now, label, box, ascent.step * direction)
-            losses.append(now.loss())
+            tried = _stepped(now, label, box, length * direction)
+            losses.append(tried.loss())
+            if tried.depends():
+                now = tried
+            else:
+                # Beyond the reach of the machines there is no way on: from where it was, with a shorter step.
+                length /= 2
+                if losses[-1] > top:
+                    best, top = tried, losses[-1]
+                if length < ascent.step / 2**HALVINGS:
+                    break
+                continue
         else:
             found = _searched(now, label, box, direction, length, losses[-1])
             if found is None:
@@ -84,6 +96,40 @@ def ascend(
             break
     assert best.x is not None
     return best.x, losses
+
+
+def start_and_ascend(
+    surrogate: Surrogate,
+    candidates: np.ndarray,
+    label: int,
+    box: tuple[float, float],
+    ascent: Ascent,
+    seeds: list[int],
+) -> tuple[int, np.ndarray, list[float]]:
+    """Ascend from the first of the candidates that leads above the loss of the surrogate without another point.
+
+    A start may be no support vector, or become none while the loss grows: then the surrogate does not see the point.
+    That happens when earlier points have spoilt the surrogate. At most `TRIES` starts are tried, of which else the best
+    counts.
+
+    Args:
+        candidates: [k, d], in their order. seeds: of the generator; see `ascend` for the rest.
+
+    Returns:
+        The place of the start among the candidates, and what `ascend` returns.
+    """
+    without = surrogate.fit()
+    level, short = without.loss(), without.shortfall(candidates, label)
+    best: tuple[int, np.ndarray, list[float]] | None = None
+    for place in [*np.flatnonzero(short > 0)[:TRIES]] or [int(short.argmax())]:
+        generator = np.random.default_rng([*seeds, int(place)])
+        point, losses = ascend(surrogate, candidates[place], label, box, ascent, generator)
+        if best is None or max(losses) > max(best[2]):
+            best = int(place), point, losses
+        if max(losses) > (1 + LEAST_GAIN) * level:
+            break
+    assert best is not None
+    return best
 
 
 def _inward(now: Fitted, box: tuple[float, float], gradient: np.ndarray) -> np.ndarray | None:

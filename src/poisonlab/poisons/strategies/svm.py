@@ -35,9 +35,9 @@ def svm(request: Request) -> Poison:
     `unique` points, at most the budget, are crafted one after the other: each begins as a random training point of the
     source class with the target label, moves for at most `steps` of l2 length `step` along the loss's `gradient`
     (`exact` or `historical`), is rounded to the 8-bit grid where the data are 8-bit, and joins the surrogate's training
-    set. With the `search` fixed every step is taken and the best point counts; line halves and doubles the step (see
-    `poisons.svm`). Each point is appended about equally often, up to the budget. How many there may be is not limited
-    by the source class.
+    set. Starts that do not raise the loss of the surrogate without them are passed over (see `poisons.svm`). With the
+    `search` fixed every step is taken and the best point counts; line halves and doubles the step. Each point is
+    appended about equally often, up to the budget. How many there may be is not limited by the source class.
 
     Facts, of the surrogate: objective and error on the validation points before, with the starts instead of the crafted
     points (flipped), and after; seconds of crafting.
@@ -47,7 +47,7 @@ def svm(request: Request) -> Poison:
             of its range.
     """
     from poisonlab.models.svm import Kernel, Surrogate
-    from poisonlab.poisons.svm import Ascent, ascend, box_of, draw_sets, on_grid
+    from poisonlab.poisons.svm import Ascent, box_of, draw_sets, on_grid, start_and_ascend
 
     flip, dataset, parameters = request.flip, request.dataset, request.parameters
     if flip.target >= dataset.num_classes:
@@ -71,32 +71,33 @@ def svm(request: Request) -> Poison:
             f"unique is {unique}, and the surrogate has {len(own)} training points of class {flip.source} in "
             f"'{dataset.name}' to begin with; lower unique or raise points"
         )
-    starts = training[0][request.generator.choice(own, unique, replace=False)]
+    candidates = training[0][request.generator.permutation(own)]
     noise = int(
         request.generator.integers(2**63)
     )  # of the historical gradient; each point's own, so that a run goes on
     kernel = Kernel(parameters["kernel"], parameters["gamma"])
     positives = classes if parameters["multiclass"] else [flip.target]
     clean = Surrogate(kernel, parameters["cost"], training, validation, positives)
-    flipped = clean.extended(starts, flip.target).fit()
-
-    done, seconds = _read(request)
-    crafted, box = [*done], box_of(dataset)
-    surrogate = clean.extended(np.array(crafted), flip.target) if crafted else clean
+    crafted, begun_at, seconds = _read(request)
+    surrogate, box = clean.extended(np.array(crafted), flip.target) if crafted else clean, box_of(dataset)
     for number in range(len(crafted), unique):
         begun = time.perf_counter()
-        generator = np.random.default_rng([noise, number])
-        point, losses = ascend(surrogate, starts[number], flip.target, box, ascent, generator)
+        free = np.setdiff1d(np.arange(len(candidates)), begun_at)
+        found = start_and_ascend(surrogate, candidates[free], flip.target, box, ascent, [noise, number])
+        start, point, losses = free[found[0]], found[1], found[2]
         crafted.append(on_grid(point, dataset))
+        begun_at.append(int(start))
         surrogate = surrogate.extended(crafted[-1][None], flip.target)
         seconds += time.perf_counter() - begun
         if request.workspace:
-            request.workspace.write(_name(request), {"points": np.array(crafted)}, {"seconds": seconds})
+            kept = {"points": np.array(crafted), "starts": np.array(begun_at)}
+            request.workspace.write(_name(request), kept, {"seconds": seconds})
         request.progress(
             f"point {number + 1} of {unique}: objective {losses[0]:.1f} → {max(losses):.1f} in {len(losses) - 1} "
             f"steps, {seconds / (number + 1):.1f} s a point"
         )
     facts = {"unique": float(unique), "seconds": seconds}
+    flipped = clean.extended(candidates[begun_at], flip.target).fit()
     for name, fitted in (("before", clean.fit()), ("flipped", flipped), ("after", surrogate.fit())):
         facts |= {f"objective_{name}": fitted.loss(), f"error_{name}": fitted.error()}
     images = np.array(crafted).reshape(-1, *dataset.input_shape)
@@ -117,7 +118,7 @@ def _name(request: Request) -> str:
     return f"svm-{request.flip.source}-{request.flip.target}-{digest}"
 
 
-def _read(request: Request) -> tuple[np.ndarray, float]:
-    """The points that are finished, [k, d], and the seconds that they took."""
+def _read(request: Request) -> tuple[list[np.ndarray], list[int], float]:
+    """The points that are finished, each [d], where they began, and the seconds that they took."""
     kept = request.workspace.read(_name(request)) if request.workspace else None
-    return (kept[0]["points"], float(kept[1]["seconds"])) if kept else (np.empty((0, 0)), 0.0)
+    return ([*kept[0]["points"]], kept[0]["starts"].tolist(), float(kept[1]["seconds"])) if kept else ([], [], 0.0)
