@@ -121,14 +121,7 @@ def settings_of(
 ) -> dict[str, Any]:
     """What the pipeline hands to `craft`."""
     flips = {"source": source, "target": target, "both": more.pop("both", False)}
-    plain = {
-        "strategy": name,
-        "parameters": SMALL.get(name, {}),
-        "flips": flips,
-        "budget": budget,
-        "per": "pair",
-        "sweep": "",
-    }
+    plain = {"strategy": name, "parameters": {}, "flips": flips, "budget": budget, "per": "pair", "sweep": ""}
     return {**plain, "values": [None], **more}
 
 
