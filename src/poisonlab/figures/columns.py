@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,9 @@ def title(column: str) -> str:
 
 
 def bounds(column: str) -> tuple[float, float] | None:
-    """Range of a column that is a share; None for any other number."""
+    """Range of a column that is a share or a count; None for any other number."""
+    if column == "epochs":
+        return 0.0, math.inf
     return (0.0, 1.0) if column.endswith(("_accuracy", "_share")) else None
 
 
