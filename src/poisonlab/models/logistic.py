@@ -20,15 +20,16 @@ class Descent:
 
     Attributes:
         iterates: [steps + 1, K, d] weights, from zero.
-        features: [K, n, d]; labels: [K, n] in {0, 1}; penalty: [K] ≥ 0, factor of ‖w‖²/2.
-        rate: step length.
+        features: [K, n, d]; labels: [K, n] in {0, 1}; penalty: [K] ≥ 0, factor of ‖w‖²/2 or, with l1, of ‖w‖₁.
+        rate: step length, of all problems or [K].
     """
 
     iterates: Tensor
     features: Tensor
     labels: Tensor
     penalty: Tensor
-    rate: float
+    rate: float | Tensor
+    l1: bool = False
 
     @property
     def weights(self) -> Tensor:
@@ -36,36 +37,49 @@ class Descent:
         return self.iterates[-1]
 
 
-def descend(features: Tensor, labels: Tensor, penalty: Tensor, steps: int, rate: float) -> Descent:
+def descend(
+    features: Tensor, labels: Tensor, penalty: Tensor, steps: int, rate: float | Tensor, l1: bool = False
+) -> Descent:
     """Minimise mean cross-entropy + penalty · ‖w‖²/2 by gradient descent from zero, for K problems at once.
+
+    With l1 the penalty is of ‖w‖₁, and each step ends with its proximal map: weights shrink by rate · penalty, those
+    that are smaller become 0.
 
     Args:
         features: [K, n, d]; a bias is a feature of ones. labels: [K, n] in {0, 1}. penalty: [K] ≥ 0.
+        rate: of all problems, or [K].
     """
     problems, n, width = features.shape
     iterates = features.new_zeros(steps + 1, problems, width)
+    length = _column(rate, features)
     for step in range(steps):
         weights = iterates[step]
-        residual = _probabilities(features, weights).sub_(labels)
-        gradient = _weighted_sum(features, residual).div_(n).add_(penalty[:, None] * weights)
-        torch.sub(weights, gradient.mul_(rate), out=iterates[step + 1])
-    return Descent(iterates, features, labels, penalty, rate)
+        residual = probabilities(features, weights).sub_(labels)
+        gradient = weighted_sum(features, residual).div_(n)
+        if not l1:
+            gradient.add_(penalty[:, None] * weights)
+        torch.sub(weights, gradient.mul_(length), out=iterates[step + 1])
+        if l1:
+            shrunk = (iterates[step + 1].abs() - length * penalty[:, None]).clamp_(min=0)
+            iterates[step + 1].sign_().mul_(shrunk)
+    return Descent(iterates, features, labels, penalty, rate, l1)
 
 
 def validation_slope(weights: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy [K] of weights [K, d] on validation points [K, m, d], labels [K, m], and its gradient
     [K, d].
     """
-    scores = _scores(features, weights)
-    loss = F.binary_cross_entropy_with_logits(scores, labels, reduction="none").mean(1)
-    return loss, _weighted_sum(features, _probabilities(features, weights).sub_(labels)).div_(features.shape[1])
+    found = scores(features, weights)
+    loss = F.binary_cross_entropy_with_logits(found, labels, reduction="none").mean(1)
+    return loss, weighted_sum(features, probabilities(features, weights).sub_(labels)).div_(features.shape[1])
 
 
 def hypergradient(descent: Descent, slope: Tensor, poisons: int) -> tuple[Tensor, Tensor]:
     """Derivative of an outer loss of the last iterate, given its gradient there.
 
     With g(w) = Xᵀ(σ(Xw) − y)/n + λw, a step is w − ηg. Backwards, v ← v − η(Xᵀ(s ∘ Xv)/n + λv) with s = σ(1 − σ), and
-    on the way point x collects −η(rv + s(x·v)w)/n, r = σ − y, and λ collects −η w·v.
+    on the way point x collects −η(rv + s(x·v)w)/n, r = σ − y, and λ collects −η w·v. With l1 the proximal map is undone
+    first: v becomes 0 where the step ended at 0, λ collects −η sign(w)·v of the rest, and there is no λv.
 
     Args:
         slope: [K, d] gradient of the outer loss with respect to the last iterate.
@@ -74,37 +88,46 @@ def hypergradient(descent: Descent, slope: Tensor, poisons: int) -> tuple[Tensor
     Returns:
         [K, poisons, d] for the points, [K] for the penalty.
     """
-    features, rate = descent.features, descent.rate
+    features, length, l1 = descent.features, _column(descent.rate, descent.features), descent.l1
     n = features.shape[1]
     own = features[:, n - poisons :]
     points, penalty = torch.zeros_like(own), torch.zeros_like(descent.penalty)
     for step in reversed(range(len(descent.iterates) - 1)):
         weights = descent.iterates[step]
-        probability = _probabilities(features, weights)
-        curvature = probability * (1 - probability) * _scores(features, slope)
+        if l1:
+            sign = descent.iterates[step + 1].sign()
+            slope = slope * sign.abs()
+        probability = probabilities(features, weights)
+        curvature = probability * (1 - probability) * scores(features, slope)
         residual = probability[:, n - poisons :] - descent.labels[:, n - poisons :]
         factors = torch.stack([residual, curvature[:, n - poisons :]], 2)
-        points.sub_(torch.bmm(factors, torch.stack([slope, weights], 1)).mul_(rate / n))
-        penalty.sub_((weights * slope).sum(1).mul_(rate))
-        backwards = _weighted_sum(features, curvature).div_(n).add_(descent.penalty[:, None] * slope)
-        slope = slope - rate * backwards
+        points.sub_(torch.bmm(factors, torch.stack([slope, weights], 1)).mul_(length[..., None] / n))
+        penalty.sub_(((sign if l1 else weights) * slope * length).sum(1))
+        backwards = weighted_sum(features, curvature).div_(n)
+        if not l1:
+            backwards.add_(descent.penalty[:, None] * slope)
+        slope = slope - length * backwards
     return points, penalty
 
 
-def _scores(features: Tensor, weights: Tensor) -> Tensor:
+def _column(rate: float | Tensor, like: Tensor) -> Tensor:
+    """A step length of all problems, or one of each [K], as [K or 1, 1]."""
+    return torch.as_tensor(rate, dtype=like.dtype, device=like.device).reshape(-1, 1)
+
+
+def scores(features: Tensor, weights: Tensor) -> Tensor:
     """Xw of every problem: [K, n]."""
     return torch.bmm(features, weights[:, :, None])[:, :, 0]
 
 
-def _probabilities(features: Tensor, weights: Tensor) -> Tensor:
+def probabilities(features: Tensor, weights: Tensor) -> Tensor:
     """σ(Xw) of every problem: [K, n]."""
     # A gap after each row makes torch's loop begin anew with each problem: the vectorised exponential and the plain
     # one, which does what is left at the end of a loop, round differently, and a problem must not depend on its
     # neighbours.
-    scores = F.pad(_scores(features, weights), (0, 1))
-    return torch.sigmoid(scores[:, :-1])
+    return torch.sigmoid(F.pad(scores(features, weights), (0, 1))[:, :-1])
 
 
-def _weighted_sum(features: Tensor, factors: Tensor) -> Tensor:
+def weighted_sum(features: Tensor, factors: Tensor) -> Tensor:
     """Xᵀf of every problem: [K, d]."""
     return torch.bmm(factors[:, None], features)[:, 0]

@@ -1,0 +1,261 @@
+"""Hypergradients of regularised logistic regression with respect to poisons and ln λ, three ways, many at once.
+
+The outer loss is the mean cross-entropy on validation points, of weights that were trained on others. `reverse` and
+`forward` differentiate the first steps of gradient descent, `implicit` the minimum itself, in closed form: with
+H = XᵀSX/n + λI, S = diag(σ(1 − σ)), and v = H⁻¹∇L, L falls by λ v·w per unit of ln λ (Carnerero-Cano et al., 2021,
+Appendix B; the implicit function theorem).
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from poisonlab.models.logistic import descend, probabilities, scores, validation_slope, weighted_sum
+from poisonlab.models.logistic import hypergradient as swept
+
+METHODS = ("implicit", "reverse", "forward")
+MOST_STEPS = 100  # of Newton's method, which takes ten to thirty from zero
+HALVINGS = 40  # of one of its steps
+
+
+@dataclass(frozen=True)
+class Problems:
+    """K training sets with their validation points.
+
+    Attributes:
+        features: [K, n, d], a bias is a feature of ones; labels: [K, n] in {0, 1}.
+        penalty: [K] > 0, λ: factor of ‖w‖²/2 or, with l1, of ‖w‖₁; added to the mean cross-entropy.
+        validation: [K, m, d]; validation_labels: [K, m] in {0, 1}.
+    """
+
+    features: Tensor
+    labels: Tensor
+    penalty: Tensor
+    validation: Tensor
+    validation_labels: Tensor
+    l1: bool = False
+
+
+@dataclass(frozen=True)
+class Hypergradients:
+    """The outer loss [K], its derivatives [K, poisons, d] for points and [K] for ln λ, and the weights [K, d]."""
+
+    loss: Tensor
+    points: Tensor
+    log_penalty: Tensor
+    weights: Tensor
+
+
+def hypergradients(
+    problems: Problems,
+    poisons: int,
+    method: str = "implicit",
+    steps: int = 100,
+    rate: float | Tensor = 0.1,
+    start: Tensor | None = None,
+) -> Hypergradients:
+    """Differentiate the validation loss with respect to the last `poisons` training points and ln λ.
+
+    `reverse` takes time like two trainings, whatever it differentiates for. `forward` carries a derivative of the
+    weights along for each of the poisons · d + 1 numbers. `implicit` solves systems of min(n, d) equations.
+
+    Args:
+        method: reverse, forward, or implicit.
+        steps, rate: of gradient descent from zero (reverse, forward).
+        start: [K, d] weights from which implicit begins to look for the minimum.
+
+    Raises:
+        ValueError: there is no such method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method is '{method}', allowed are {', '.join(METHODS)}; choose one of these")
+    if method == "implicit":
+        return _implicit(problems, poisons, start)
+    descent = descend(problems.features, problems.labels, problems.penalty, steps, rate, problems.l1)
+    weights = descent.weights
+    loss, slope = validation_slope(weights, problems.validation, problems.validation_labels)
+    if method == "reverse":
+        points, penalty = swept(descent, slope, poisons)
+        return Hypergradients(loss, points, problems.penalty * penalty, weights)
+    moved = _forward(problems, poisons, descent.iterates, torch.as_tensor(rate, dtype=weights.dtype).reshape(-1, 1, 1))
+    derivatives = torch.bmm(slope[:, None], moved)[:, 0]
+    points = derivatives[:, :-1].view(len(weights), poisons, -1)
+    return Hypergradients(loss, points, derivatives[:, -1], weights)
+
+
+def _forward(problems: Problems, poisons: int, iterates: Tensor, rate: Tensor) -> Tensor:
+    """Derivatives [K, d, poisons · d + 1] of the last iterate with respect to the points' features and ln λ."""
+    x, y, penalty = problems.features, problems.labels, problems.penalty[:, None, None]
+    count, n, width = x.shape
+    own, own_labels = x[:, n - poisons :], y[:, n - poisons :]
+    moved = x.new_zeros(count, width, poisons * width + 1)
+    identity = torch.eye(width, dtype=x.dtype)
+    for before, after in itertools.pairwise(iterates):
+        probability = probabilities(x, before)
+        bend = probability * (1 - probability)
+        residual = probability[:, n - poisons :] - own_labels
+        # Of the gradient at fixed weights, by feature j of point i: (r_i e_j + s_i x_i w_j) / n.
+        direct = residual[:, None, :, None] * identity[None, :, None, :]
+        direct = direct + torch.einsum("kp,kpa,kj->kapj", bend[:, n - poisons :], own, before)
+        change = torch.bmm(x.transpose(1, 2), bend[..., None] * torch.bmm(x, moved)) / n
+        change[..., :-1] += direct.reshape(count, width, -1) / n
+        if not problems.l1:
+            change += penalty * moved
+            change[..., -1] += penalty[..., 0] * before
+        moved = moved - rate * change
+        if problems.l1:
+            moved[..., -1] -= (rate * penalty)[..., 0] * after.sign()
+            moved *= after.sign().abs()[..., None]
+    return moved
+
+
+# ------------------------------------------------------------------------------------------------------------ implicit
+
+
+def _implicit(problems: Problems, poisons: int, start: Tensor | None) -> Hypergradients:
+    weights = minimum(problems, start)
+    loss, slope = validation_slope(weights, problems.validation, problems.validation_labels)
+    direction = curvature(problems, weights).solve(slope)
+    points = -mixed_product(problems, weights, direction, poisons)
+    log_penalty = -problems.penalty * (direction * (weights.sign() if problems.l1 else weights)).sum(1)
+    return Hypergradients(loss, points, log_penalty, weights)
+
+
+def flip_effects(problems: Problems, weights: Tensor, direction: Tensor) -> Tensor:
+    """First-order change [K, n] of the validation loss by flipping the label of each training point: −y x·v/n.
+
+    Args:
+        weights: [K, d], the minimum, which does not matter: the change of a point's gradient is the same everywhere.
+        direction: [K, d], v = H⁻¹∇L.
+    """
+    return -(2 * problems.labels - 1) * scores(problems.features, direction) / problems.features.shape[1]
+
+
+def hessian_product(problems: Problems, weights: Tensor, vector: Tensor) -> Tensor:
+    """The Hessian of the training loss times a vector, [K, d]; with l1 that of its smooth part."""
+    probability = probabilities(problems.features, weights)
+    bend = probability * (1 - probability) * scores(problems.features, vector)
+    product = weighted_sum(problems.features, bend) / problems.features.shape[1]
+    return product if problems.l1 else product + problems.penalty[:, None] * vector
+
+
+def mixed_product(problems: Problems, weights: Tensor, vector: Tensor, poisons: int) -> Tensor:
+    """Derivatives [K, poisons, d] by the last points' features of ∇L_train(w)·v: (r v + s (x·v) w)/n."""
+    n = problems.features.shape[1]
+    own = problems.features[:, n - poisons :]
+    probability = probabilities(own, weights)
+    bend = probability * (1 - probability) * scores(own, vector)
+    factors = torch.stack([probability - problems.labels[:, n - poisons :], bend], 2)
+    return torch.bmm(factors, torch.stack([vector, weights], 1)) / n
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """The Hessian at some weights, factorised. With fewer points than features it is inverted in the space of points:
+    (AᵀA + λI)⁻¹ = (I − Aᵀ(AAᵀ + λI)⁻¹A)/λ, A = √(S/n) X.
+    """
+
+    factor: Tensor  # Cholesky
+    penalty: Tensor
+    rows: Tensor | None  # A [K, n, d], None where the factor is of the Hessian itself
+    support: Tensor | None  # [K, d] in {0, 1}: the weights that may move, None for all
+
+    def solve(self, vector: Tensor) -> Tensor:
+        """H⁻¹ times a vector [K, d]; 0 outside of the support."""
+        if self.rows is not None:
+            inner = torch.cholesky_solve(scores(self.rows, vector)[..., None], self.factor)[..., 0]
+            return (vector - weighted_sum(self.rows, inner)) / self.penalty[:, None]
+        if self.support is None:
+            return torch.cholesky_solve(vector[..., None], self.factor)[..., 0]
+        return torch.cholesky_solve((vector * self.support)[..., None], self.factor)[..., 0] * self.support
+
+
+def curvature(problems: Problems, weights: Tensor, gram: Tensor | None = None) -> Curvature:
+    """The Hessian at weights [K, d]; with l1 of the weights that are not 0.
+
+    Args:
+        gram: XXᵀ [K, n, n], where it is known.
+    """
+    x, penalty = problems.features, problems.penalty
+    n, width = x.shape[1:]
+    probability = probabilities(x, weights)
+    root = (probability * (1 - probability) / n).sqrt()
+    rows = root[..., None] * x
+    if problems.l1:
+        support = weights.sign().abs()
+        hessian = torch.bmm(rows.transpose(1, 2), rows) * support[:, :, None] * support[:, None]
+        return Curvature(torch.linalg.cholesky(hessian + torch.diag_embed(1 - support)), penalty, None, support)
+    if n < width:
+        inner = torch.bmm(rows, rows.transpose(1, 2)) if gram is None else root[:, :, None] * gram * root[:, None]
+    else:
+        inner = torch.bmm(rows.transpose(1, 2), rows)
+    inner.diagonal(dim1=1, dim2=2).add_(penalty[:, None])
+    return Curvature(torch.linalg.cholesky(inner), penalty, rows if n < width else None, None)
+
+
+def minimum(problems: Problems, start: Tensor | None = None, gram: Tensor | None = None) -> Tensor:
+    """The weights [K, d] that minimise the training loss, to the rounding of their precision.
+
+    Newton's method, each step as long as it pays. With l1 the signs come from accelerated proximal descent, and
+    Newton's method then moves the weights that are not 0.
+    """
+    x, y, penalty = problems.features, problems.labels, problems.penalty[:, None]
+    n = x.shape[1]
+    weights = x.new_zeros(len(x), x.shape[2]) if start is None else start
+    if problems.l1:
+        weights = _proximal(problems, weights)
+    signs = weights.sign()
+
+    def objective(at: Tensor) -> Tensor:
+        found = scores(x, at)
+        fit = (torch.nn.functional.softplus(found) - y * found).mean(1)
+        return fit + (penalty * (at.abs() if problems.l1 else at.square() / 2)).sum(1)
+
+    enough = torch.finfo(x.dtype).eps
+    value = objective(weights)
+    for _ in range(MOST_STEPS):
+        gradient = weighted_sum(x, probabilities(x, weights) - y) / n
+        gradient = gradient + penalty * (signs if problems.l1 else weights)
+        step = curvature(problems, weights, gram).solve(gradient)
+        gain = (gradient * step).sum(1)  # twice what the step would gain were the loss quadratic
+        weights, value, moved = _shortened(objective, weights, value, step, gain)
+        if problems.l1:
+            weights = torch.where(weights.sign() == signs, weights, 0)
+        # The error is squared by each step: after one that gained so little nothing is left to be gained.
+        if not (moved & (gain > enough * value.abs().clamp(min=1e-3))).any():
+            break
+    return weights
+
+
+def _shortened(
+    objective: Callable[[Tensor], Tensor], weights: Tensor, value: Tensor, step: Tensor, gain: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Take each problem's step, halved until it gains a tenth of what it promises; say which moved."""
+    length = torch.ones_like(value)
+    slack = 4 * torch.finfo(value.dtype).eps * value.abs()  # of the rounding of sums
+    for _ in range(HALVINGS):
+        reached = objective(weights - length[:, None] * step)
+        good = reached <= value - 0.1 * length * gain + slack
+        if good.all():
+            break
+        length = torch.where(good, length, length / 2)
+    taken = weights - (length * good)[:, None] * step
+    return taken, torch.where(good, reached, value), good
+
+
+def _proximal(problems: Problems, weights: Tensor, steps: int = 5000) -> Tensor:
+    """Accelerated proximal gradient descent (Beck & Teboulle, 2009), as long as the largest curvature asks for."""
+    x, y, penalty = problems.features, problems.labels, problems.penalty[:, None]
+    n = x.shape[1]
+    largest = torch.linalg.matrix_norm(x, 2).square()[:, None] / (4 * n)
+    ahead, momentum = weights, 1.0
+    for _ in range(steps):
+        moved = ahead - weighted_sum(x, probabilities(x, ahead) - y) / n / largest
+        after = moved.sign() * (moved.abs() - penalty / largest).clamp(min=0)
+        following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
+        ahead, momentum = after + (momentum - 1) / following * (after - weights), following
+        weights = after
+    return weights
