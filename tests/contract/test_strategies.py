@@ -21,7 +21,7 @@ from poisonlab.seeds import seed
 SOURCE, TARGET, BUDGET, BUCKETS = 1, 2, 6, 3
 CATALOGUE = strategy.entries()
 CONTROLS_WITHOUT_EDITS = {"none"}  # the clean victim: whatever the budget, nothing is changed
-PLACING = {"at_distance", "svm", "test_flips"}  # new points, of which there is no limited pool
+PLACING = {"at_distance", "minimax", "svm", "test_flips"}  # new points, of which there is no limited pool
 
 every_strategy = pytest.mark.parametrize("name", CATALOGUE)
 every_strategy_that_keeps_out = pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def test_the_effect_of_a_flip_is_the_derivative_along_its_label() -> None:
     p = problems()
     weights = minimum(p)
     slope = validation_slope(weights, p.validation, p.validation_labels)[1]
-    found = flip_effects(p, weights, curvature(p, weights).solve(slope))
+    found = flip_effects(p, curvature(p, weights).solve(slope))
     step = 1e-4
     for point in range(p.features.shape[1]):
         # From its label to the other: 0 → 1 or 1 → 0, and the loss is linear in the label.

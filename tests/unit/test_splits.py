@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from poisonlab.datasets.dataset import Dataset
+from poisonlab.datasets.dataset import Dataset, make_dataset
+from poisonlab.datasets.draws import of_draw
 from poisonlab.datasets.prepare import prepare
 from poisonlab.datasets.sources import options_of
 from poisonlab.datasets.splits import split
@@ -99,3 +100,20 @@ def test_a_redrawn_toy_keeps_its_validation_set_and_the_size_of_its_training_set
     assert train_rows(divided) == {
         place: row for place, row in train_rows(whole).items() if place in toy.train_index.tolist()
     }
+
+
+def test_a_division_of_a_sample_takes_so_many_points_alike_of_each_class_and_others_in_each_draw():
+    labels = np.arange(90) % 2
+    images = np.arange(90, dtype=np.float32)[:, None]
+    whole = make_dataset("made", (images, labels), (images[:2], labels[:2]), ("a", "b"), None)
+    drawn = [of_draw(whole, {"split": {"share": 0.25, "points": 41}}, draw) for draw in (0, 1)]
+    for one in drawn:
+        kept = np.concatenate([one.train_index, one.validation_index])
+        assert len(set(kept)) == 41
+        assert sorted(np.bincount(whole.train_labels[kept])) == [20, 21]
+        np.testing.assert_array_equal(one.train_images[:, 0], one.train_index)
+    # Two samples of 41 of 90 have 19 points in common on average, with a standard deviation of 2.4.
+    common = np.intersect1d(*[np.concatenate([one.train_index, one.validation_index]) for one in drawn])
+    assert 7 < len(common) < 31
+    with pytest.raises(InputError, match="200 points ask for 100 of class 0, which has 45; lower"):
+        of_draw(whole, {"split": {"share": 0.25, "points": 200}}, 0)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from poisonlab.datasets.dataset import Dataset
-from poisonlab.datasets.splits import split
+from poisonlab.datasets.splits import sample, split
 from poisonlab.datasets.toys import redrawn
 
 
@@ -13,9 +13,12 @@ def of_draw(dataset: Dataset, per_draw: Mapping[str, Any] | None, draw: int) -> 
 
     Args:
         per_draw: None leaves the data set as it is; `toy` holds all options of a toy, whose training set is drawn anew
-            (draw 0 keeps it); `split` is the share of the training set that validates, and the draw the division's
-            number.
+            (draw 0 keeps it); `split` is the share of the training set that validates, or {share, points} for a share
+            of so many random points, and the draw the division's number.
     """
     if per_draw is None:
         return dataset
-    return split(dataset, draw, per_draw["split"]) if "split" in per_draw else redrawn(dataset, per_draw["toy"], draw)
+    if "toy" in per_draw:
+        return redrawn(dataset, per_draw["toy"], draw)
+    own = per_draw["split"] if isinstance(per_draw["split"], Mapping) else {"share": per_draw["split"]}
+    return split(sample(dataset, draw, own["points"]) if "points" in own else dataset, draw, own["share"])

@@ -51,6 +51,35 @@ def split(dataset: Dataset, number: int, fraction: float) -> Dataset:
     )
 
 
+def sample(dataset: Dataset, number: int, points: int) -> Dataset:
+    """Draw so many training points, equally many of each class (the first classes one more), for the `number`-th time.
+
+    The rest of the training set is left out. Which points are drawn depends on `number` and on their position in the
+    source alone.
+
+    Raises:
+        InputError: a class has fewer points.
+    """
+    kept = []
+    for label in range(dataset.num_classes):
+        own = np.flatnonzero(dataset.train_labels == label)
+        wanted = points // dataset.num_classes + (label < points % dataset.num_classes)
+        if wanted > len(own):
+            raise InputError(
+                f"split of '{dataset.name}': {points} points ask for {wanted} of class {label}, which has {len(own)}; "
+                "lower the poison's split.points"
+            )
+        drawn = sorted(own.tolist(), key=lambda place: seed("sample", draw=number, point=dataset.train_index[place]))
+        kept += drawn[:wanted]
+    index = np.sort(np.array(kept, dtype=np.int64))
+    return dataclasses.replace(
+        dataset,
+        train_images=dataset.train_images[index],
+        train_labels=dataset.train_labels[index],
+        train_index=dataset.train_index[index],
+    )
+
+
 def stratified_split(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
     """Return sorted positions for training and for a test set that has the same fraction of every class.
 

@@ -40,6 +40,12 @@ _register("deep_mlp", f"{NETWORKS}:MLP", {"width": 128, "depth": 3}, "thesis, se
 _register("hashed_mlp", f"{NETWORKS}:HashedMLP", {"bits": 10, "modulus": 941}, "thesis, Appendix A")
 _register("normalised_mlp", f"{NETWORKS}:NormalisedMLP", {"width": 64, "depth": 2}, "thesis, Appendix A")
 _register("soft_nn", "poisonlab.models.neighbours:SoftNearestNeighbours", {"k": 1}, "thesis, chapter 3")
+_register(
+    "logistic",
+    "poisonlab.models.regularized:RegularizedLogistic",
+    {"penalty": 0.01, "choose": ("given", "clean", "poisoned", "validation"), "norm": ("l2", "l1")},
+    "Carnerero-Cano et al., 2021, section 3",
+)
 _register("pooled", f"{NETWORKS}:Pooled")
 _register("strided", f"{NETWORKS}:Strided")
 _register("strided_linear", f"{NETWORKS}:StridedLinear")

@@ -56,6 +56,7 @@ def hypergradients(
     steps: int = 100,
     rate: float | Tensor = 0.1,
     start: Tensor | None = None,
+    gram: Tensor | None = None,
 ) -> Hypergradients:
     """Differentiate the validation loss with respect to the last `poisons` training points and ln λ.
 
@@ -66,6 +67,7 @@ def hypergradients(
         method: reverse, forward, or implicit.
         steps, rate: of gradient descent from zero (reverse, forward).
         start: [K, d] weights from which implicit begins to look for the minimum.
+        gram: XXᵀ [K, n, n] for implicit, where it is known.
 
     Raises:
         ValueError: there is no such method.
@@ -73,7 +75,7 @@ def hypergradients(
     if method not in METHODS:
         raise ValueError(f"method is '{method}', allowed are {', '.join(METHODS)}; choose one of these")
     if method == "implicit":
-        return _implicit(problems, poisons, start)
+        return _implicit(problems, poisons, start, gram)
     descent = descend(problems.features, problems.labels, problems.penalty, steps, rate, problems.l1)
     weights = descent.weights
     loss, slope = validation_slope(weights, problems.validation, problems.validation_labels)
@@ -82,7 +84,7 @@ def hypergradients(
         return Hypergradients(loss, points, problems.penalty * penalty, weights)
     moved = _forward(problems, poisons, descent.iterates, torch.as_tensor(rate, dtype=weights.dtype).reshape(-1, 1, 1))
     derivatives = torch.bmm(slope[:, None], moved)[:, 0]
-    points = derivatives[:, :-1].view(len(weights), poisons, -1)
+    points = derivatives[:, :-1].view(len(weights), poisons, weights.shape[1])
     return Hypergradients(loss, points, derivatives[:, -1], weights)
 
 
@@ -115,21 +117,20 @@ def _forward(problems: Problems, poisons: int, iterates: Tensor, rate: Tensor) -
 # ------------------------------------------------------------------------------------------------------------ implicit
 
 
-def _implicit(problems: Problems, poisons: int, start: Tensor | None) -> Hypergradients:
-    weights = minimum(problems, start)
+def _implicit(problems: Problems, poisons: int, start: Tensor | None, gram: Tensor | None) -> Hypergradients:
+    weights = minimum(problems, start, gram)
     loss, slope = validation_slope(weights, problems.validation, problems.validation_labels)
-    direction = curvature(problems, weights).solve(slope)
+    direction = curvature(problems, weights, gram).solve(slope)
     points = -mixed_product(problems, weights, direction, poisons)
     log_penalty = -problems.penalty * (direction * (weights.sign() if problems.l1 else weights)).sum(1)
     return Hypergradients(loss, points, log_penalty, weights)
 
 
-def flip_effects(problems: Problems, weights: Tensor, direction: Tensor) -> Tensor:
+def flip_effects(problems: Problems, direction: Tensor) -> Tensor:
     """First-order change [K, n] of the validation loss by flipping the label of each training point: −y x·v/n.
 
     Args:
-        weights: [K, d], the minimum, which does not matter: the change of a point's gradient is the same everywhere.
-        direction: [K, d], v = H⁻¹∇L.
+        direction: [K, d], v = H⁻¹∇L at the minimum.
     """
     return -(2 * problems.labels - 1) * scores(problems.features, direction) / problems.features.shape[1]
 
@@ -196,11 +197,17 @@ def curvature(problems: Problems, weights: Tensor, gram: Tensor | None = None) -
     return Curvature(torch.linalg.cholesky(inner), penalty, rows if n < width else None, None)
 
 
-def minimum(problems: Problems, start: Tensor | None = None, gram: Tensor | None = None) -> Tensor:
+def minimum(
+    problems: Problems, start: Tensor | None = None, gram: Tensor | None = None, enough: float | None = None
+) -> Tensor:
     """The weights [K, d] that minimise the training loss, to the rounding of their precision.
 
     Newton's method, each step as long as it pays. With l1 the signs come from accelerated proximal descent, and
     Newton's method then moves the weights that are not 0.
+
+    Args:
+        start: [K, d]. gram: XXᵀ [K, n, n], where it is known.
+        enough: the last step is the first that promises less than this share of the loss; default: the rounding.
     """
     x, y, penalty = problems.features, problems.labels, problems.penalty[:, None]
     n = x.shape[1]
@@ -214,7 +221,7 @@ def minimum(problems: Problems, start: Tensor | None = None, gram: Tensor | None
         fit = (torch.nn.functional.softplus(found) - y * found).mean(1)
         return fit + (penalty * (at.abs() if problems.l1 else at.square() / 2)).sum(1)
 
-    enough = torch.finfo(x.dtype).eps
+    enough = torch.finfo(x.dtype).eps if enough is None else enough
     value = objective(weights)
     for _ in range(MOST_STEPS):
         gradient = weighted_sum(x, probabilities(x, weights) - y) / n
@@ -252,10 +259,13 @@ def _proximal(problems: Problems, weights: Tensor, steps: int = 5000) -> Tensor:
     n = x.shape[1]
     largest = torch.linalg.matrix_norm(x, 2).square()[:, None] / (4 * n)
     ahead, momentum = weights, 1.0
+    settled = 10 * torch.finfo(x.dtype).eps
     for _ in range(steps):
         moved = ahead - weighted_sum(x, probabilities(x, ahead) - y) / n / largest
         after = moved.sign() * (moved.abs() - penalty / largest).clamp(min=0)
         following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
         ahead, momentum = after + (momentum - 1) / following * (after - weights), following
+        if (after - weights).abs().max() <= settled * after.abs().max():
+            return after
         weights = after
     return weights

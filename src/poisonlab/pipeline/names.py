@@ -213,10 +213,12 @@ def _check_flips(config: Entry, where: str, entry: Config) -> None:
     for key, words in (("source", SOURCES), ("target", TARGETS)):
         if flips[key] not in words:
             flips[key] = class_number(flips[key], names, f"{where}.flips.{key}")
+    swept = "budget" in (entry["sweep"] or {})  # a curve may begin without poisons
     for value in _budgets(entry):
-        if value <= 0 or (value >= 1 and value != int(value)):
+        if value < 0 or (value == 0 and not swept) or (value >= 1 and value != int(value)):
             raise InputError(
-                f"{where}.budget is {value:g}, allowed are whole numbers from 1 and shares between 0 and 1; change it"
+                f"{where}.budget is {value:g}, allowed are whole numbers from 1 and shares between 0 and 1, and in a "
+                "sweep 0; change it"
             )
     if names is None or "found" in flips.values():
         return
@@ -238,7 +240,7 @@ def _check_flips(config: Entry, where: str, entry: Config) -> None:
                     f"poison budget {budget} exceeds the {counts[source]} images of class {source} in "
                     f"'{entry['dataset']}'; lower {where}.budget"
                 )
-        if not any(wanted.values()):
+        if value and not any(wanted.values()):
             raise InputError(
                 f"{where}.budget is the share {value:g} of {sum(counts.values())} points, which is no poison at "
                 "all; raise it"

@@ -144,12 +144,14 @@ class TrainingSet:
     Attributes:
         images: [n, …] uint8 (value / 255) or float32; labels: [n] int64; num_classes: labels are 0 … num_classes − 1.
         poisoned: [m] positions of the poisons; their labels here are the poison's.
+        validation: images and labels of the trusted points that were kept apart; None without any.
     """
 
     images: np.ndarray
     labels: np.ndarray
     num_classes: int
     poisoned: np.ndarray
+    validation: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def apply(poison: Poison, dataset: Dataset) -> TrainingSet:
@@ -172,4 +174,6 @@ def apply(poison: Poison, dataset: Dataset) -> TrainingSet:
         kept = np.ones(len(labels), dtype=bool)
         kept[poison.drop_index] = False
         images, labels, poisoned = images[kept], labels[kept], (np.cumsum(kept) - 1)[poisoned]
-    return TrainingSet(images, labels, poison.num_classes, poisoned)
+    held = dataset.validation_images, dataset.validation_labels
+    validation = None if held[0] is None or held[1] is None else (held[0], held[1])
+    return TrainingSet(images, labels, poison.num_classes, poisoned, validation)

@@ -1,4 +1,8 @@
-"""The `stored` engine: models that are fitted by storing their training set; there is nothing to train."""
+"""The `stored` engine: models that are fitted by a method of their own.
+
+`fit(inputs, labels)` gets what the model lists in `takes`, too, by name: the `training_set` as it is (with poisons and
+validation points), the victim's `seed`, the `recipe`.
+"""
 
 from collections.abc import Iterable, Iterator
 
@@ -19,12 +23,16 @@ def train(
     progress: Progress,
     under_way: UnderWay | None = None,
 ) -> Iterator[tuple[VictimJob, Victim]]:
-    """Fit the victims of `jobs`, see `poisonlab.victims.engines.train`; recipe, precision and seed change nothing."""
+    """Fit the victims of `jobs`, see `poisonlab.victims.engines.train`; precision, and what a model does not take,
+    change nothing.
+    """
     for job in jobs:
         data = job.training_set
         images = torch.from_numpy(data.images).to(device)
         network = models.build(model, tuple(images.shape[1:]), data.num_classes, job.seed).to(device)
-        network.fit(to_float(images), torch.from_numpy(data.labels).to(device))  # type: ignore[operator]
+        offered = {"training_set": data, "seed": job.seed, "recipe": recipe}
+        taken = {name: offered[name] for name in getattr(network, "takes", ())}
+        network.fit(to_float(images), torch.from_numpy(data.labels).to(device), **taken)  # type: ignore[operator]
         parameters = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
         scalars: dict[str, float] = getattr(network, "scalars", dict)()
         yield job, Victim.judged(parameters, 0, predict(network, images).cpu().numpy(), job, scalars=scalars)
