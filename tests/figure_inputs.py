@@ -263,10 +263,83 @@ def three_images():
     return {"data": data, "poisons": PoisonFile([poison], 0, "", [None], "", {})}
 
 
+def defended():
+    """Two defenders at three numbers of poisons, with their λ and norms."""
+    conditions, victims = [], []
+    for condition, rise in (("fixed", 0.1), ("learned", 0.02)):
+        for place, value in enumerate((0.0, 17.0, 34.0)):
+            key = {"experiment": "one", "condition": condition, "axis_value": value}
+            facts = {"source_class": 0, "target_class": 1, "steps_low": np.nan, "steps_high": np.nan}
+            conditions.append(
+                {**key, **facts, "strategy": "minimax", "budget": int(value), "dataset": "digits08", "model": condition,
+                 "recipe": "sgd", "n_points": np.nan, "scale": "analogue"}
+            )  # fmt: skip
+            victims += [
+                {**key, "draw": draw, "repeat": repeat, "fitted_share": 0.5,
+                 "natural_accuracy": 0.98 - rise * place - 0.01 * draw - 0.001 * repeat,
+                 "penalty": 0.01 * 3.0**place * (1 + draw), "log_penalty": np.log(0.01 * 3.0**place * (1 + draw)),
+                 "norm": 2.0 - 0.5 * place + 0.1 * draw}
+                for draw, repeat in np.ndindex(3, 2)
+            ]  # fmt: skip
+    return {"conditions": pd.DataFrame(conditions), "victims": pd.DataFrame(victims)}
+
+
+def positions():
+    """A map of three by three places, two training points, and four boundaries."""
+    rows = [
+        {"kind": "map", "x": x, "y": y, "without": 0.1 + 0.03 * x * y, "large": 0.1, "best": -2.0 + x + 0.1 * y}
+        for x, y in np.ndindex(3, 3)
+    ]
+    rows += [{"kind": "train", "x": 0.5 + place, "y": 1.0, "label": place} for place in (0, 1)]
+    rows.append({"kind": "poison", "x": 2.0, "y": 2.0, "label": 1})
+    for which in ("without", "large"):
+        rows.append({"kind": f"clean {which}", "x": 1.0, "y": 0.2, "value": -1.0, "without": 0.1})
+        rows.append({"kind": f"poisoned {which}", "x": 0.3, "y": 1.0, "value": -1.0, "without": 0.2})
+    return pd.DataFrame(rows)
+
+
+def histograms():
+    """Three bins for each of four models."""
+    return pd.DataFrame(
+        [
+            {"defender": defender, "poisons": poisons, "features": 4, "low": low, "high": low + 1.0, "count": count}
+            for defender in ("none", "learned")
+            for poisons in (0, 85)
+            for low, count in ((-1.5, 1), (-0.5, 2), (0.5, 1 + (poisons > 0)))
+        ]
+    )
+
+
+def hypergradient_rows():
+    """Errors that fall with the steps, for two λ."""
+    rows = []
+    for penalty in (0.01, 1.0):
+        rows.append({"method": "implicit", "penalty": penalty, "steps": 0, "seconds": 0.01})
+        rows += [
+            {"method": "reverse", "penalty": penalty, "steps": steps, "seconds": 1e-4 * steps,
+             "points": np.exp(-penalty * steps), "log_penalty": 2 * np.exp(-penalty * steps)}
+            for steps in (1, 10, 100)
+        ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def ascending():
+    """Two steps against two defenders, and a descent without poisons."""
+    return pd.DataFrame(
+        [
+            {"step": step, "penalty": penalty, "poisons": poisons, "hyperiteration": number, "loss": 1 - step**number}
+            for step in (0.1, 0.3)
+            for penalty, poisons in ((0.01, 17), (np.nan, 17), (np.nan, 0))
+            for number in range(4)
+        ]
+    )
+
+
 def inputs_of(kind):
     if kind == "flipped_images":
         return three_images()
     whole = one_condition("one") if kind in ("by_experiment", "memorisation") else tables()
+    whole = defended() if kind in ("defenders", "choices") else whole
     known = {**whole, "lengths": lengths(), "extremes": extremes(), "data": flat_toy(), "poisons": placed()} | {
         "example": example(),
         "maps": sliced() if kind == "slices" else plane(),
@@ -276,6 +349,10 @@ def inputs_of(kind):
         "scores": scored()[0],
         "points": sliced_points(),
         "detection": looked_for(),
+        "positions": positions(),
+        "histograms": histograms(),
+        "hypergradients": hypergradient_rows(),
+        "ascents": ascending(),
         "idea": scored()[1],
         "svm_gradients": compared_gradients(),
         "svm_single_point": single_points(),

@@ -29,12 +29,11 @@ class Option(NamedTuple):
 class FigureKind(Entry):
     """One figure of the catalogue.
 
-    Its needs are artefacts among conditions, victims, robustness, points, detection, lengths, buckets, runs, cover,
-    degrees, scores, svm_gradients, svm_single_point, extremes, example, idea, maps, data, poisons. Tables come as data
-    frames; `extremes`, `example` and `idea` as the pair (arrays, metadata) that `storage.read_tensors` returns; `maps`
-    as a list of arrays, one for each experiment; `data` as a data set; `poisons`, the first draw of a poison of the
-    first experiment, of the condition that the option `condition` names or else with a sweep, as `poisons.files.load`
-    returns it.
+    Its needs are tables of experiments (conditions, victims, robustness, points, detection), tables and arrays of
+    analyses by the names that these register, maps, data, poisons. Tables come as data frames; `extremes`, `example`
+    and `idea` as the pair (arrays, metadata) that `storage.read_tensors` returns; `maps` as a list of arrays, one for
+    each experiment; `data` as a data set; `poisons`, the first draw of a poison of the first experiment, of the
+    condition that the option `condition` names or else with a sweep, as `poisons.files.load` returns it.
 
     Attributes:
         title: heading on the study's page, where the study gives none.
@@ -93,6 +92,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "runs": ("run", "share", "n", "classifier", "guaranteed", "radius", "every_ball", "risk", "mass", "delta"),
     "degrees": ("space", "norm", "label", "density", "gamma", "quantile", "degree"),
     "scores": ("index", "degree", "colour", "fitted", "score"),
+    "positions": ("kind", "x", "y", "label", "without", "large", "best", "value"),
+    "histograms": ("defender", "poisons", "features", "low", "high", "count"),
+    "hypergradients": ("method", "penalty", "steps", "seconds", "points", "log_penalty"),
+    "ascents": ("step", "penalty", "poisons", "hyperiteration", "loss"),
     "cover": ("norm", "radius", "balls", "covered", "required", "n_points", "noise", "delta"),
     "svm_gradients": ("kernel", "gradient", "draw", "cosine", "kink"),
     "svm_single_point": ("pair", "draw", "what", "error", "seconds"),

@@ -207,7 +207,8 @@ def minimum(
 
     Args:
         start: [K, d]. gram: XXᵀ [K, n, n], where it is known.
-        enough: the last step is the first that promises less than this share of the loss; default: the rounding.
+        enough: the last step is the first that promises less than this share of the loss, which it leaves squared;
+            default: eps^0.75, far below the rounding once squared.
     """
     x, y, penalty = problems.features, problems.labels, problems.penalty[:, None]
     n = x.shape[1]
@@ -221,7 +222,7 @@ def minimum(
         fit = (torch.nn.functional.softplus(found) - y * found).mean(1)
         return fit + (penalty * (at.abs() if problems.l1 else at.square() / 2)).sum(1)
 
-    enough = torch.finfo(x.dtype).eps if enough is None else enough
+    enough = torch.finfo(x.dtype).eps ** 0.75 if enough is None else enough
     value = objective(weights)
     for _ in range(MOST_STEPS):
         gradient = weighted_sum(x, probabilities(x, weights) - y) / n

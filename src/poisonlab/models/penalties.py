@@ -80,7 +80,7 @@ class _Path:
     """Losses on other points of what is trained at one λ after the other, each from the one before."""
 
     def __init__(self, train: Points, held: Points) -> None:
-        features, labels = train
+        features, _ = train
         self.train, self.held = train, held
         self.gram = (features @ features.T)[None] if features.shape[0] < features.shape[1] else None
         self.weights = features.new_zeros(1, features.shape[1])

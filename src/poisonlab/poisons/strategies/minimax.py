@@ -48,11 +48,10 @@ def minimax(request: Request) -> Poison:
     They begin as copies of validation points of the source class, and get the target's label; with `labels` both, also
     the other way round, drawn among both classes. In batches of `batch`, one after the other, their features ascend
     by hypergradients: in each of the `hyperiterations` the feature with the largest derivative moves by `step` of its
-    range, the others in proportion. Points stay in the data set's box; without one, in the range of the training points,
-    `reach` times as wide.
-    `hypergradient` is implicit (the exact one), or reverse or forward mode through `descent_steps` steps of full-batch
-    gradient descent (reverse is the source's Algorithm 1). A batch is started `restarts` further times from other
-    points, and the start of the largest loss counts (footnote 4).
+    range, the others in proportion. Points stay in the data set's box; without one, in the range of the training
+    points, `reach` times as wide. `hypergradient` is implicit (the exact one), or reverse or forward mode through
+    `descent_steps` steps of full-batch gradient descent (reverse is the source's Algorithm 1). A batch is started
+    `restarts` further times from other points, and the start of the largest loss counts (footnote 4).
 
     The attacker knows how the `defender` comes to λ: learned (ln λ descends by `penalty_step` times its hypergradient
     in every hyperiteration, between `lowest` and `highest`: the minimax problem; before the first batch, and with

@@ -1,0 +1,373 @@
+"""Regularised logistic regression under attack: the example in the plane, defenders, parameters, choices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from poisonlab.errors import InputError
+from poisonlab.figures import Option, figure, style
+from poisonlab.figures.captions import shared_n
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from poisonlab.statistics import Estimate
+
+SOURCE = "Carnerero-Cano et al., 2021"
+COLOURS = (style.VERMILLION, style.GREY, style.ORANGE, style.BLUE, style.GREEN, style.SKY)
+DATASET = {"dataset": Option("for the caption", "a data set")}
+
+
+@figure(
+    "penalty_map",
+    needs=("positions",),
+    title="Where one point does harm, with and without λ",
+    source=f"{SOURCE}, Fig. 1",
+    caption="Validation error by where one more point of the second class (white) lies, without λ (left) and with a "
+    "large one (middle), and the best ln λ there, of the least cross-entropy (right). Crosses: the point that does "
+    "most harm; lines: boundaries of models trained without it (dashed) and with it (solid). Validation errors "
+    "without and with it: {without} without λ, {large} with the large one. Over all {places} places, the best ln λ and the error "
+    "without λ rank alike with Spearman's correlation {correlation}. Made with {dataset}.",
+    options=DATASET,
+)
+def penalty_map(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw the three maps of the two-Gaussian example.
+
+    Args:
+        inputs: `positions`, the table of the analysis `penalty_map`.
+    """
+    from matplotlib.figure import Figure
+    from scipy.stats import spearmanr
+
+    table: pd.DataFrame = inputs["positions"]
+    places, train, worst = (table[table["kind"] == kind] for kind in ("map", "train", "poison"))
+    figure = Figure(figsize=(style.PAGE, 2.5))
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    most = float(places[["without", "large"]].to_numpy().max())
+    for panel, column, name in zip(
+        panels,
+        ("without", "large", "best"),
+        ("(a) error without λ", "(b) error, large λ", "(c) best ln λ"),
+        strict=True,
+    ):
+        grid = places.pivot_table(index="y", columns="x", values=column)
+        own = {"vmin": 0, "vmax": most, "cmap": "viridis"} if column != "best" else {"cmap": "cividis"}
+        shown = panel.pcolormesh(grid.columns, grid.index, grid.to_numpy(), shading="nearest", rasterized=True, **own)
+        figure.colorbar(shown, ax=panel, shrink=0.9)
+        for label, face in ((0, style.BLACK), (1, "white")):
+            points = train[train["label"] == label]
+            panel.scatter(points["x"], points["y"], s=8, color=face, edgecolor=style.BLACK, linewidth=0.4)
+        if column != "best":
+            for kind, line in (("clean", "--"), ("poisoned", "-")):
+                boundary = table[table["kind"] == f"{kind} {column}"].iloc[0]
+                _line(panel, boundary, grid.columns.to_numpy(), grid.index.to_numpy(), line)
+        panel.plot(worst["x"], worst["y"], "x", color=style.VERMILLION, markersize=6, gid="poison")
+        panel.set(title=name, xlabel="first feature")
+        panel.set(xlim=(grid.columns.min(), grid.columns.max()), ylim=(grid.index.min(), grid.index.max()))
+    panels[0].set_ylabel("second feature")
+
+    def errors(which: str) -> str:
+        pair = [
+            float(table.loc[table["kind"] == f"{kind} {which}", "without"].iloc[0]) for kind in ("clean", "poisoned")
+        ]
+        return f"{pair[0]:.3f} and {pair[1]:.3f}"
+
+    correlation = spearmanr(places["without"], places["best"]).statistic
+    return figure, {
+        "without": errors("without"),
+        "large": errors("large"),
+        "places": len(places),
+        "correlation": f"{correlation:.2f}",
+        "dataset": options["dataset"],
+    }
+
+
+def _line(panel: Axes, boundary: pd.Series, x: np.ndarray, y: np.ndarray, style_of: str) -> None:
+    """Draw a x + b y + c = 0 through a rectangle."""
+    a, b, c = float(boundary["x"]), float(boundary["y"]), float(boundary["value"])
+    ends = np.array([x.min(), x.max()]) if abs(b) > abs(a) else -(c + b * np.array([y.min(), y.max()])) / a
+    others = -(c + a * ends) / b if abs(b) > abs(a) else np.array([y.min(), y.max()])
+    panel.plot(ends, others, style_of, color=style.VERMILLION, linewidth=1.2, gid="boundary")
+
+
+@figure(
+    "defenders",
+    needs=("conditions", "victims"),
+    title="Test error by the fraction of poisons, and what the learned λ does",
+    source=f"{SOURCE}, Fig. 2",
+    caption="Top: test error against {axis}, for defenders that choose λ differently, each under poisons made against "
+    "it where it says nothing else. Bottom: λ of the defender {learned}, and the norm of its parameters. Means over "
+    "divisions and orders of the mini-batches, with 95 % intervals. n, draws × repeats, at each value: {n}. Made with "
+    "{dataset}. {scale}",
+    options={
+        "experiments": Option("1 to 3 experiments, left to right; default: as they come in the tables"),
+        "defenders": Option("condition → label, in their order; default: every condition with a sweep axis", {}),
+        "learned": Option("condition whose λ and norm are drawn; default: the last of the defenders"),
+        "points": Option("number of training points, for fractions; default: the axis shows the number of poisons"),
+    },
+)
+def defenders(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw test error, learned λ and ‖w‖ against the fraction of poisons: the source's Fig. 2(a) to (f).
+
+    Args:
+        inputs: the tables `conditions` and `victims` of the experiments.
+
+    Raises:
+        InputError: a condition is not there, or its victims have no λ.
+    """
+    from matplotlib.figure import Figure
+
+    from poisonlab.figures.captions import SCALES
+
+    conditions, victims = inputs["conditions"], inputs["victims"]
+    names = options["experiments"] or list(conditions["experiment"].unique())
+    swept = list(conditions.loc[conditions["axis_value"].notna(), "condition"].unique())
+    lines: Mapping[str, str] = options["defenders"] or {name: name for name in swept}
+    learned = options["learned"] or list(lines)[-1]
+    if unknown := sorted({*lines, learned} - set(swept)):
+        raise InputError(f"options name the conditions {unknown}, with a sweep axis there are {swept}; correct them")
+    if absent := [column for column in ("penalty", "norm") if column not in victims]:
+        raise InputError(f"victims have no {absent}; draw victims of the model 'logistic'")
+    figure = Figure(figsize=(style.PAGE, 4.2))
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(2, len(names), sharex="col", squeeze=False)
+    n: list[Estimate] = []
+    for column, name in enumerate(names):
+        own = victims[victims["experiment"] == name]
+        upper, lower = panels[:, column]
+        for number, (condition, label) in enumerate(lines.items()):
+            look = {"color": COLOURS[number % len(COLOURS)], "linestyle": "--" if number >= len(COLOURS) else "-"}
+            n += _curve(upper, own[own["condition"] == condition], "natural_accuracy", options["points"], look, label)
+        _curve(lower, own[own["condition"] == learned], "penalty", options["points"], {"color": style.BLUE}, "λ")
+        lower.set_yscale("log")
+        lower.tick_params(axis="y", colors=style.BLUE)
+        beside = lower.twinx()
+        beside.spines["right"].set_visible(True)
+        look = {"color": style.VERMILLION, "linestyle": "--"}
+        _curve(beside, own[own["condition"] == learned], "norm", options["points"], look, "‖w‖")
+        beside.tick_params(axis="y", colors=style.VERMILLION)
+        data = conditions.loc[conditions["experiment"] == name, "dataset"].iloc[0]
+        upper.set_title(f"({'abc'[column % 3]}) {data}")
+        lower.set(title=f"({'def'[column % 3]})", xlabel=_axis(options["points"]))
+        if column == 0:
+            upper.set_ylabel("test error")
+            lower.set_ylabel("learned λ", color=style.BLUE)
+        if column == len(names) - 1:
+            beside.set_ylabel("‖w‖", color=style.VERMILLION)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    scales = sorted(set(conditions["scale"]))
+    return figure, {
+        "axis": _axis(options["points"]),
+        "learned": lines.get(learned, learned),
+        "n": shared_n(n),
+        "dataset": ", ".join(dict.fromkeys(conditions["dataset"])),
+        "scale": " ".join(SCALES[one] for one in scales),
+    }
+
+
+def _axis(points: int | None) -> str:
+    return "number of poisons" if points is None else "poisons per training point"
+
+
+def _curve(
+    panel: Axes, victims: pd.DataFrame, column: str, points: int | None, look: Mapping[str, Any], label: str
+) -> list[Estimate]:
+    """Draw means and intervals against the sweep axis; natural accuracy as error, λ as its geometric mean."""
+    from poisonlab.statistics import grid, mean_interval
+
+    values = sorted(victims["axis_value"].dropna().unique())
+    found = []
+    for value in values:
+        own = victims[victims["axis_value"] == value]
+        if column == "natural_accuracy":
+            own = own.assign(shown=1 - own[column])
+        else:
+            own = own.assign(shown=np.log(own[column]) if column == "penalty" else own[column])
+        found.append(mean_interval(grid(own, "shown"), bounds=(0, 1) if column == "natural_accuracy" else None))
+    middle, low, high = (np.array([getattr(one, key) for one in found]) for key in ("value", "low", "high"))
+    if column == "penalty":
+        middle, low, high = np.exp(middle), np.exp(low), np.exp(high)
+    x = np.array(values) / (points or 1)
+    panel.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0, gid="interval")
+    panel.plot(x, middle, marker="o", markersize=3, label=label, gid=column, **look)
+    return found
+
+
+@figure(
+    "parameters",
+    needs=("histograms",),
+    title="Parameters without and with a learned λ",
+    source=f"{SOURCE}, Fig. 3",
+    caption="Histograms of the {features} weights of models trained on clean data and on data of which {poisons} "
+    "points were replaced by poisons, without λ (left) and with a learned one (right); the count is logarithmic. "
+    "Standard deviation, clean and poisoned: {none} without λ, {learned} with it. One division. Made with {dataset}.",
+    options=DATASET,
+)
+def parameters(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw histograms of the weights, clean and poisoned, without and with a learned λ: the source's Fig. 3.
+
+    Args:
+        inputs: `histograms`, the table of the analysis `parameter_histograms`.
+    """
+    from matplotlib.figure import Figure
+
+    table: pd.DataFrame = inputs["histograms"]
+    figure = Figure(figsize=(style.PAGE, 2.4))
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    spread: dict[str, list[str]] = {}
+    for panel, defender, words in zip(
+        panels, ("none", "learned"), ("(a) without λ", "(b) with a learned λ"), strict=True
+    ):
+        own = table[table["defender"] == defender]
+        for colour, (poisons, one) in zip((style.BLUE, style.ORANGE), own.groupby("poisons"), strict=False):
+            edges = [*one["low"], one["high"].iloc[-1]]
+            label = "clean" if poisons == 0 else f"{poisons} replaced"
+            panel.stairs(one["count"], edges, fill=True, color=colour, alpha=0.55, label=label)
+            middle = (one["low"] + one["high"]) / 2
+            mean = np.average(middle, weights=one["count"])
+            deviation = np.sqrt(np.average((middle - mean) ** 2, weights=one["count"]))
+            spread.setdefault(defender, []).append(f"{deviation:.3g}")
+        panel.set(title=words, xlabel="weight", yscale="log")
+        panel.legend(loc="upper right")
+    panels[0].set_ylabel("weights")
+    return figure, {
+        "features": int(table["features"].iloc[0]),
+        "poisons": int(table["poisons"].max()),
+        "none": " and ".join(spread["none"]),
+        "learned": " and ".join(spread["learned"]),
+        "dataset": options["dataset"],
+    }
+
+
+@figure(
+    "hypergradient_errors",
+    needs=("hypergradients",),
+    title="Reverse-mode hypergradients approach the exact ones",
+    source=f"{SOURCE}, Appendix B",
+    caption="Relative error of reverse-mode hypergradients after T steps of gradient descent against the exact, "
+    "implicit ones: for the features of poisons (left) and for ln λ (middle), one line for each λ; right: seconds of "
+    "one hypergradient, dotted: of an exact one. One division. Made with {dataset}.",
+    options=DATASET,
+)
+def hypergradient_errors(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw how the error of reverse mode falls with the number of steps: the source's Appendix B.
+
+    Args:
+        inputs: `hypergradients`, the table of the analysis `hypergradient_errors`.
+    """
+    from matplotlib.figure import Figure
+
+    table: pd.DataFrame = inputs["hypergradients"]
+    reverse = table[table["method"] == "reverse"]
+    figure = Figure(figsize=(style.PAGE, 2.5))
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(1, 3)
+    for colour, (penalty, own) in zip(COLOURS, reverse.groupby("penalty"), strict=False):
+        for panel, column in zip(panels, ("points", "log_penalty", "seconds"), strict=True):
+            panel.plot(own["steps"], own[column], "o-", markersize=3, color=colour, label=f"λ = {penalty:g}")
+        exact = table[(table["method"] == "implicit") & (table["penalty"] == penalty)]
+        panels[2].axhline(exact["seconds"].iloc[0], color=colour, linestyle=":", linewidth=1)
+    for panel, words in zip(panels, ("error, features", "error, ln λ", "seconds"), strict=True):
+        panel.set(xscale="log", yscale="log", xlabel="T, steps of gradient descent", title=words)
+    panels[0].legend(loc="lower left")
+    return figure, {"dataset": options["dataset"]}
+
+
+@figure(
+    "ascents",
+    needs=("ascents",),
+    title="Curves by which steps and hyperiterations were chosen",
+    caption="Validation loss while one batch of {poisons} poisons ascends, by the length of a step as a share of a "
+    "feature's range (colours), against fixed λ and a learned one; last panel: ln λ's own descent without poisons, by "
+    "its step. One division. Made with {dataset}.",
+    options=DATASET,
+)
+def ascents(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw the validation loss against hyperiterations, for every step and defender.
+
+    Args:
+        inputs: `ascents`, the table of the analysis `ascent_curves`.
+    """
+    from matplotlib.figure import Figure
+
+    table: pd.DataFrame = inputs["ascents"].assign(
+        defender=lambda frame: ["learned λ" if np.isnan(one) else f"λ = {one:g}" for one in frame["penalty"]]
+    )
+    moved, clean = table[table["poisons"] > 0], table[table["poisons"] == 0]
+    groups = [*moved.groupby("defender", sort=False), *([("no poisons", clean)] if len(clean) else [])]
+    figure = Figure(figsize=(style.PAGE, 2.3))
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(1, len(groups), squeeze=False).ravel()
+    for panel, (name, own) in zip(panels, groups, strict=True):
+        for colour, (step, one) in zip(COLOURS, own.groupby("step"), strict=False):
+            panel.plot(one["hyperiteration"], one["loss"], color=colour, label=f"step {step:g}")
+        panel.set(title=name, xlabel="hyperiterations")
+        panel.legend()
+    panels[0].set_ylabel("validation loss")
+    return figure, {"poisons": int(table["poisons"].max()), "dataset": options["dataset"]}
+
+
+@figure(
+    "choices",
+    needs=("conditions", "victims"),
+    title="Which conclusions depend on what the source leaves open",
+    caption="Rise of the test error (left) and of ln λ (right) from the first to the last value of {axis}, for each "
+    "choice, one changed at a time; n, draws × repeats: {n}; 95 % intervals. Of {choices} choices, the error rises in "
+    "{errors} and λ in {penalties} with an interval above 0. Made with {dataset}.",
+    options={"labels": Option("condition → what was chosen; default: its name", {})},
+)
+def choices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw a specification curve: what becomes of two conclusions under other choices, one at a time.
+
+    Args:
+        inputs: the tables `conditions` and `victims` of the experiments.
+
+    Raises:
+        InputError: no condition has a sweep axis, or victims have no λ.
+    """
+    from matplotlib.figure import Figure
+
+    from poisonlab.statistics import grid, mean_interval
+
+    conditions, victims = inputs["conditions"], inputs["victims"]
+    swept = conditions[conditions["axis_value"].notna()][["experiment", "condition"]].drop_duplicates()
+    if swept.empty or "log_penalty" not in victims:
+        raise InputError("choices are conditions with a sweep axis whose victims have a log_penalty; draw others")
+    rows = []
+    for _, (experiment, condition) in swept.iterrows():
+        own = victims[(victims["experiment"] == experiment) & (victims["condition"] == condition)]
+        ends = [own[own["axis_value"] == value] for value in (own["axis_value"].min(), own["axis_value"].max())]
+        error, penalty = (
+            mean_interval(sign * (grid(ends[1], column) - grid(ends[0], column)))
+            for column, sign in (("natural_accuracy", -1), ("log_penalty", 1))
+        )
+        rows.append((options["labels"].get(condition, condition), error, penalty))
+    rows.sort(key=lambda row: row[1].value)
+    figure = Figure(figsize=(style.PAGE, 0.9 + 0.2 * len(rows)))
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for place, panel in enumerate(panels, 1):
+        for height, row in enumerate(rows):
+            colour = style.BLUE if row[place].low > 0 else style.GREY
+            panel.hlines(height, row[place].low, row[place].high, color=colour, linewidth=1.2)
+            panel.plot(row[place].value, height, "o", color=colour, markersize=4)
+        panel.axvline(0, color=style.GREY, linewidth=0.6, linestyle=":")
+    panels[0].set_yticks(range(len(rows)), [row[0] for row in rows])
+    panels[0].set_xlabel("rise of the test error")
+    panels[1].set_xlabel("rise of ln λ")
+    return figure, {
+        "axis": "the number of poisons",
+        "n": shared_n(row[1] for row in rows),
+        "choices": len(rows),
+        "errors": sum(row[1].low > 0 for row in rows),
+        "penalties": sum(row[2].low > 0 for row in rows),
+        "dataset": ", ".join(dict.fromkeys(conditions["dataset"])),
+    }
