@@ -54,7 +54,7 @@ def tensors(data: tuple[np.ndarray, np.ndarray]) -> tuple[torch.Tensor, torch.Te
 def scikit(data: tuple[np.ndarray, np.ndarray], penalty: float, l1: bool = False) -> np.ndarray:
     """Weights of the same minimum: its objective is the sum over points times C, plus the penalty."""
     solver = LogisticRegression(
-        C=1 / (len(data[1]) * penalty), fit_intercept=False, l1_ratio=float(l1), solver="saga", tol=1e-8, max_iter=20000
+        C=1 / (len(data[1]) * penalty), fit_intercept=False, l1_ratio=float(l1), solver="saga", tol=1e-6, max_iter=20000
     )
     return solver.fit(with_ones(data[0]), data[1]).coef_
 

@@ -30,9 +30,9 @@ DATASET = {"dataset": Option("for the caption", "a data set")}
     source=f"{SOURCE}, Fig. 1",
     caption="Validation error by where one more point of the second class (white) lies, without λ (left) and with a "
     "large one (middle), and the best ln λ there, of the least cross-entropy (right). Crosses: the point that does "
-    "most harm; lines: boundaries of models trained without it (dashed) and with it (solid). Validation errors "
-    "without and with it: {without} without λ, {large} with the large one. Over all {places} places, the best ln λ and the error "
-    "without λ rank alike with Spearman's correlation {correlation}. Made with {dataset}.",
+    "most harm; lines: boundaries of models trained without it (dashed) and with it (solid). Validation errors without "
+    "and with it: {without} without λ, {large} with the large one. Over all {places} places, the best ln λ and the "
+    "error without λ rank alike with Spearman's correlation {correlation}. Made with {dataset}.",
     options=DATASET,
 )
 def penalty_map(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
