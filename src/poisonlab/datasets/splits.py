@@ -69,7 +69,9 @@ def sample(dataset: Dataset, number: int, points: int) -> Dataset:
                 f"split of '{dataset.name}': {points} points ask for {wanted} of class {label}, which has {len(own)}; "
                 "lower the poison's split.points"
             )
-        drawn = sorted(own.tolist(), key=lambda place: seed("sample", draw=number, point=dataset.train_index[place]))
+        drawn = sorted(
+            own.tolist(), key=lambda place: seed("sample", draw=number, point=int(dataset.train_index[place]))
+        )
         kept += drawn[:wanted]
     index = np.sort(np.array(kept, dtype=np.int64))
     return dataclasses.replace(
