@@ -121,7 +121,8 @@ def penalty_map(subject: Subject) -> Findings:
 )  # fmt: skip
 def hypergradient_errors(subject: Subject) -> Findings:
     """Relative error of reverse-mode hypergradients after so many `steps` against the exact ones, for each of the
-    `penalties` λ: of the derivatives for the features of `poisons` points, and for ln λ; and the seconds of each.
+    `penalties` λ: of the derivatives for the features of `poisons` points, and for ln λ; and the processor's
+    seconds of each.
 
     The points are copies of validation points with the other label, on the first division (`points`, `share`).
     """
@@ -138,14 +139,14 @@ def hypergradient_errors(subject: Subject) -> Findings:
     rows = []
     for penalty in own["penalties"]:
         problems = _problems(train, scene.validation, torch.tensor([penalty]).double())
-        begun = time.perf_counter()
+        begun = time.process_time()
         exact = hypergradients(problems, own["poisons"])
-        seconds = time.perf_counter() - begun
+        seconds = time.process_time() - begun
         rows.append({"method": "implicit", "penalty": penalty, "steps": 0, "seconds": seconds})
         for steps in own["steps"]:
-            begun = time.perf_counter()
+            begun = time.process_time()
             found = hypergradients(problems, own["poisons"], "reverse", steps, 1 / (steepest + penalty))
-            seconds = time.perf_counter() - begun
+            seconds = time.process_time() - begun
             errors = {
                 name: float((getattr(found, name) - getattr(exact, name)).norm() / getattr(exact, name).norm())
                 for name in ("points", "log_penalty")

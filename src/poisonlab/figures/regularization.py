@@ -29,10 +29,10 @@ DATASET = {"dataset": Option("for the caption", "a data set")}
     title="Where one point does harm, with and without λ",
     source=f"{SOURCE}, Fig. 1",
     caption="Validation error by where one more point of the second class (white) lies, without λ (left) and with a "
-    "large one (middle), and the best ln λ there, of the least cross-entropy (right). Crosses: the point that does "
-    "most harm; lines: boundaries of models trained without it (dashed) and with it (solid). Validation errors without "
-    "and with it: {without} without λ, {large} with the large one. Over all {places} places, the best ln λ and the "
-    "error without λ rank alike with Spearman's correlation {correlation}. Made with {dataset}.",
+    "large one (middle), and the best ln λ there, of the least cross-entropy (right). Crosses: the point that raises "
+    "the cross-entropy without λ most; lines: boundaries of models trained without it (dashed) and with it (solid). "
+    "Validation errors without and with it: {without} without λ, {large} with the large one. Over all {places} places, "
+    "the best ln λ and the error without λ rank alike with Spearman's correlation {correlation}. Made with {dataset}.",
     options=DATASET,
 )
 def penalty_map(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -253,8 +253,8 @@ def parameters(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     title="Reverse-mode hypergradients approach the exact ones",
     source=f"{SOURCE}, Appendix B",
     caption="Relative error of reverse-mode hypergradients after T steps of gradient descent against the exact, "
-    "implicit ones: for the features of poisons (left) and for ln λ (middle), one line for each λ; right: seconds of "
-    "one hypergradient, dotted: of an exact one. One division. Made with {dataset}.",
+    "implicit ones: for the features of poisons (left) and for ln λ (middle), one line for each λ; right: the "
+    "processor's seconds of one hypergradient, dotted: of an exact one. One division. Made with {dataset}.",
     options=DATASET,
 )
 def hypergradient_errors(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
