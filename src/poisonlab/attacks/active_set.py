@@ -32,10 +32,18 @@ def frozen(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(requires_grad)
 
 
-def loss_gradient(logits: Tensor, inputs: Tensor, aims: Tensor, targeted: bool) -> Tensor:
-    """Gradient of the quantity that the attack increases: the loss of the label, or minus the loss of the target."""
-    loss = F.cross_entropy(logits, aims, reduction="sum")
-    return torch.autograd.grad(-loss if targeted else loss, inputs)[0]
+def margin(logits: Tensor, aims: Tensor) -> Tensor:
+    """Largest other logit less that of the aim, [n]: above 0 where another class is answered."""
+    others = logits.scatter(1, aims[:, None], -torch.inf)
+    return others.amax(1) - logits.gather(1, aims[:, None])[:, 0]
+
+
+def loss_gradient(logits: Tensor, inputs: Tensor, aims: Tensor, targeted: bool, loss: str = "ce") -> Tensor:
+    """Gradient of the quantity that the attack increases: the loss of the label, or minus the loss of the target; the
+    loss is the cross-entropy ("ce") or the "margin".
+    """
+    total = F.cross_entropy(logits, aims, reduction="sum") if loss == "ce" else margin(logits, aims).sum()
+    return torch.autograd.grad(-total if targeted else total, inputs)[0]
 
 
 def run(

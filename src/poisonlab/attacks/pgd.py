@@ -133,30 +133,38 @@ def perturb(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    epsilon: float,
+    epsilon: float | Tensor,
     settings: Attack,
     *,
     targets: Tensor | None = None,
     box: Box = (0.0, 1.0),
     seed: int = 0,
+    loss: str = "ce",
 ) -> Tensor:
     """Return the last iterate of FGSM, R+FGSM or PGD for every image [n, …]; thesis, Algorithm 1 as printed.
 
     The model is frozen and in evaluation mode meanwhile, then as it was. The result carries no derivatives.
 
+    Args:
+        epsilon: one radius, or one for each image [n], ≥ 0.
+        loss: what the steps increase, see `active_set.loss_gradient`.
+
     Raises:
         InputError: the radius is no finite number ≥ 0.
     """
-    check_radii([epsilon])
-    radius = torch.full((len(images),), epsilon, dtype=images.dtype, device=images.device)
+    if isinstance(epsilon, Tensor):
+        radius = epsilon.to(images)
+    else:
+        check_radii([epsilon])
+        radius = torch.full((len(images),), epsilon, dtype=images.dtype, device=images.device)
     aims = labels if targets is None else targets
     points = images.clone()
     if (offsets := _starts(settings, images, seed)) is not None:
-        points = _project(points + offsets * epsilon, images, radius, settings.norm, box)
+        points = _project(points + offsets * _expand(radius, images), images, radius, settings.norm, box)
     with active_set.frozen(model):
         for _ in range(settings.steps):
             points.requires_grad_(True)
-            gradient = active_set.loss_gradient(model(points), points, aims, targets is not None)
+            gradient = active_set.loss_gradient(model(points), points, aims, targets is not None, loss)
             moved = _ascend(points.detach(), gradient, radius * settings.relative_step, settings.norm)
             points = _project(moved, images, radius, settings.norm, box)
     return points

@@ -7,12 +7,18 @@ from typing import Any
 
 from poisonlab.errors import InputError
 from poisonlab.registry import Catalogue
+from poisonlab.victims.guards import guard
 from poisonlab.victims.objectives import objective
 from poisonlab.victims.optimisers import optimiser
 from poisonlab.victims.parts import Choice, Part, choose
 from poisonlab.victims.schedules import schedule
 
-CATALOGUES: dict[str, Catalogue[Any]] = {"optimiser": optimiser, "schedule": schedule, "objective": objective}
+CATALOGUES: dict[str, Catalogue[Any]] = {
+    "optimiser": optimiser,
+    "schedule": schedule,
+    "objective": objective,
+    "guard": guard,  # the one part that a recipe may lack
+}
 # Parameters that stand in the recipe itself, and the part that they belong to.
 SHARED = {"beta2": "optimiser", "warmup": "schedule", "final": "schedule"}
 
@@ -34,6 +40,9 @@ class Recipe:
         stop_when_fitted: stop as soon as every training point, poisons included, is classified as its training label.
             Looked at after epochs in which hardly any of the images that the objective was shown were wrong.
         optimiser, schedule, objective: the parts.
+        guard: what looks at some of the training points after every epoch, keeps the best weights and may stop.
+        average: decay of a moving average of the weights over the steps of a phase; above 0 the victim is the average.
+        anew: the phase begins with new weights, drawn for it.
         phases: recipes that run one after the other, each given by what differs from this one, and by its own epochs.
             The optimiser and the schedule begin anew in each; one that stops because everything is fitted hands over to
             the next.
@@ -50,6 +59,9 @@ class Recipe:
     optimiser: str | Mapping[str, Any] = "adam"
     schedule: str | Mapping[str, Any] = "linear"
     objective: str | Mapping[str, Any] = "cross_entropy"
+    guard: str | Mapping[str, Any] | None = None
+    average: float = 0.0
+    anew: bool = False
     phases: tuple[Mapping[str, Any], ...] = ()
 
     @staticmethod
@@ -91,7 +103,7 @@ class Recipe:
 
     @cached_property
     def parts(self) -> dict[str, Choice]:
-        """The chosen optimiser, schedule and objective of a recipe without phases."""
+        """The chosen optimiser, schedule, objective and, where there is one, guard of a recipe without phases."""
         return self._choose("recipe")
 
     def _choose(self, where: str) -> dict[str, Choice]:
@@ -99,7 +111,9 @@ class Recipe:
             kind: {key: getattr(self, key) for key, owner in SHARED.items() if owner == kind} for kind in CATALOGUES
         }
         return {
-            kind: choose(catalogue, getattr(self, kind), where, shared[kind]) for kind, catalogue in CATALOGUES.items()
+            kind: choose(catalogue, getattr(self, kind), where, shared[kind])
+            for kind, catalogue in CATALOGUES.items()
+            if getattr(self, kind) is not None or kind != "guard"
         }
 
     def rate(self, step: int, steps: int) -> float:
@@ -132,5 +146,5 @@ _KEYS = Part(
     function=Recipe,
     parameters={"epochs": 1} | DEFAULTS | dict.fromkeys(CATALOGUES, None) | {"phases": None},
     ranges={"epochs": "[1, inf)", "batch_size": "[1, inf)", "learning_rate": "(0, inf)", "beta2": "[0, 1)",
-            "warmup": "[0, 1]", "final": "[0, 1]"},
+            "warmup": "[0, 1]", "final": "[0, 1]", "average": "[0, 1)"},
 )  # fmt: skip

@@ -50,6 +50,7 @@ class Victim:
         diverged: the loss or a weight was not finite; training stopped there, and the other numbers mean nothing.
         scalars: what the model and the objective say of it, name → number.
         snapshots: age → its state then; the final one where training stopped before.
+        seconds: processor time of the training, on a GPU time of the clock; NaN where victims are trained side by side.
     """
 
     parameters: Weights
@@ -59,6 +60,7 @@ class Victim:
     diverged: bool = False
     scalars: Mapping[str, float] = field(default_factory=dict)
     snapshots: Mapping[float, Weights] = field(default_factory=dict)
+    seconds: float = float("nan")
 
     @staticmethod
     def judged(

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import time
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from poisonlab import models
 from poisonlab.models.inference import INFERENCE_BATCH, predict, to_float
+from poisonlab.seeds import seed
+from poisonlab.victims.guards import Guard, count
 from poisonlab.victims.objectives import Context, Objective
 from poisonlab.victims.order import epoch_order
 from poisonlab.victims.precision import PRECISIONS, computing_in, flushed_denormals
@@ -22,6 +25,7 @@ from poisonlab.victims.victim import CHECK_BELOW, Progress, UnderWay, Victim, Vi
 # Relative error of a product of random 256 × 256 matrices: float32 stays below it by a factor of ten, bfloat16 is above
 # it by a hundred.
 FLOAT32_ERROR = 1e-5
+State = dict[str, Tensor]  # a model's state or what is remembered, name → tensor
 
 
 def train(
@@ -81,41 +85,125 @@ class _Training:
         if images.dim() == 4:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights = _flatten(self.model)
+        self.model_specification = model
         self.clock, self.diverged = _Clock(), False
         self.optimiser = recipe.stages[0].parts["optimiser"](self.weights)
         self.wrong = torch.zeros((), dtype=torch.long, device=device)  # answers in this epoch
         self.loss = torch.zeros((), device=device)  # sum over the steps of this epoch
         self.snapshots: dict[float, Weights] = {}
+        # Of the phase, each name → tensor: what its objective and its guard remember; the model's state that it found,
+        # the average over its steps, and what the guard keeps. And the points that it trains on and looks at.
+        self.held: dict[str, State] = {kind: {} for kind in ("memory", "guard", "start", "average", "kept")}
+        self.trained = self.watched = torch.arange(len(self.labels), device=device)
+        self.seconds, self.since = 0.0, self._now()
 
     def run(self, progress: Progress, under_way: UnderWay | None) -> Victim:
         """Train to the end, from where an earlier run of the job was."""
         if under_way is None or not self._resume(under_way):
+            self._begin_stage()
             self._keep_ages()
         stages = self.recipe.stages
         while not self._train_stage(stages[self.clock.stage], progress, under_way):
             self.clock.stage, self.clock.begun = self.clock.stage + 1, self.clock.epoch
             self.optimiser = stages[self.clock.stage].parts["optimiser"](self.weights)
+            self._begin_stage()
         answers = predict(self.model, self.images).cpu().numpy()
-        facts = {"diverged": self.diverged, "scalars": self._scalars()}
+        facts = {"diverged": self.diverged, "scalars": self._scalars(), "seconds": self._spent()}
         return Victim.judged(self._state(), self.clock.epoch, answers, self.job, self.snapshots, **facts)
+
+    def _now(self) -> float:
+        """Seconds of this process's processor time, on a GPU of the clock."""
+        return time.process_time() if self.device.type == "cpu" else time.perf_counter()
+
+    def _spent(self) -> float:
+        """Seconds of training so far, killed runs included."""
+        return self.seconds + self._now() - self.since
+
+    def _choose_points(self, stage: Recipe) -> None:
+        """Divide the training set into points that are trained on and points that the guard looks at."""
+        n = len(self.labels)
+        self.trained = self.watched = torch.arange(n, device=self.device)
+        if (choice := stage.parts.get("guard")) is not None:
+            order = torch.from_numpy(epoch_order(seed("guard", victim=self.job.seed), 0, n)).to(self.device)
+            self.watched = order[: count(choice.parameters["points"], n)]
+            if isinstance(choice.entry, Guard) and choice.entry.held_out:
+                self.trained = order[len(self.watched) :].sort().values
+
+    def _begin_stage(self) -> None:
+        stage = self.recipe.stages[self.clock.stage]
+        entry, choice = stage.parts["objective"].entry, stage.parts.get("guard")
+        state = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.held = {kind: {} for kind in self.held}
+        self.held["start"] = state if isinstance(entry, Objective) and entry.start else {}
+        self._choose_points(stage)
+        if choice is not None and isinstance(choice.entry, Guard) and choice.entry.begins:
+            self._judge(stage)
+        if stage.anew:
+            own = seed("phase", victim=self.job.seed, number=self.clock.stage)
+            shape, classes = tuple(self.images.shape[1:]), self.job.training_set.num_classes
+            self.model.load_state_dict(models.build(self.model_specification, shape, classes, own).state_dict())
+        if stage.average:
+            self.held["average"] = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def _judge(self, stage: Recipe) -> bool:
+        """Ask the guard, if there is one, whether to stop, and keep the weights that it wants."""
+        if (choice := stage.parts.get("guard")) is None:
+            return False
+        steps_done = self.clock.epoch - self.clock.begun
+        place = Context(
+            self.job.seed, self.clock.step, max(steps_done, 1) / stage.epochs, self.job.box, self.clock.epoch,
+            steps_done, self.watched, len(self.labels), self.held["guard"],
+        )  # fmt: skip
+        with self._averaged():
+            self.model.eval()
+            keep, stop = choice(self.model, to_float(self.images[self.watched]), self.labels[self.watched], place)
+            if keep:
+                self.held["kept"] = {name: value.clone() for name, value in self.model.state_dict().items()}
+        return bool(stop)
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Give the model its averaged weights for a while, where there are some."""
+        if not self.held["average"]:
+            yield
+            return
+        own = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict(self.held["average"])
+        yield
+        self.model.load_state_dict(own)
+
+    @torch.no_grad()
+    def _average(self, decay: float, step: int) -> None:
+        """Move the average towards the weights; over the first steps faster, so that it forgets the beginning."""
+        decay = min(decay, (1 + step) / (10 + step))
+        for name, value in self.model.state_dict().items():
+            mean = self.held["average"][name]
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
 
     def _train_stage(self, stage: Recipe, progress: Progress, under_way: UnderWay | None) -> bool:
         """Train a phase to its end, and say whether it was the last."""
-        clock, n = self.clock, len(self.labels)
-        fitted = False
-        while clock.epoch - clock.begun < stage.epochs and not fitted and not self.diverged:
+        clock, n = self.clock, len(self.trained)
+        fitted = stopped = False
+        while clock.epoch - clock.begun < stage.epochs and not (fitted or stopped or self.diverged):
             self._train_epoch(stage, under_way)
             clock.epoch, clock.batch = clock.epoch + 1, 0
             errors = int(self.wrong)
             # A sum is finite where all its terms are, unless they are about as large as numbers get.
             self.diverged = not math.isfinite(self.loss + self.weights.detach().sum())
             self._keep_ages()
+            stopped = self._judge(stage)
             if stage.stop_when_fitted and errors <= CHECK_BELOW * n:
                 fitted = _fits_everything(self.model, self.images, self.labels, self.poisoned)
             progress(
                 f"{self.job.key}: epoch {clock.epoch} of at most {self.recipe.epochs}, {errors} of {n} wrong while "
                 "training"
             )
+        if ends := self.held["kept"] or self.held["average"]:
+            self.model.load_state_dict(ends)
+        self.held["average"] = {}
         return self.diverged or clock.stage == len(self.recipe.stages) - 1
 
     def _train_epoch(self, stage: Recipe, under_way: UnderWay | None) -> None:
@@ -126,8 +214,8 @@ class _Training:
         if clock.batch == 0:
             self.wrong.zero_()
             self.loss.zero_()
-        order = epoch_order(self.job.seed, clock.epoch, len(self.labels), size, stage.shuffle)
-        batches = torch.from_numpy(order).to(self.device).split(size)
+        order = epoch_order(self.job.seed, clock.epoch, len(self.trained), size, stage.shuffle)
+        batches = self.trained[torch.from_numpy(order).to(self.device)].split(size)
         first = (clock.epoch - clock.begun) * len(batches)
         self.model.train()
         for batch in batches[clock.batch :]:
@@ -135,12 +223,17 @@ class _Training:
             if inputs.dim() == 4:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
             step, steps = first + clock.batch, stage.epochs * len(batches)
-            context = Context(self.job.seed, clock.step, (step + 1) / steps, self.job.box)
+            context = Context(
+                self.job.seed, clock.step, (step + 1) / steps, self.job.box, clock.epoch, clock.epoch - clock.begun,
+                batch, len(self.labels), self.held["memory"], self.held["start"],
+            )  # fmt: skip
             gradient.zero_()
             with computing_in(self.compute, self.device):
                 loss, logits = objective(self.model, inputs, labels, context)
             loss.backward()
             self.optimiser.step(stage.rate(step, steps))
+            if stage.average:
+                self._average(stage.average, step)
             self.wrong += (logits.detach().argmax(1) != labels).sum()
             self.loss += loss.detach()
             clock.batch, clock.step = clock.batch + 1, clock.step + 1
@@ -149,14 +242,16 @@ class _Training:
 
     def _keep_ages(self) -> None:
         for age in self.job.ages_at(self.clock.epoch, self.recipe.epochs):
-            self.snapshots[age] = self._state()
+            with self._averaged():
+                self.snapshots[age] = self._state()
 
     def _scalars(self) -> dict[str, float]:
-        """What the model and the last phase's objective say of the trained model."""
+        """What the model and the last phase's objective and guard say of the trained model."""
         entry = self.recipe.stages[self.clock.stage].parts["objective"].entry
         assert isinstance(entry, Objective)
         own: dict[str, float] = getattr(self.model, "scalars", dict)()
-        return {**(entry.scalars(self.model) if entry.scalars else {}), **own}
+        noted = {name: float(value) for name, value in self.held["guard"].items() if "/" not in name}
+        return {**(entry.scalars(self.model) if entry.scalars else {}), **noted, **own}
 
     def _state(self) -> Weights:
         state = self.model.state_dict()
@@ -175,10 +270,12 @@ class _Training:
         arrays |= {name: tensor.cpu().numpy() for name, tensor in self._running().items()}
         for number, (_, state) in enumerate(self.snapshots.items()):
             arrays |= {f"snapshot-{number}/{name}": array for name, array in state.items()}
+        for kind, state in self.held.items():
+            arrays |= {f"{kind}/{name}": tensor.cpu().contiguous().numpy() for name, tensor in state.items()}
         arrays["random/cpu"] = torch.get_rng_state().numpy()
         if self.device.type == "cuda":
             arrays["random/cuda"] = torch.cuda.get_rng_state(self.device).numpy()
-        return arrays, {"clock": asdict(self.clock), "ages": list(self.snapshots)}
+        return arrays, {"clock": asdict(self.clock), "ages": list(self.snapshots), "seconds": self._spent()}
 
     @torch.no_grad()
     def _resume(self, under_way: UnderWay) -> bool:
@@ -194,6 +291,12 @@ class _Training:
         self.clock = _Clock(**facts["clock"])
         self.snapshots = {age: state_of(f"snapshot-{number}/") for number, age in enumerate(facts["ages"])}
         self.model.load_state_dict({name: torch.from_numpy(array) for name, array in state_of("model/").items()})
+        self.held = {
+            kind: {name: torch.from_numpy(array).to(self.device).clone() for name, array in state_of(f"{kind}/").items()}
+            for kind in self.held
+        }
+        self.seconds, self.since = facts["seconds"], self._now()
+        self._choose_points(self.recipe.stages[self.clock.stage])
         self.optimiser = self.recipe.stages[self.clock.stage].parts["optimiser"](self.weights)
         for name, tensor in self._running().items():
             tensor.copy_(torch.from_numpy(arrays[name]))

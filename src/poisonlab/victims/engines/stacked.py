@@ -46,7 +46,8 @@ def trains(recipe: Recipe) -> bool:
     plain = {
         kind: CATALOGUES[kind].find(name) for kind, name in (("optimiser", "adam"), ("objective", "cross_entropy"))
     }
-    return not more and all(first.parts[kind].entry is entry for kind, entry in plain.items())
+    kept = first.guard is None and not first.average
+    return not more and kept and all(first.parts[kind].entry is entry for kind, entry in plain.items())
 
 
 def _windows(jobs: Iterable[VictimJob]) -> Iterator[list[VictimJob]]:
