@@ -23,6 +23,11 @@ every_optimiser = pytest.mark.parametrize("name", optimiser.entries())
 every_schedule = pytest.mark.parametrize("name", schedule.entries())
 
 
+def place(box: tuple[float, float] | None, n: int = 32) -> Context:
+    """Some step of a training on n points, all of which are the batch."""
+    return Context(5, 7, 0.5, box, positions=torch.arange(n), points=n)
+
+
 def choice(catalogue, name: str) -> Choice:
     entry = catalogue.find(name)
     return Choice(entry, entry.defaults)
@@ -38,7 +43,7 @@ def points(vectors: bool, n: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
 def test_an_objective_gives_a_loss_with_a_gradient_for_every_parameter_and_the_logits_of_its_batch(name, vectors):
     images, labels = points(vectors)
     model = models.build("mlp" if vectors else "strided", images.shape[1:], 3, seed=0).train()
-    context = Context(5, 7, 0.5, None if vectors else (0.0, 1.0))
+    context = place(None if vectors else (0.0, 1.0))
     before = images.clone()
     loss, logits = choice(objective, name)(model, images, labels, context)
     assert (loss.shape, logits.shape, logits.dtype) == ((), (32, 3), torch.float32)
@@ -58,7 +63,7 @@ def test_an_objective_leaves_the_model_and_the_global_generator_as_they_were(nam
     model = models.build("normalised_mlp", (6,), 3, seed=0).train()
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    choice(objective, name)(model, images, labels, Context(5, 7, 0.5, None))
+    choice(objective, name)(model, images, labels, place(None))
     assert all(part.training for part in model.modules())
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
     assert torch.equal(torch.get_rng_state(), state)

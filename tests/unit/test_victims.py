@@ -1111,17 +1111,32 @@ class Killed(Exception):
     """Stands in for a kill."""
 
 
-RESUMED = {
-    "strided": {},
-    "normalised_mlp": {"objective": "l2"},
-    f"{__name__}:Dropping": {"optimiser": {"name": "sgd", "momentum": 0.9}, "learning_rate": 0.05},
-    "mlp": {"phases": [{"epochs": 1}, {"epochs": 2, "objective": "mixed", "optimiser": "adamw"}], "epochs": 3},
-}
+STATIC = {"name": "validation", "points": 0.1, "steps": 2, "static": True}
+RESUMED = [
+    ("strided", {}),
+    ("normalised_mlp", {"objective": "l2"}),
+    (f"{__name__}:Dropping", {"optimiser": {"name": "sgd", "momentum": 0.9}, "learning_rate": 0.05}),
+    ("mlp", {"phases": [{"epochs": 1}, {"epochs": 2, "objective": "mixed", "optimiser": "adamw"}], "epochs": 3}),
+    # What objectives and guards remember, averages, and the weights that a phase began with.
+    ("normalised_mlp", {"objective": {"name": "fgsm_pgi", "momentum": 0.3}, "average": 0.8, "guard": "validation"}),
+    (
+        "mlp",
+        {"phases": [{"epochs": 1}, {"epochs": 2, "objective": "static_mix", "guard": STATIC}], "epochs": 3},
+    ),
+    (
+        "mlp",
+        {
+            "phases": [{"epochs": 1}, {"epochs": 2, "anew": True, "objective": {"name": "mixed", "against": "start"}}],
+            "epochs": 3,
+            "guard": "catastrophic_overfitting",
+        },
+    ),
+]
 
 
-@pytest.mark.parametrize("model", RESUMED)
-def test_a_victim_is_resumed_in_its_middle_to_the_bit(model, tmp_path: Path, trained, monkeypatch):
-    recipe = dataclasses.asdict(SHORT) | {"batch_size": 24} | RESUMED[model]
+@pytest.mark.parametrize(("model", "changes"), RESUMED)
+def test_a_victim_is_resumed_in_its_middle_to_the_bit(model, changes, tmp_path: Path, trained, monkeypatch):
+    recipe = dataclasses.asdict(SHORT) | {"batch_size": 24} | changes
     undisturbed = chunk(tmp_path / "undisturbed", 0, 0, model=model, recipe=recipe)
     monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_STATES", 0)
     save_state, saved = checkpoint.Checkpoint.save, []

@@ -24,5 +24,6 @@ with job(snakemake) as progress:
         # word.
         str(snakemake.config.get("keep_victims", True)).lower() == "true",
         progress,
+        f"results/seconds/{wildcards.study}/{wildcards.experiment}/{wildcards.variant}/{wildcards.chunk}.json",
     )
     write_table(rows, snakemake.output.table)

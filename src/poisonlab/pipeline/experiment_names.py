@@ -11,7 +11,7 @@ from poisonlab.pipeline.references import Entry, dataset_of, entry_of, named
 from poisonlab.poisons.strategies import strategy
 
 TABLES = ("conditions", "victims", "robustness")
-FURTHER = ("points", "detection")  # tables, and keys of an experiment that asks for them
+FURTHER = ("points", "detection", "checks")  # tables, and keys of an experiment that asks for them
 MOST_JOBS = 10_000  # of an experiment: more take longer to plan than to train
 
 
@@ -57,6 +57,8 @@ def check_experiment(config: Entry, section: Entry, where: str, entry: Entry) ->
     _check_headline(config, where, entry)
     if entry["points"] is not None:
         _check_points(config, where, entry, poisons)
+    if entry["checks"] is not None:
+        _check_checks(config, where, entry, poisons)
     if entry["maps"]:
         _check_maps(config, where, poisons)
     if section["run"] is None or where.rpartition(".")[2] in section["run"]:
@@ -130,14 +132,28 @@ def _check_headline(config: Entry, where: str, entry: Entry) -> None:
         )
 
 
-def _check_points(config: Entry, where: str, entry: Entry, poisons: Mapping[str, Entry]) -> None:
-    proxy = entry_of(config, "proxies", entry["points"], f"{where}.points")
+def _check_proxy(config: Entry, where: str, name: str, poisons: Mapping[str, Entry]) -> None:
+    proxy = entry_of(config, "proxies", name, where)
     dataset = next(iter(poisons.values()))["dataset"]
     if proxy["dataset"] != dataset:
         raise InputError(
-            f"{where}.points: proxy '{entry['points']}' is of data set '{proxy['dataset']}', the poisons of "
-            f"'{dataset}'; choose one of the same"
+            f"{where}: proxy '{name}' is of data set '{proxy['dataset']}', the poisons of '{dataset}'; choose one of "
+            "the same"
         )
+
+
+def _check_checks(config: Entry, where: str, entry: Entry, poisons: Mapping[str, Entry]) -> None:
+    _check_proxy(config, f"{where}.checks", entry["checks"], poisons)
+    headline = entry["headline"]
+    if headline is None or config["attacks"][headline["attack"]].get("norm", "linf") != "linf":
+        raise InputError(
+            f"{where}.checks: robustness is checked at the headline's radius in l∞; name an attack of norm linf in "
+            "headline"
+        )
+
+
+def _check_points(config: Entry, where: str, entry: Entry, poisons: Mapping[str, Entry]) -> None:
+    _check_proxy(config, f"{where}.points", entry["points"], poisons)
     if any(poison["redraw"] or poison["split"] for poison in poisons.values()):
         raise InputError(f"{where}.points: draws change the training set, whose points have places; set points: null")
     headline = entry["headline"]

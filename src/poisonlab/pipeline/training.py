@@ -267,6 +267,33 @@ class Training(Conditions):
         attack = self.config["attacks"][headline["attack"]]
         return {**settings, "attack": [headline["attack"], {**attack, "epsilon": [headline["epsilon"]]}]}
 
+    def check_settings(self, study: str, experiment: str) -> Config:
+        """What the checks of an experiment's victims depend on, beside their files: each job's settings, and the radius
+        of the headline.
+        """
+        jobs = [(variant, chunk.name) for variant, chunk in self.jobs(study, experiment)]
+        return {
+            "jobs": [self.job_settings(study, experiment, *job) for job in jobs],
+            "epsilon": self.experiment(study, experiment)["headline"]["epsilon"],
+            "device": self.config["device"],
+        }
+
+    def check_poisons(self, study: str, experiment: str) -> list[str]:
+        """Files of the poisons of an experiment's jobs, job by job."""
+        jobs = self.jobs(study, experiment)
+        return [file for variant, chunk in jobs for file in self.job_poisons(study, experiment, variant, chunk.name)]
+
+    def checked_victims(self, study: str, experiment: str) -> list[str]:
+        """Files of the victims of an experiment's jobs, job by job."""
+        jobs = self.jobs(study, experiment)
+        return [f"results/victims/{study}/{experiment}/{variant}/{chunk.name}.safetensors" for variant, chunk in jobs]
+
+    def check_modules(self, study: str, experiment: str) -> list[str]:
+        """What builds the victims that are checked, and the proxy beside them, as `code_version` takes it."""
+        proxy = self.config["proxies"][self.experiment(study, experiment)["checks"]]
+        models = [self.config[study]["victims"][name]["model"] for name in self.experiment(study, experiment)["victims"]]
+        return sorted({module for model in [*models, proxy["model"]] for module in self.model_modules(model)})
+
     def detection_inputs(self, study: str, experiment: str) -> dict[tuple[str, int], str]:
         """(condition, draw) → file of its poison, of the draws whose flips are looked for."""
         entry, found = self.experiment(study, experiment), {}

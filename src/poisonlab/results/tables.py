@@ -14,7 +14,7 @@ KEY = ["study", "experiment", "condition", "axis_value", "draw", "repeat"]
 ROBUSTNESS_KEY = [*KEY, "attack", "attack_source", "attack_target", "epsilon"]
 KEYS = {"conditions": KEY[:4], "victims": KEY, "robustness": ROBUSTNESS_KEY}
 # Tables that an experiment has where its configuration asks for them.
-FURTHER = {"points": [*KEY, "space", "slice"], "detection": [*KEY[:5], "check", "rule"]}
+FURTHER = {"points": [*KEY, "space", "slice"], "detection": [*KEY[:5], "check", "rule"], "checks": KEY}
 
 
 def conditions_table(

@@ -23,6 +23,7 @@ from poisonlab.seeds import seed
 from poisonlab.victims.checkpoint import Checkpoint, Row, by_victim, known_victims, link, write_victims
 from poisonlab.victims.engines import train
 from poisonlab.victims.recipe import Recipe
+from poisonlab.victims.timing import Stopwatch
 from poisonlab.victims.victim import VictimJob
 
 COLUMNS = ("device", "epochs", "train_accuracy", "fitted_share", "natural_accuracy")
@@ -81,6 +82,7 @@ def train_chunk(
     value: float | None = None,
     keep: bool = True,
     progress: Callable[[str], None] = lambda line: None,
+    seconds: str | Path | None = None,
 ) -> pd.DataFrame:
     """Train the victims of a chunk, write them to `output` and return their rows of the `victims` table.
 
@@ -97,6 +99,7 @@ def train_chunk(
         value: of the victims' own sweep, None without one.
         keep: leave the victims where the same job finds them when it runs again, because of another condition's poison
             or because its end was not noted. Its output is gone then: Snakemake deletes it before.
+        seconds: file for how long each victim was trained; None: that is not kept.
 
     Returns:
         Identifying columns, `COLUMNS`, memorised, training_set (a hash), diverged, the scalars of model and objective,
@@ -132,7 +135,7 @@ def train_chunk(
             identifying[key] = _identifying(columns, condition, place, repeat)
             facts[key] = {f"poison_{name}": number for name, number in sorted(poison.facts.items())}
     victims = known_victims(output.parent.parent, wanted)
-    checkpoint = Checkpoint(output, wanted)
+    checkpoint, stopwatch = Checkpoint(output, wanted), Stopwatch(seconds, wanted)
 
     def jobs() -> Iterator[VictimJob]:
         for condition, poison, place in pieces:
@@ -166,8 +169,10 @@ def train_chunk(
         if taken := sorted(victim.scalars.keys() & {*columns, *OWN_COLUMNS}):
             raise InputError(f"scalars {taken} are called like columns of the victims table; give them other names")
         victims[job.key] = (victim.parameters, row)
+        stopwatch.note(job.key, victim.seconds)
         checkpoint.add(job.key, *victims[job.key])
         del job  # with its training set
+    stopwatch.save()
     write_victims({key: victims[key] for key in wanted}, output)
     if keep:
         link(output)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 # `steps: 1` is FGSM, with `random_sign: 0.5` and `step_size: 0.5` R+FGSM. `step_size` is a share of epsilon; null is
-# 2.5 / steps, and 1 for a single step. `target`: images are led to the class that the model finds least likely. `draw`:
+# 2.5 / steps, and 1 for a single step. `target`: images are led to the class, other than the label, that the model finds least likely. `draw`:
 # how often a new epsilon is drawn, from a normal around it with the standard deviation `spread`, cut off below 0.
 # `against: start`: the images are moved against the model that the phase began with.
 ATTACK: dict[str, Any] = {
@@ -92,7 +92,7 @@ def moved(
         targets = None
         if target == "least_likely":
             with frozen(model), torch.no_grad():
-                targets = model(images).argmin(1)
+                targets = model(images).scatter(1, labels[:, None], torch.inf).argmin(1)
         radius = radii(context, epsilon, draw, spread, len(images))
         options = {"targets": targets, "box": context.box, "seed": context.seed(), "loss": loss}
         return perturb(model, images, labels, radius, Attack(**attack), **options)
