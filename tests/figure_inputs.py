@@ -335,6 +335,17 @@ def ascending():
     )
 
 
+def checked(victims):
+    """Checks of victims, one in four of which is warned of."""
+    own = victims[["experiment", "condition", "axis_value", "draw", "repeat"]].copy()
+    numbers = np.arange(len(own))
+    return own.assign(
+        zero_gradients=0.0, random_gain=0.01 * (numbers % 3), transfer_gain=-0.1, left=0.0,
+        square_gain=np.where(numbers % 4, 0.0, 0.04), seconds=1.0 + numbers,
+        warnings=np.where(numbers % 4, "", "Square fools 4.0 % of the points that no gradient does"),
+    )  # fmt: skip
+
+
 def inputs_of(kind):
     if kind == "flipped_images":
         return three_images()
@@ -353,6 +364,7 @@ def inputs_of(kind):
         "histograms": histograms(),
         "hypergradients": hypergradient_rows(),
         "ascents": ascending(),
+        "checks": checked(whole["victims"]),
         "idea": scored()[1],
         "svm_gradients": compared_gradients(),
         "svm_single_point": single_points(),

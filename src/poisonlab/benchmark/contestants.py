@@ -6,6 +6,7 @@ per second.
 
 from poisonlab.benchmark.attacking import active_set_paths, active_set_pgd, fixed_paths, fooled_share, torchattacks_pgd
 from poisonlab.benchmark.training import (
+    adversarial_engine,
     chunk,
     dataloader_loop,
     loop_engine,
@@ -15,6 +16,7 @@ from poisonlab.benchmark.training import (
     sequential_mlps,
     stacked_engine,
     swept_hypergradients,
+    torchattacks_loop,
     vmap_ensemble,
     vmap_mlps,
 )
@@ -22,6 +24,7 @@ from poisonlab.benchmark.training import (
 __all__ = [
     "active_set_paths",
     "active_set_pgd",
+    "adversarial_engine",
     "chunk",
     "dataloader_loop",
     "fixed_paths",
@@ -33,6 +36,7 @@ __all__ = [
     "sequential_mlps",
     "stacked_engine",
     "swept_hypergradients",
+    "torchattacks_loop",
     "torchattacks_pgd",
     "vmap_ensemble",
     "vmap_mlps",

@@ -81,6 +81,17 @@ def entries() -> list[Entry]:
         Entry("256 hypergradients", OURS, "swept_hypergradients", {"count": 256}, "problems", _cores(),
               "sequential autograd", 75),
     ]  # fmt: skip
+    for name, n, least in (("pooled", 768, 2.0), ("small_cnn", 384, 2.0)):
+        data = {"name": name, "shape": NETWORKS[name][0], "n": n}
+        workload = f"adversarial training, {name}"
+        found.append(Entry(workload, "torchattacks in a loop", "torchattacks_loop", data, "images", workers=0))
+        found += [
+            Entry(
+                workload, f"{OURS}, {precision}", "adversarial_engine", {**data, "precision": precision}, "images",
+                _cores(), "torchattacks in a loop", least, precision=precision,
+            )
+            for precision in ("float32", "bfloat16")
+        ]  # fmt: skip
     attacked = {"name": "pooled", "shape": (1, 28, 28)}
     for regime, epsilon, least in (("hardly any point fooled", 0.001, 1.8), ("nearly all fooled", 0.5, 6.0)):
         arguments = {**attacked, "epsilon": epsilon}

@@ -108,6 +108,7 @@ victims of a chunk, medians; a chunk of one also pays for what is compiled or lo
 | train … | a module, a DataLoader, Adam; resident tensors and `vmap` beside it | the `loop` engine: resident uint8 images, channels_last, 3 × 3 convolutions that are pooled by Winograd's minimal filtering (16 products for a window's four places instead of 36), pooling and ReLU in the same sweep over memory, gradients of a pooled convolution from one place in four with sums kept in registers, one fused Adam step, oneDNN matrix products where they are exact, freed memory kept, denormals flushed |
 | train 256 MLPs | one after the other, full batches of 64 points, 200 epochs | the `stacked` engine: batched matrix products, backward pass written out |
 | 256 hypergradients | automatic differentiation through 100 unrolled steps of logistic regression, 64 points × 16 features | closed-form sweep of all problems at once |
+| adversarial training | the plain loop on resident tensors, images moved by torchattacks' PGD, 10 steps | the `loop` engine with the objective `adversarial`, the same steps |
 | PGD | torchattacks, 20 steps, and the pass for its verdict | active set: one pass gives verdict and gradient, fooled points leave{_fooled(content)} |
 | adversarial paths | 60 steps for every point | active set |
 """

@@ -1,6 +1,8 @@
 """Contestants that train: one network, many small ones, a chunk; hypergradients of logistic regression; the peak."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,6 +69,41 @@ def resident_loop(name: str, shape: tuple[int, ...], n: int) -> Contestant:
     return run
 
 
+HARDENED = {"epsilon": 0.1, "steps": 10, "step_size": 0.25}  # PGD inside training, of both contestants
+
+
+def torchattacks_loop(name: str, shape: tuple[int, ...], n: int) -> Contestant:
+    """Adversarial training as most repositories write it: the plain loop with torchattacks' PGD inside."""
+
+    def run(ready: Ready) -> float:
+        import torchattacks
+
+        images, labels = images_of(shape, n)
+        inputs = to_float(images)
+        model = Usual(name, shape)
+        optimizer = torch.optim.Adam(model.parameters(), fused=True)
+        epsilon = HARDENED["epsilon"]
+        length, steps = HARDENED["step_size"] * epsilon, int(HARDENED["steps"])
+        pgd = torchattacks.PGD(model, eps=epsilon, alpha=length, steps=steps, random_start=False)
+
+        def epoch() -> int:
+            for batch in torch.randperm(n).split(BATCH):
+                moved = pgd(inputs[batch], labels[batch])
+                optimizer.zero_grad()
+                F.cross_entropy(model(moved), labels[batch]).backward()
+                optimizer.step()
+            return n
+
+        return epochs(ready, epoch)
+
+    return run
+
+
+def adversarial_engine(name: str, shape: tuple[int, ...], n: int, precision: str) -> Contestant:
+    """This package's `loop` engine with the objective `adversarial`, as a job of the pipeline runs it."""
+    return loop_engine(name, shape, n, precision, {"name": "adversarial", **HARDENED})
+
+
 def vmap_ensemble(name: str, shape: tuple[int, ...], n: int, width: int = 8) -> Contestant:
     """`torch.func`'s ensembling: `vmap` over the parameters of several networks. Counts the images of all of them."""
 
@@ -99,7 +136,9 @@ class _Enough(Exception):
     """Ends a training that has been timed for long enough."""
 
 
-def loop_engine(name: str, shape: tuple[int, ...], n: int, precision: str) -> Contestant:
+def loop_engine(
+    name: str, shape: tuple[int, ...], n: int, precision: str, objective: str | Mapping[str, Any] = "cross_entropy"
+) -> Contestant:
     """This package's `loop` engine, as a job of the pipeline runs it."""
 
     def run(ready: Ready) -> float:
@@ -118,7 +157,8 @@ def loop_engine(name: str, shape: tuple[int, ...], n: int, precision: str) -> Co
 
         jobs = [VictimJob("benchmark", training_set, 0)]
         try:
-            for _ in train(jobs, name, Recipe(1000, BATCH, stop_when_fitted=False), precision, progress=progress):
+            recipe = Recipe(1000, BATCH, stop_when_fitted=False, objective=objective)
+            for _ in train(jobs, name, recipe, precision, progress=progress):
                 pass
         except _Enough:
             pass

@@ -209,7 +209,9 @@ def _attacked(
         for method in ("apgd_ce", "apgd_margin"):
             left = (~others).nonzero()[:, 0]
             if len(left):
-                others[left] = _fooled({**radius, "method": method, "steps": APGD_STEPS}, model, images[left], labels[left], box)
+                others[left] = _fooled(
+                    {**radius, "method": method, "steps": APGD_STEPS}, model, images[left], labels[left], box
+                )
         left = (~others).nonzero()[:, 0]
         more = (
             _fooled({**radius, "method": "square", "queries": QUERIES}, model, images[left], labels[left], box)

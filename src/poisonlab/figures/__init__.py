@@ -29,7 +29,7 @@ class Option(NamedTuple):
 class FigureKind(Entry):
     """One figure of the catalogue.
 
-    Its needs are tables of experiments (conditions, victims, robustness, points, detection), tables and arrays of
+    Its needs are tables of experiments (conditions, victims, robustness, points, detection, checks), tables and arrays of
     analyses by the names that these register, maps, data, poisons. Tables come as data frames; `extremes`, `example`
     and `idea` as the pair (arrays, metadata) that `storage.read_tensors` returns; `maps` as a list of arrays, one for
     each experiment; `data` as a data set; `poisons`, the first draw of a poison of the first experiment, of the
@@ -88,6 +88,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "points": ("experiment", "condition", "axis_value", "draw", "repeat", "space", "slice", "distance", "fooled"),
     "detection": ("experiment", "condition", "axis_value", "draw", "check", "rule", "looked_at", "found", "hits"),
+    "checks": (
+        "experiment", "condition", "axis_value", "draw", "repeat", "zero_gradients", "random_gain", "transfer_gain",
+        "square_gain", "left", "seconds", "warnings",
+    ),
     "lengths": ("paths", "proxy_seed", "label", "target", "steps", "n_points", "reached"),
     "runs": ("run", "share", "n", "classifier", "guaranteed", "radius", "every_ball", "risk", "mass", "delta"),
     "degrees": ("space", "norm", "label", "density", "gamma", "quantile", "degree"),

@@ -1,4 +1,4 @@
-"""How long victims were trained, beside their files: a number that differs from run to run, and so is no part of them."""
+"""How long victims were trained, beside their files: it differs from run to run, and so is no part of them."""
 
 import json
 import time

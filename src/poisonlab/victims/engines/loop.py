@@ -270,8 +270,8 @@ class _Training:
         arrays |= {name: tensor.cpu().numpy() for name, tensor in self._running().items()}
         for number, (_, state) in enumerate(self.snapshots.items()):
             arrays |= {f"snapshot-{number}/{name}": array for name, array in state.items()}
-        for kind, state in self.held.items():
-            arrays |= {f"{kind}/{name}": tensor.cpu().contiguous().numpy() for name, tensor in state.items()}
+        for kind, held in self.held.items():
+            arrays |= {f"{kind}/{name}": tensor.cpu().contiguous().numpy() for name, tensor in held.items()}
         arrays["random/cpu"] = torch.get_rng_state().numpy()
         if self.device.type == "cuda":
             arrays["random/cuda"] = torch.cuda.get_rng_state(self.device).numpy()
@@ -292,7 +292,9 @@ class _Training:
         self.snapshots = {age: state_of(f"snapshot-{number}/") for number, age in enumerate(facts["ages"])}
         self.model.load_state_dict({name: torch.from_numpy(array) for name, array in state_of("model/").items()})
         self.held = {
-            kind: {name: torch.from_numpy(array).to(self.device).clone() for name, array in state_of(f"{kind}/").items()}
+            kind: {
+                name: torch.from_numpy(array).to(self.device).clone() for name, array in state_of(f"{kind}/").items()
+            }
             for kind in self.held
         }
         self.seconds, self.since = facts["seconds"], self._now()

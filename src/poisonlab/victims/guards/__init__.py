@@ -1,4 +1,4 @@
-"""Guards: what looks at some of the training points after every epoch, says which weights to keep, and may stop.
+"""Guards: what looks at some training points after every epoch, says which weights to keep, and may stop.
 
 A guard is registered with ``@guard`` and has the signature ``(model, images, labels, context, **parameters) -> Judged``:
 

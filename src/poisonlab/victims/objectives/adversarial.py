@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 # `steps: 1` is FGSM, with `random_sign: 0.5` and `step_size: 0.5` R+FGSM. `step_size` is a share of epsilon; null is
-# 2.5 / steps, and 1 for a single step. `target`: images are led to the class, other than the label, that the model finds least likely. `draw`:
-# how often a new epsilon is drawn, from a normal around it with the standard deviation `spread`, cut off below 0.
-# `against: start`: the images are moved against the model that the phase began with.
+# 2.5 / steps, and 1 for a single step. `target`: images are led to the class, other than the label, that the model
+# finds least likely. `draw`: how often a new epsilon is drawn, from a normal around it with the standard deviation
+# `spread`, cut off below 0. `against: start`: the images are moved against the model that the phase began with.
 ATTACK: dict[str, Any] = {
     "epsilon": 0.1,
     "norm": ("linf", "l2"),
@@ -94,8 +94,8 @@ def moved(
             with frozen(model), torch.no_grad():
                 targets = model(images).scatter(1, labels[:, None], torch.inf).argmin(1)
         radius = radii(context, epsilon, draw, spread, len(images))
-        options = {"targets": targets, "box": context.box, "seed": context.seed(), "loss": loss}
-        return perturb(model, images, labels, radius, Attack(**attack), **options)
+        how, box, own = Attack(**attack), context.box, context.seed()
+        return perturb(model, images, labels, radius, how, targets=targets, box=box, seed=own, loss=loss)
 
 
 @objective("adversarial", parameters=ATTACK, ranges=RANGES, source="Madry et al. (2018), equation 2.1", start=True)

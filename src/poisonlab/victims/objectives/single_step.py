@@ -44,8 +44,8 @@ def n_fgsm(
     noise: float,
     step_size: float,
 ) -> "tuple[Tensor, Tensor]":
-    """Mean cross-entropy on images that are moved by noise in ± noise · ε and one step of step_size · ε from there; what
-    they are moved by is not cut to ε, the pixels are cut to their box.
+    """Mean cross-entropy on images that are moved by noise in ± noise · ε and one step of step_size · ε from there; the
+    sum of both is not cut to ε, the pixels are cut to their box.
     """
     from torch.nn import functional as F
 

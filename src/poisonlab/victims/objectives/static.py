@@ -33,8 +33,8 @@ def static_mix(
 
     An image is moved when its batch first asks for it, and kept: the model that it is moved against stays the same. The
     order of an epoch is random, so that its first half of a batch is clean, and every image comes in each form over the
-    epochs. A batch that does not divide by four has its odd images clean. `epsilon`, `steps` and `step_size`, a share of
-    ε, are those of PGD, which starts at random.
+    epochs. A batch that does not divide by four has its odd images clean. `epsilon`, `steps` and `step_size`, a share
+    of ε, are those of PGD, which starts at random.
     """
     from torch.nn import functional as F
 

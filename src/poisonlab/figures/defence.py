@@ -1,0 +1,389 @@
+"""Defences: accuracy under several attacks, against the radius and the seconds of training, on poisoned data, and
+whether it is real.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from poisonlab.errors import InputError
+from poisonlab.figures import ATTACK, Option, figure, style
+from poisonlab.figures.captions import common_facts, definition, describe, provenance, shared_n
+from poisonlab.figures.columns import title
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from poisonlab.results.query import Query, Selected
+    from poisonlab.statistics import Estimate
+
+COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE, style.SKY, style.GREY, style.BLACK)
+_FACTS = ("dataset", "model", "recipe", "scale")
+_LABELS = {"labels": Option("condition, poison or victim → its name", {})}
+# Column of the table of checks → what it is for people, and the limit beyond which it is warned of; see masking.py.
+_CHECKS = {
+    "zero_gradients": ("no gradient", 0.0),
+    "random_gain": ("random start", 0.05),
+    "transfer_gain": ("transfer", 0.02),
+    "square_gain": ("Square alone", 0.002),
+    "left": ("right at the box's width", 0.02),
+}
+
+
+@figure(
+    "accuracies",
+    needs=("conditions", "victims", "robustness"),
+    title="Natural accuracy, and accuracy under each attack",
+    caption="Natural accuracy{attacks}: means with 95 % intervals for new draws and repeats; squares: published "
+    "values. Accuracy under an attack: {definition}. n, draws × repeats: {n}. {provenance}",
+    options={
+        "attacks": Option("name → {attack, epsilon}; default: the headline's", {}),
+        "published": Option(
+            "condition → its published values, natural accuracy first, then those of the attacks; null: none", {}
+        ),
+        **_LABELS,
+        **ATTACK,
+    },
+)
+def accuracies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw a panel for natural accuracy and one for each attack, with a row for each condition of the first experiment.
+
+    Args:
+        inputs: the tables `conditions`, `victims` and `robustness` of one experiment.
+
+    Raises:
+        InputError: `published` names a condition that is not there.
+    """
+    from matplotlib.figure import Figure
+
+    from poisonlab.statistics import mean_interval
+
+    found, cells = _cells(inputs, options, "natural_accuracy")
+    names = [_name(one, options) for one in cells]
+    if unknown := sorted({*options["published"]} - {*names, *(one.label for one in cells)}):
+        raise InputError(f"option published names {unknown}, the experiment has {names}; correct it")
+    columns: dict[str, list[Selected]] = {"natural": cells}
+    attacks = []
+    for name, how in (options["attacks"] or {_shown(found): {}}).items():
+        columns[name] = [_at(found, one, "adversarial_accuracy", **how) for one in cells]
+        attacks.append(found.attack(cells[0].row, **how).iloc[0])
+    figure = Figure(figsize=(style.PAGE, 0.8 + 0.2 * len(cells)))
+    figure.set_layout_engine("constrained")
+    estimates: list[Estimate] = []
+    panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    for number, (panel, (name, own)) in enumerate(zip(panels, columns.items(), strict=True)):
+        means = [mean_interval(one.grid, bounds=(0.0, 1.0)) for one in own]
+        estimates += means
+        for row, mean in enumerate(means):
+            panel.hlines(row, mean.low, mean.high, color=style.BLUE, linewidth=1.0, gid="interval")
+        panel.plot([one.value for one in means], range(len(means)), "o", color=style.BLUE, markersize=4, gid=name)
+        for row, one in enumerate(cells):
+            known = options["published"].get(names[row], options["published"].get(one.label, ()))
+            if number < len(known) and known[number] is not None:
+                look: dict[str, Any] = {"color": style.VERMILLION, "markerfacecolor": "none", "markersize": 4}
+                panel.plot(known[number], row + 0.2, "s", gid="published", **look)
+        panel.set(xlim=(-0.03, 1.03), xlabel=name)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set(ylim=(len(names) - 0.4, -0.6))
+    words = "; ".join(f"{name}: {describe(one)}" for name, one in zip([*columns][1:], attacks, strict=True))
+    return figure, {
+        "attacks": f", and accuracy under attack ({words})",
+        "definition": definition(attacks),
+        "n": shared_n(estimates),
+        "provenance": _provenance(found),
+    }
+
+
+@figure(
+    "matrix",
+    needs=("conditions", "victims", "robustness"),
+    title="Poisons and ways to train",
+    caption="Natural accuracy and {column_name} of every poison (rows) and way to train (columns): mean, and below it "
+    "half of its 95 % interval for new draws and repeats. Most of it is left by {best}, least by {worst}. "
+    "{definition_words}Attack: {attack}. n, draws × repeats: {n}. {provenance}",
+    options={**_LABELS, "column": Option("of the victims; default: the headline's"), **ATTACK},
+)
+def matrix(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw two tables of means, natural accuracy and the headline's column, of poisons by victims. A condition without
+    "@" stands in the column of all victims.
+
+    Args:
+        inputs: the tables `conditions`, `victims` and `robustness` of one experiment.
+    """
+    from matplotlib.figure import Figure
+
+    from poisonlab.statistics import mean_interval
+
+    found, cells = _cells(inputs, options, options["column"])
+    labels = options["labels"]
+    places = [_place(one) for one in cells]
+    poisons, victims = (list(dict.fromkeys(place[side] for place in places)) for side in (0, 1))
+    figure = Figure(figsize=(style.PAGE, 0.9 + 0.3 * len(poisons)))
+    figure.set_layout_engine("constrained")
+    estimates = []
+    column = cells[0].column
+    for panel, name in zip(figure.subplots(1, 2, sharey=True), ("natural_accuracy", column), strict=True):
+        means = np.full((len(poisons), len(victims)), math.nan)
+        for place, one in zip(places, cells, strict=True):
+            own = one if name == column else _at(found, one, name)
+            shown = mean_interval(own.grid, bounds=(0.0, 1.0))
+            where = poisons.index(place[0]), victims.index(place[1])
+            means[where] = shown.value
+            dark = shown.value < 0.5
+            words = f"{shown.value:.3f}\n± {(shown.high - shown.low) / 2:.3f}"
+            look: dict[str, Any] = {"ha": "center", "va": "center", "size": style.TINY}
+            panel.text(where[1], where[0], words, color="white" if dark else style.BLACK, **look)
+            if name == column:
+                estimates.append((f"{place[0]} with {place[1]}" if place[1] else place[0], shown))
+        panel.imshow(means, cmap="cividis", vmin=0, vmax=1, aspect="auto", gid=name)
+        panel.set_title(title(name), size=style.SMALL, loc="center", weight="normal")
+        panel.set_xticks(range(len(victims)), [labels.get(one, one) or "all" for one in victims], rotation=30)
+        panel.set_yticks(range(len(poisons)), [labels.get(one, one) for one in poisons])
+        for side in ("left", "bottom"):
+            panel.spines[side].set_visible(False)
+    attack = found.attack(next((one.row for one in cells if one.row["strategy"] != "none"), cells[0].row)).iloc[0]
+    ordered = sorted(estimates, key=lambda pair: pair[1].value)
+    best, worst = (
+        f"{name}, {one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for name, one in (ordered[-1], ordered[0])
+    )
+    return figure, {
+        "column_name": title(column),
+        "best": best,
+        "worst": worst,
+        "definition_words": f"Adversarial accuracy: {definition([attack])}. "
+        if column == "adversarial_accuracy"
+        else "",
+        "attack": describe(attack),
+        "n": shared_n([one for _, one in estimates]),
+        "provenance": _provenance(found),
+    }
+
+
+@figure(
+    "radii",
+    needs=("conditions", "victims", "robustness"),
+    title="Accuracy against the radius of the attack",
+    caption="Accuracy against the radius ε of {attack}; bands: 95 % intervals for new draws and repeats. At ε = "
+    "{widest:g} {left} is left at most ({which}). Accuracy: {definition}. n, draws × repeats: {n}. {provenance}",
+    options={
+        **_LABELS,
+        "attack": Option("an attack with several radii; default: the headline's"),
+        "headlines": ATTACK["headlines"],
+    },
+)
+def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw accuracy against the radius, a line for each condition of the first experiment; at 0 natural accuracy.
+
+    Args:
+        inputs: the tables `conditions`, `victims` and `robustness` of one experiment.
+    """
+    from matplotlib.figure import Figure
+
+    from poisonlab.statistics import mean_interval
+
+    found, cells = _cells(inputs, {**options, "epsilon": None}, "natural_accuracy")
+    attack = options["attack"] or found.headline.attack or _shown(found)
+    rows = found.tables["robustness"]
+    widths = sorted(rows.loc[rows["attack"] == attack, "epsilon"].astype(float).unique())
+    if not widths:
+        raise InputError(
+            f"option attack is '{attack}', the experiment has {sorted(rows['attack'].unique())}; choose one"
+        )
+    figure = Figure(figsize=(style.COLUMN, 2.8))
+    figure.set_layout_engine("constrained")
+    panel = figure.subplots()
+    estimates, last = [], []
+    for n, one in enumerate(cells):
+        chosen = [_at(found, one, "adversarial_accuracy", attack=attack, epsilon=width) for width in widths]
+        means = [mean_interval(own.grid, bounds=(0.0, 1.0)) for own in (one, *chosen)]
+        x, colour = [0.0, *widths], COLOURS[n % len(COLOURS)]
+        band = [own.low for own in means], [own.high for own in means]
+        panel.fill_between(x, *band, color=colour, alpha=0.15, linewidth=0)
+        line = "-" if n < len(COLOURS) else "--"
+        panel.plot(x, [own.value for own in means], f".{line}", color=colour, label=_name(one, options), gid="accuracy")
+        estimates += means
+        last.append((means[-1].value, _name(one, options)))
+    panel.set(xlabel="ε", ylabel="accuracy", ylim=(-0.03, 1.03))
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    left, which = max(last)
+    shown = found.attack(cells[0].row, attack=attack, epsilon=widths[0]).iloc[0]
+    return figure, {
+        "attack": describe(shown).replace(f", ε = {shown['epsilon']:g}", ""),
+        "widest": widths[-1],
+        "left": f"{left:.2f}",
+        "which": which,
+        "definition": definition([shown]),
+        "n": shared_n(estimates),
+        "provenance": _provenance(found),
+    }
+
+
+@figure(
+    "against_seconds",
+    needs=("conditions", "victims", "robustness", "checks"),
+    title="Accuracy against seconds of training",
+    caption="{column_name} (filled) and natural accuracy (open) against the seconds of training of a victim, "
+    "processor time of one thread, on a GPU time of the clock; vertical lines: 95 % intervals for new draws and "
+    "repeats{published_words}. {definition_words}Attack: {attack}. n, draws × repeats: {n}. {provenance}",
+    options={
+        **_LABELS,
+        "published": Option("name → adversarial accuracy of the field, marked at the right", {}),
+        **ATTACK,
+    },
+)
+def against_seconds(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw natural and adversarial accuracy of every condition of the first experiment against its seconds.
+
+    Args:
+        inputs: the tables `conditions`, `victims`, `robustness` and `checks` of one experiment.
+
+    Raises:
+        InputError: no victim's seconds are known.
+    """
+    from matplotlib.figure import Figure
+
+    from poisonlab.statistics import mean_interval
+
+    found, cells = _cells(inputs, options, None)
+    checks = inputs["checks"]
+    figure = Figure(figsize=(style.COLUMN, 2.8))
+    figure.set_layout_engine("constrained")
+    panel = figure.subplots()
+    estimates = []
+    for n, one in enumerate(cells):
+        seconds = _of(checks, one)["seconds"].mean()
+        if math.isnan(seconds):
+            continue
+        colour, mark = COLOURS[n % len(COLOURS)], "os^Dv"[n // len(COLOURS) % 5]
+        for own, filled in ((one, True), (_at(found, one, "natural_accuracy"), False)):
+            shown = mean_interval(own.grid, bounds=(0.0, 1.0))
+            panel.vlines(seconds, shown.low, shown.high, color=colour, linewidth=1.0, gid="interval")
+            look: dict[str, Any] = {"color": colour, "markersize": 4, "gid": "accuracy"}
+            label = _name(one, options) if filled else None
+            panel.plot(seconds, shown.value, mark, label=label, markerfacecolor=colour if filled else "white", **look)
+            estimates += [shown] if filled else []
+    if not estimates:
+        raise InputError(f"no victim of '{found.name}' knows its seconds of training; train them again")
+    for name, value in options["published"].items():
+        panel.axhline(value, xmin=0.93, color=style.GREY, linewidth=1.0, gid="published")
+        words: dict[str, Any] = {"size": style.TINY, "ha": "right", "va": "bottom", "color": style.GREY}
+        panel.text(0.99, value, name, transform=panel.get_yaxis_transform(), **words)
+    panel.set(xscale="log", xlabel="seconds of training", ylabel="accuracy", ylim=(-0.03, 1.03))
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    poisoned = next((one.row for one in cells if one.row["strategy"] != "none"), cells[0].row)
+    attack = found.attack(poisoned).iloc[0]
+    return figure, {
+        "column_name": title(cells[0].column).capitalize(),
+        "published_words": "; at the right: published values, of other machines and attacks"
+        if options["published"]
+        else "",
+        "definition_words": f"Adversarial accuracy: {definition([attack])}. ",
+        "attack": describe(attack),
+        "n": shared_n(estimates),
+        "provenance": _provenance(found),
+    }
+
+
+@figure(
+    "checked",
+    needs=("conditions", "checks"),
+    title="Is the robustness real?",
+    caption="{verdict} Each victim's checks: share of the points without a gradient, by how much a random start and "
+    "the images of a clean net lower the accuracy under PGD, the share of points that Square alone fools, and what is "
+    "left at a radius as wide as the box; dashed: limits, below which single points do not count. Victims: {n}. "
+    "{provenance}",
+    options=_LABELS,
+)
+def checked(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw the checks of every victim of the first experiment, a row for each condition.
+
+    Args:
+        inputs: the tables `conditions` and `checks` of one experiment.
+    """
+    from matplotlib.figure import Figure
+
+    conditions, checks = inputs["conditions"], inputs["checks"]
+    rows = conditions[conditions["experiment"] == conditions["experiment"].iloc[0]]
+    names = list(rows["condition"].unique())
+    labels = options["labels"]
+    figure = Figure(figsize=(style.PAGE, 0.8 + 0.2 * len(names)))
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(1, len(_CHECKS), sharey=True)
+    for panel, (column, (words, limit)) in zip(panels, _CHECKS.items(), strict=True):
+        for row, name in enumerate(names):
+            own = checks.loc[checks["condition"] == name, column]
+            spread = row + np.linspace(-0.2, 0.2, len(own)) if len(own) > 1 else [row]
+            panel.plot(own, spread, ".", color=style.BLUE, markersize=3, gid="victims")
+        panel.axvline(limit, color=style.VERMILLION, linestyle="--", linewidth=0.8)
+        panel.set(xlabel=words)
+    panels[0].set_yticks(range(len(names)), [labels.get(name, name) for name in names])
+    panels[0].set(ylim=(len(names) - 0.4, -0.6))
+    return figure, {
+        "verdict": _verdict(checks, names, labels),
+        "n": len(checks),
+        "provenance": provenance(common_facts(rows, _FACTS)),
+    }
+
+
+def _verdict(checks: pd.DataFrame, names: Sequence[str], labels: Mapping[str, str]) -> str:
+    """What was warned of, condition by condition, in one or a few sentences."""
+    said = []
+    for name in names:
+        own = checks[checks["condition"] == name]
+        warned = own[own["warnings"].fillna("") != ""]
+        if len(warned):
+            first = str(warned["warnings"].iloc[0])
+            said.append(f"{labels.get(name, name)}: {len(warned)} of {len(own)} victims, the first because {first}.")
+    if not said:
+        return "Nothing to warn of."
+    return f"Warnings: the accuracy under gradient attacks of these victims cannot be trusted. {' '.join(said)}"
+
+
+def _cells(inputs: Mapping[str, Any], options: Mapping[str, Any], column: str | None) -> tuple[Query, list[Selected]]:
+    """Every condition of the first experiment, at each value of its axis, with a column."""
+    from poisonlab.figures.experiments import query
+
+    conditions = inputs["conditions"]
+    found = query(inputs, conditions["experiment"].iloc[0], options)
+    names = conditions.loc[conditions["experiment"] == found.name, "condition"].unique()
+    return found, [one for name in names for one in found.select(str(name), column or found.headline.column)]
+
+
+def _at(found: Query, one: Selected, column: str, **how: Any) -> Selected:
+    """The same victims with another column."""
+    value = None if math.isnan(one.row["axis_value"]) else float(one.row["axis_value"])
+    return found.select(str(one.row["condition"]), column, value=value, **how)[0]
+
+
+def _name(one: Selected, options: Mapping[str, Any]) -> str:
+    """Name of a condition for readers, with the value of its axis."""
+    name = str(one.row["condition"])
+    return one.label.replace(name, options["labels"].get(name, name), 1)
+
+
+def _place(one: Selected) -> tuple[str, str]:
+    """Poison and victim of a condition, "" where the experiment has one victim."""
+    poison, _, victim = str(one.row["condition"]).partition("@")
+    value = one.row["axis_value"]
+    return (poison if math.isnan(value) else f"{poison} {value:g}"), victim
+
+
+def _of(table: pd.DataFrame, one: Selected) -> pd.DataFrame:
+    """Rows of a table of victims that belong to a condition at the value of its axis."""
+    value = float(one.row["axis_value"])
+    same = np.isclose(table["axis_value"].astype(float), value, equal_nan=True)
+    return table[(table["condition"] == one.row["condition"]) & same]
+
+
+def _shown(found: Query) -> str:
+    """Name of the attack that counts when nothing else is said."""
+    return str(found.attack()["attack"].iloc[0])
+
+
+def _provenance(found: Query) -> str:
+    return provenance(common_facts(found.tables["conditions"], _FACTS))
