@@ -63,3 +63,4 @@ _register(
     "poisonlab.models.smooth:SmoothCNN",
     source="Engstrom et al., 2025, section 3.2; the widths are a choice",
 )
+_register("preact_resnet", "poisonlab.models.resnets:PreActResNet", {"width": 64}, "He et al., 2016, Identity Mappings")

@@ -5,6 +5,7 @@ torchvision's own takes a sixteenth of the pixels, which suits 224 × 224.
 """
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 
@@ -55,3 +56,53 @@ class ResNet(nn.Module):
 def _normalised(channels: int, width: int, kernel: int, stride: int = 1) -> tuple[nn.Module, nn.Module]:
     convolution = nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2, bias=False)
     return convolution, nn.BatchNorm2d(width)
+
+
+class _PreActBlock(nn.Module):
+    """Normalisation and ReLU before each of two convolutions; the shortcut begins behind the first ReLU where it
+    changes the shape.
+    """
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.BatchNorm2d(before), nn.BatchNorm2d(after)
+        self.convolve = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
+        self.again = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        changes = stride != 1 or before != after
+        self.shortcut = nn.Conv2d(before, after, 1, stride, bias=False) if changes else None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        active = F.relu(self.first(inputs))
+        around = inputs if self.shortcut is None else self.shortcut(active)
+        return around + self.again(F.relu(self.second(self.convolve(active))))
+
+
+class PreActResNet(nn.Module):
+    """PreActResNet-18 (He et al., 2016, Identity Mappings in Deep Residual Networks), the usual net of one-step
+    adversarial training.
+
+    Args:
+        width: channels of the first stage, 64 in the paper; the others have 2, 4 and 8 times as many.
+
+    Raises:
+        ValueError: the width is below 1, or the inputs are no images of 8 × 8 pixels or more.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int, width: int = 64) -> None:
+        super().__init__()
+        channels, *sides = input_shape
+        if width < 1 or len(sides) != 2 or min(sides) < 8:
+            raise ValueError(f"width {width}, allowed is 1 or more, and images of 8 × 8 pixels or more")
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1, bias=False)]
+        before = width
+        for stage in range(4):
+            for number in range(2):
+                after = width * 2**stage
+                layers.append(_PreActBlock(before, after, 2 if stage and not number else 1))
+                before = after
+        self.layers = nn.Sequential(*layers)
+        self.normalise, self.classify = nn.BatchNorm2d(before), nn.Linear(before, num_classes)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map images [n, channels, height, width] to logits [n, num_classes]."""
+        return self.classify(F.relu(self.normalise(self.layers(inputs))).mean((2, 3)))

@@ -1,6 +1,6 @@
 """Guards: what looks at some training points after every epoch, says which weights to keep, and may stop.
 
-A guard is registered with ``@guard`` and has the signature ``(model, images, labels, context, **parameters) -> Judged``:
+A guard is registered with ``@guard``; its signature is ``(model, images, labels, context, **parameters) -> Judged``:
 
 - model: in evaluation mode, the victim that training would end with now; images: [watched, …] float32; labels:
   [watched] int64, both of the training set, poisons included.
