@@ -437,8 +437,8 @@ def test_catastrophic_overfitting_is_named_when_pgd_collapses_and_fgsm_does_not(
     assert judged((0.6, 0.5), (0.9, 0.31))[1]["catastrophic_overfitting"] == 0  # by less than `drop`
 
 
-@guard("scripted", parameters={"points": 8, "bad": 3})
-def scripted(model: nn.Module, images: Tensor, labels: Tensor, context: Context, points: int, bad: int) -> Judged:
+@guard("scripted", parameters={"bad": 3})
+def scripted(model: nn.Module, images: Tensor, labels: Tensor, context: Context, bad: int) -> Judged:
     """Keeps the weights of every epoch before `bad`, and stops there."""
     return Judged(keep=context.epoch < bad, stop=context.epoch == bad)
 

@@ -39,8 +39,8 @@ _CHECKS = {
     "accuracies",
     needs=("conditions", "victims", "robustness"),
     title="Natural accuracy, and accuracy under each attack",
-    caption="Natural accuracy{attacks}: means with 95 % intervals for new draws and repeats; squares: published "
-    "values. Accuracy under an attack: {definition}. n, draws × repeats: {n}. {provenance}",
+    caption="Natural accuracy{attacks}: means with 95 % intervals for new draws and repeats{squares}. "
+    "Accuracy under an attack: {definition}. n, draws × repeats: {n}. {provenance}",
     options={
         "attacks": Option("name → {attack, epsilon}; default: the headline's", {}),
         "published": Option(
@@ -93,6 +93,7 @@ def accuracies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     words = "; ".join(f"{name}: {describe(one)}" for name, one in zip([*columns][1:], attacks, strict=True))
     return figure, {
         "attacks": f", and accuracy under attack ({words})",
+        "squares": "; squares: published values" if options["published"] else "",
         "definition": definition(attacks),
         "n": shared_n(estimates),
         "provenance": _provenance(found),
@@ -212,8 +213,11 @@ def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     left, which = max(last)
     shown = found.attack(cells[0].row, attack=attack, epsilon=widths[0]).iloc[0]
+    without_length = shown.copy()
+    without_length["step_size"] = math.nan
     return figure, {
-        "attack": describe(shown).replace(f", ε = {shown['epsilon']:g}", ""),
+        # Without the radius and the length of a step, which differ from mark to mark.
+        "attack": describe(without_length).replace(f", ε = {shown['epsilon']:g}", ""),
         "widest": widths[-1],
         "left": f"{left:.2f}",
         "which": which,

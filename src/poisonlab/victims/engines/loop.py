@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from poisonlab import models
 from poisonlab.models.inference import INFERENCE_BATCH, predict, to_float
 from poisonlab.seeds import seed
-from poisonlab.victims.guards import Guard, count
+from poisonlab.victims.guards import WATCHED, Guard, count
 from poisonlab.victims.objectives import Context, Objective
 from poisonlab.victims.order import epoch_order
 from poisonlab.victims.precision import PRECISIONS, computing_in, flushed_denormals
@@ -125,7 +125,7 @@ class _Training:
         self.trained = self.watched = torch.arange(n, device=self.device)
         if (choice := stage.parts.get("guard")) is not None:
             order = torch.from_numpy(epoch_order(seed("guard", victim=self.job.seed), 0, n)).to(self.device)
-            self.watched = order[: count(choice.parameters["points"], n)]
+            self.watched = order[: count(choice.parameters.get("points", WATCHED), n)]
             if isinstance(choice.entry, Guard) and choice.entry.held_out:
                 self.trained = order[len(self.watched) :].sort().values
 

@@ -28,7 +28,7 @@ class Judged(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class Guard(Part):
     """What is registered beside a guard; its parameter `points` is the number of points that it looks at, below 1 a
-    share of the training set.
+    share of the training set; `WATCHED` where it has no such parameter.
 
     Attributes:
         held_out: whether these points are left out of the training.
@@ -39,6 +39,7 @@ class Guard(Part):
     begins: bool = False
 
 
+WATCHED = 128
 guard = Catalogue("guard", "poisonlab.victims.guards", Guard)
 
 
