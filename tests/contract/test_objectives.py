@@ -1,4 +1,4 @@
-"""What every objective, optimiser and schedule of the catalogues owes the engine; a new one is picked up by itself."""
+"""What every objective, guard, optimiser and schedule of the catalogues owes the engine; a new one is picked up by itself."""
 
 import subprocess
 import sys
@@ -11,6 +11,7 @@ from torch import nn
 from poisonlab import models
 from poisonlab.poisons.poison import TrainingSet
 from poisonlab.victims.engines import train
+from poisonlab.victims.guards import Judged, guard
 from poisonlab.victims.objectives import Context, objective
 from poisonlab.victims.optimisers import optimiser
 from poisonlab.victims.parts import Choice
@@ -19,6 +20,7 @@ from poisonlab.victims.schedules import schedule
 from poisonlab.victims.victim import VictimJob
 
 every_objective = pytest.mark.parametrize("name", objective.entries())
+every_guard = pytest.mark.parametrize("name", guard.entries())
 every_optimiser = pytest.mark.parametrize("name", optimiser.entries())
 every_schedule = pytest.mark.parametrize("name", schedule.entries())
 
@@ -80,6 +82,27 @@ def test_a_victim_that_is_trained_by_an_objective_is_the_same_alone_and_among_ot
     ((_, alone),) = train(jobs[2:], "strided", recipe, precision)
     assert all(np.array_equal(array, together["2"][key]) for key, array in alone.parameters.items())
     assert not any(np.array_equal(array, together["1"][key]) for key, array in alone.parameters.items())
+
+
+@every_guard
+@pytest.mark.parametrize("vectors", [False, True])
+def test_a_guard_judges_and_changes_nothing_but_its_memory(name, vectors):
+    images, labels = points(vectors)
+    model = models.build("mlp" if vectors else "strided", images.shape[1:], 3, seed=0).eval()
+    before = [value.clone() for value in (images, *model.state_dict().values())]
+    context = place(None if vectors else (0.0, 1.0))
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    said = [choice(guard, name)(model, images, labels, context) for _ in range(3)]
+    assert all(isinstance(one, Judged) and {type(part) for part in one} == {bool} for one in said)
+    assert any(one.keep for one in said)
+    assert not any(one.stop for one in said)  # three times the same weights: nothing has become worse
+    assert all(torch.equal(a, b) for a, b in zip(before, (images, *model.state_dict().values()), strict=True))
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
+    columns = {key: value for key, value in context.memory.items() if "/" not in key}
+    assert columns
+    assert all(value.shape == () and torch.isfinite(value) for value in columns.values())
 
 
 @every_optimiser
