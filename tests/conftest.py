@@ -14,7 +14,7 @@ from poisonlab.datasets.prepare import prepare
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Code of a study's own is found in its folder, as in the pipeline.
-sys.path.append(str(REPOSITORY / "studies" / "label_noise"))
+sys.path += [str(study) for study in sorted((REPOSITORY / "studies").iterdir())]
 
 # One thread, as in every job of the pipeline: set before anything imports torch, and inherited by the processes that tests start.
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

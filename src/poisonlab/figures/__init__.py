@@ -29,8 +29,8 @@ class Option(NamedTuple):
 class FigureKind(Entry):
     """One figure of the catalogue.
 
-    Its needs are tables of experiments (conditions, victims, robustness, points, detection, checks), tables and arrays of
-    analyses by the names that these register, maps, data, poisons. Tables come as data frames; `extremes`, `example`
+    Its needs are tables of experiments (conditions, victims, robustness, points, detection, checks), tables and arrays
+    of analyses by the names that these register, maps, data, poisons. Tables come as data frames; `extremes`, `example`
     and `idea` as the pair (arrays, metadata) that `storage.read_tensors` returns; `maps` as a list of arrays, one for
     each experiment; `data` as a data set; `poisons`, the first draw of a poison of the first experiment, of the
     condition that the option `condition` names or else with a sweep, as `poisons.files.load` returns it.
