@@ -18,7 +18,7 @@ from poisonlab.pipeline.studies import merged, read_yaml
 from poisonlab.pipeline.training import Chunk
 
 ROOT = Path(__file__).parents[2]
-CLAIMS = load_claims(ROOT / "studies" / "label_noise" / "claims.yaml")
+CLAIMS = load_claims(sorted((ROOT / "studies").glob("*/claims.yaml")))
 
 
 def default(**change: Any) -> dict[str, Any]:
@@ -517,8 +517,9 @@ def test_a_figure_may_have_a_source_and_a_note_of_its_own() -> None:
 
 
 def test_every_registered_claim_stands_below_a_figure() -> None:
-    listed = {claim for one in Plan(default(), ROOT).figures.values() for claim in one["claims"]}
-    assert listed == {claim.id for claim in CLAIMS}
+    plans = [Plan(default(published=published), ROOT) for published in (False, True)]
+    listed = {(key[0], claim) for plan in plans for key, one in plan.figures.items() for claim in one["claims"]}
+    assert listed == {(claim.study, claim.id) for claim in CLAIMS}
 
 
 @pytest.fixture(scope="module")
@@ -526,7 +527,7 @@ def published() -> Plan:
     return Plan(default(published=True), ROOT)
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.id}-{claim.relation.name}")
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.study}-{claim.id}-{claim.relation.name}")
 def test_the_published_configuration_has_the_size_that_each_claim_registers(published: Plan, claim: Any) -> None:
     sizes = {name: least for name, least in claim.minimum.items() if isinstance(least, list | tuple)}
     for table in {table for part in claim.parts for table in part.judged_on.tables if sizes}:
