@@ -102,6 +102,9 @@ class PreActResNet(nn.Module):
                 before = after
         self.layers = nn.Sequential(*layers)
         self.normalise, self.classify = nn.BatchNorm2d(before), nn.Linear(before, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map images [n, channels, height, width] to logits [n, num_classes]."""
