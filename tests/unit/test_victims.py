@@ -779,7 +779,7 @@ def test_a_model_of_your_own_is_named_by_its_import_path(tmp_path: Path, monkeyp
     assert victim.train_accuracy == (logits.argmax(1) == training_set.labels).mean() > 0.6
 
 
-@pytest.mark.parametrize("model", ["resnet", "my_networks_that_are_not:Net", "poisonlab.models.networks:Missing"])
+@pytest.mark.parametrize("model", ["resnext", "my_networks_that_are_not:Net", "poisonlab.models.networks:Missing"])
 def test_a_model_that_does_not_exist_is_refused_in_one_line(model):
     with pytest.raises(InputError, match=f"model '{model}'") as error:
         train_one(apply(Poison(CLASSES), toy()), SHORT, model)
