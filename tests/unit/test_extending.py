@@ -34,10 +34,10 @@ from poisonlab.victims.proxy import train_proxies
 # ------------------------------------------------------------------------------------------------------- poison_files.md
 
 
-def test_the_ten_lines_of_plain_pytorch_make_the_training_set_that_poisonlab_makes(inside):
+def test_the_dozen_lines_of_plain_pytorch_make_the_training_set_that_poisonlab_makes(inside):
     text = PYTHON_FILES["plain_pytorch.py"]
     training_set = text.partition("\n\n")[2].partition("\n\n")[0]  # between the imports and the training
-    assert len(training_set.splitlines()) == 10
+    assert len(training_set.splitlines()) == 12
     assert "poisonlab" not in text
     made = runpy.run_path("plain_pytorch.py")
     dataset = Dataset.load("my_digits.safetensors")
