@@ -10,6 +10,8 @@ rule measure_points:
         "results/points/{study}/{experiment}/{variant}/{chunk}.parquet",
     log:
         "results/logs/measure_points/{study}/{experiment}/{variant}/{chunk}.log",
+    benchmark:
+        "results/benchmarks/measure_points/{study}/{experiment}/{variant}/{chunk}.jsonl"
     threads: 1
     resources:
         gpu=plan.gpu,
