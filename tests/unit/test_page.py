@@ -141,4 +141,4 @@ def test_a_page_begins_with_what_was_found_where_the_study_says_so():
     assert found[2] == "- Others agree: **inconclusive**, 0.500 [0.400, 0.600] steps, n = 5 × 4."
     words = "- Paths are short: **reproduced** in 1 of 2 (two); **refuted** in 1 of 2 (ten); measured 0.500 (ten) to 0.500 (two)."
     assert found[3] == words
-    assert found[4] == "- Nets | are accurate: not run."
+    assert found[4] == "- Not run yet: 1 of 3 claims."

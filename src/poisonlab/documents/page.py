@@ -89,11 +89,15 @@ def study_page(
 
 
 def _found(claims: Sequence[Claim], rows: Sequence[Mapping[Any, Any]], findings: Sequence[int]) -> list[str]:
-    """A line for each of these claims: what it says, where it holds, and what was measured."""
-    lines = []
+    """A line for each of these claims that has run: what it says, where it holds, and what was measured."""
+    lines: list[str] = []
+    waiting = 0
     for claim in [one for number in findings for one in claims if one.id == number]:
         parts = {name: part.name for name, part in zip(claim.statements, claim.parts, strict=True)}
         judged = [row for row in rows if row["statement"] in parts and row["verdict"] != "not run"]
+        if not judged:
+            waiting += 1
+            continue
         verdicts: dict[str, list[str]] = {}
         for row in judged:
             verdicts.setdefault(row["verdict"], []).append(parts[row["statement"]])
@@ -110,8 +114,8 @@ def _found(claims: Sequence[Claim], rows: Sequence[Mapping[Any, Any]], findings:
             ends = sorted((row["measured"], parts[row["statement"]]) for row in judged if not pd.isna(row["measured"]))
             if ends:
                 words.append(f"measured {ends[0][0]:.3f} ({ends[0][1]}) to {ends[-1][0]:.3f} ({ends[-1][1]})")
-        lines.append(f"- {claim.statement}: {'; '.join(words) or 'not run'}.")
-    return lines
+        lines.append(f"- {claim.statement}: {'; '.join(words)}.")
+    return [*lines, *([f"- Not run yet: {waiting} of {len(lines) + waiting} claims."] if waiting else [])]
 
 
 def _places(claim: int, tables: Sequence[str], pictures: Sequence[Picture]) -> list[Picture]:

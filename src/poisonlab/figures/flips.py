@@ -145,7 +145,7 @@ def detected(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
     figure.set_layout_engine("constrained")
     panels = figure.subplots(1, len(_CHECKS), sharey=True)
     for panel, (check, words) in zip(panels, _CHECKS.items(), strict=True):
-        ranked = table[(table["check"] == check) & (table["rule"] != "flagged")]
+        ranked = table[(table["check"] == check) & (table["rule"] != "flagged")].sort_values("looked_at")
         for condition, colour in zip(chosen, COLOURS, strict=False):
             own = ranked[ranked["condition"] == condition]
             for _, one in own.groupby(["axis_value", "draw"], dropna=False):
