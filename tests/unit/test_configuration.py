@@ -553,3 +553,13 @@ def test_the_published_configuration_has_the_size_that_each_claim_registers(publ
 def test_every_study_of_the_repository_can_be_planned_by_itself(study: str, published: bool) -> None:
     plan = Plan({**read_yaml(ROOT / "config.yaml"), "studies": [study], "published": published}, ROOT)
     assert {name for name, _ in plan.experiments} == {study}
+
+
+def test_flips_are_looked_for_once_however_many_kinds_of_victims_are_trained_on_them() -> None:
+    change = {"experiments": {"transfer": {"detection": 1}}}
+    plan = Plan({**read_yaml(ROOT / "config.yaml"), "studies": ["cifar3"], "cifar3": change}, ROOT)
+    places = plan.detection_inputs("cifar3", "transfer")
+    poisons = {entry["poison"] for entry in plan.experiment("cifar3", "transfer")["poisons"].values()} - {"clean"}
+    assert len(plan.experiment("cifar3", "transfer")["victims"]) > 1
+    assert {file.split("/")[3] for file in places.values()} == poisons
+    assert len(places) == len(poisons)

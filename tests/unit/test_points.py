@@ -6,6 +6,7 @@ import pytest
 
 from poisonlab.attacks import settings
 from poisonlab.datasets.dataset import make_dataset
+from poisonlab.errors import InputError
 from poisonlab.evaluation.detection import detect, disagreement
 from poisonlab.evaluation.points import SLICES, by_distance, measure_chunk
 from poisonlab.pipeline.experiment_names import FURTHER
@@ -47,6 +48,9 @@ def test_every_test_point_of_the_source_class_has_its_verdict_and_its_distance(h
         apart = [np.sqrt(((heaps.train_images[flip] / 255 - own) ** 2).sum()) for flip in (0, 4, 10)]
         assert row.distance_pixels == pytest.approx(min(apart), rel=1e-5)  # float32
     assert {"distance_components", "distance_features"} <= set(found)
+    appended = Poison(2, append_images=heaps.train_images[:1], append_labels=np.array([1]))
+    with pytest.raises(InputError, match="no poison of this job relabels a point"):
+        measure_chunk([(identity, 2, parameters)], [appended], heaps, "mlp", ("pgd", attack), ("mlp", parameters))
     # All 16 components turn the points, which leaves every distance as it is.
     assert np.allclose(found["distance_components"], found["distance_pixels"], rtol=1e-4)
 

@@ -6,11 +6,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from poisonlab import models
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.victims.proxy import out_of_fold_probabilities
 
 FOLDS = 4  # three quarters of the data train each model; more folds cost more and change little on thousands of points
 EPOCHS = 4  # stopped early on purpose: a model that has memorised its wrong labels cannot point at others
+
+
+def early_probabilities(
+    dataset: Dataset,
+    model: models.Specification,
+    recipe: Mapping[str, Any],
+    precision: str = "float32",
+    device: str = "auto",
+    progress: Callable[[str], None] = lambda line: None,
+) -> np.ndarray:
+    """Class probabilities [n, classes] of every training point, out of fold, by nets that trained for `EPOCHS` only."""
+    short = {**recipe, "epochs": min(recipe["epochs"], EPOCHS)}
+    return out_of_fold_probabilities(dataset, model, short, FOLDS, precision, device, progress)
 
 
 def find_label_issues(
@@ -26,7 +40,6 @@ def find_label_issues(
     """
     from cleanlab.filter import find_label_issues as confident_learning
 
-    short = {**recipe, "epochs": min(recipe["epochs"], EPOCHS)}
-    probabilities = out_of_fold_probabilities(dataset, model, short, FOLDS, precision, device, progress)
+    probabilities = early_probabilities(dataset, model, recipe, precision, device, progress)
     issue = confident_learning(dataset.train_labels, probabilities, n_jobs=1)
     return pd.DataFrame({"index": np.arange(len(issue)), "issue": issue})

@@ -1,5 +1,6 @@
 """Would the flips be found? Two checks of labels that need no clean data, on the poisoned training set."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -7,10 +8,10 @@ import numpy as np
 import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 
-from poisonlab.analyses.label_issues import EPOCHS, FOLDS
+from poisonlab import models
+from poisonlab.analyses.label_issues import early_probabilities
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.poisons.poison import TrainingSet
-from poisonlab.victims.proxy import out_of_fold_probabilities
 
 NEIGHBOURS = 10
 LOOKED_AT = (10, 20, 50, 100, 200, 500, 1000)  # labels that somebody checks by hand
@@ -28,7 +29,7 @@ def disagreement(training_set: TrainingSet) -> np.ndarray:
 def detect(
     training_set: TrainingSet,
     dataset: Dataset,
-    model: Any,
+    model: models.Specification,
     recipe: Mapping[str, Any],
     precision: str = "float32",
     device: str = "auto",
@@ -45,8 +46,6 @@ def detect(
         (`rule` budget): `looked_at`, `found`, the share of the flips among them, and `hits`, their number. For cleanlab
         also the row `flagged`, what its confident learning calls an issue.
     """
-    import dataclasses
-
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_self_confidence_for_each_label
 
@@ -54,8 +53,7 @@ def detect(
     poisoned = dataclasses.replace(
         dataset, train_images=training_set.images, train_labels=training_set.labels, class_names=names
     )
-    short = {**recipe, "epochs": min(recipe["epochs"], EPOCHS)}
-    probabilities = out_of_fold_probabilities(poisoned, model, short, FOLDS, precision, device, progress)
+    probabilities = early_probabilities(poisoned, model, recipe, precision, device, progress)
     ranked = {
         "cleanlab": get_self_confidence_for_each_label(training_set.labels, probabilities),
         "neighbours": 1 - disagreement(training_set),

@@ -12,6 +12,7 @@ from torch import nn
 
 from poisonlab import attacks
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.errors import InputError
 from poisonlab.models.inference import features, rebuild, resolve_device, to_float
 from poisonlab.poisons.poison import Poison
 from poisonlab.results.tables import KEY
@@ -22,18 +23,17 @@ COMPONENTS = 50  # as the class graphs and the medoids have them
 SLICES = 10
 
 
-def spaces(dataset: Dataset, proxy: nn.Module | None, device: torch.device) -> Spaces:
+def spaces(dataset: Dataset, proxy: nn.Module, device: torch.device) -> Spaces:
     """Training and test points as pixels, as the training points' principal components, and as a clean proxy's last
-    layer gets to see them, if there is a proxy.
+    linear layer gets to see them, if it has one.
     """
     train, test = dataset.train_images, dataset.test_images
     flat = [to_float(torch.from_numpy(part)).flatten(1).numpy() for part in (train, test)]
     fitted = PCA(min(COMPONENTS, *flat[0].shape), svd_solver="covariance_eigh").fit(flat[0])
     found = {"pixels": (flat[0], flat[1]), "components": (fitted.transform(flat[0]), fitted.transform(flat[1]))}
-    if proxy is not None:
-        seen = [features(proxy, to_float(torch.from_numpy(part)).to(device)) for part in (train, test)]
-        if seen[0] is not None and seen[1] is not None:
-            found["features"] = seen[0].cpu().numpy(), seen[1].cpu().numpy()
+    seen = [features(proxy, to_float(torch.from_numpy(part)).to(device)) for part in (train, test)]
+    if seen[0] is not None and seen[1] is not None:
+        found["features"] = seen[0].cpu().numpy(), seen[1].cpu().numpy()
     return found
 
 
@@ -43,7 +43,7 @@ def measure_chunk(
     dataset: Dataset,
     model: Any,
     attack: tuple[str, Mapping[str, Any]],
-    proxy: tuple[str, dict[str, np.ndarray]] | None,
+    proxy: tuple[str, dict[str, np.ndarray]],
     device: str = "auto",
     progress: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
@@ -57,9 +57,12 @@ def measure_chunk(
     Returns:
         One row per victim and point: the victim's columns, `point` (its place in the test set), `fooled` (the attacked
         image is given the flips' label), `distance_<space>` to the nearest flip, l2 in each of `spaces`.
+
+    Raises:
+        InputError: none of the poisons relabels a point.
     """
     where = resolve_device(device)
-    clean = rebuild(proxy[0], dataset.input_shape, dataset.num_classes, proxy[1], where) if proxy else None
+    clean = rebuild(proxy[0], dataset.input_shape, dataset.num_classes, proxy[1], where)
     known = spaces(dataset, clean, where)
     tables = []
     for number, ((identity, classes, parameters), poison) in enumerate(zip(victims, poisons, strict=True), 1):
@@ -81,6 +84,8 @@ def measure_chunk(
         }
         tables.append(pd.DataFrame({**identity, "point": chosen, "fooled": verdicts.fooled[0].cpu().numpy(), **apart}))
         progress(f"{number} of {len(victims)} victims attacked")
+    if not tables:
+        raise InputError("no poison of this job relabels a point whose distance could be measured; set points: null")
     return pd.concat(tables, ignore_index=True)
 
 

@@ -71,7 +71,11 @@ class Training(Conditions):
         return {
             job: names
             for job, names in jobs.items()
-            if all(Path(file).is_file() for file in self._files(study, experiment, job, names).values())
+            if all(
+                Path(file).is_file()
+                for folder, file in self._files(study, experiment, job, names).items()
+                if folder != "points"  # a table of its own, which takes no training
+            )
         }
 
     def _chunks(self, study: str, experiment: str, condition: str, variant: Variant) -> list[Chunk]:
@@ -300,7 +304,8 @@ class Training(Conditions):
         """(condition, draw) → file of its poison, of the draws whose flips are looked for."""
         entry, found = self.experiment(study, experiment), {}
         for name, own in self.conditions(study, experiment).items():
-            if self.poison(study, own["poison"])["strategy"] != "none":
+            # A poison is looked for once, whatever is trained on it.
+            if own["victim"] == entry["victims"][0] and self.poison(study, own["poison"])["strategy"] != "none":
                 for draw in self._draws(study, experiment, name)[: entry["detection"]]:
                     found[name, draw] = self.poison_file(study, own["poison"], draw)
         return found
