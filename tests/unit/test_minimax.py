@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.datasets.splits import split
@@ -154,6 +155,36 @@ def test_the_three_hypergradients_lead_to_poisons_of_like_harm() -> None:
     ]
     losses = [facts["validation_loss"] for facts in found]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-3)  # of descents that have nearly reached the minimum
+
+
+def test_all_classes_can_be_told_apart() -> None:
+    generator = np.random.default_rng(3)
+    labels = np.arange(120) % 3
+    images = (0.4 + 0.15 * np.eye(3, FEATURES)[labels] + 0.1 * generator.normal(size=(120, FEATURES))).clip(0, 1)
+    images, index = images.astype(np.float32), np.arange(120)
+    whole = Dataset("three", images, labels, images[:4], labels[:4], ("a", "b", "c"), (0.0, 1.0), index, index[:4])
+    dataset = split(whole, 0, 0.25)
+    settings = {"classes": "all", "defender": "fixed", "penalty": 0.005, "labels": "both"}
+
+    def harm(poison: Poison) -> float:
+        """By a softmax regression of another library."""
+        trained = apply(poison, dataset)
+        model = LogisticRegression(C=1 / (len(trained.labels) * 0.005), fit_intercept=False, tol=1e-8, max_iter=5000)
+        model.fit(features(trained.images).numpy(), trained.labels)
+        chances = model.predict_proba(features(dataset.validation_images).numpy())
+        return float(-np.log(chances[np.arange(len(chances)), dataset.validation_labels]).mean())
+
+    still, moved = (attacked(dataset, hyperiterations=count, **settings) for count in (0, 30))
+    assert harm(moved) > 1.1 * harm(still)
+    for poison in (still, moved):
+        assert set(poison.append_labels) <= {0, 1}
+        assert poison.facts["validation_loss"] == pytest.approx(harm(poison), rel=1e-4)  # of lbfgs
+    # The pair alone says less about a model of three classes.
+    assert harm(moved) > harm(attacked(dataset, hyperiterations=30, **settings | {"classes": "pair"}))
+    learned = [attacked(dataset, budget=budget, classes="all").facts["penalty"] for budget in (0, 12)]
+    assert learned[1] > learned[0]
+    with pytest.raises(InputError, match="hypergradient is 'forward', which is for two classes"):
+        attacked(dataset, hypergradient="forward", **settings)
 
 
 @pytest.mark.parametrize("penalty", [0.01, 0.3])

@@ -126,13 +126,16 @@ def test_cross_validation_chooses_what_scikit_learn_does() -> None:
     assert 0 < int(np.argmax(scores)) < len(grid) - 1
 
 
-def test_the_choice_on_validation_points_is_the_least_loss_of_a_fine_grid() -> None:
-    train_set, held = points(20, 0), points(200, 1)
-    found = by_validation(tensors(train_set), tensors(held))
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_choice_on_validation_points_is_the_least_loss_of_a_fine_grid(classes: int) -> None:
+    train_set, held = points(20, 0, classes=classes), points(200, 1, classes=classes)
+    victim = trained(train_set, validation=held, classes=classes, choose="validation")
+    found = victim.scalars["log_penalty"]
 
     def loss(t: float) -> float:
-        scores = with_ones(held[0]) @ scikit(train_set, np.exp(t))[0]
-        return float(np.mean(np.log1p(np.exp(scores)) - held[1] * scores))
+        scores = with_ones(held[0]) @ scikit(train_set, np.exp(t)).T
+        scores = np.concatenate([0 * scores, scores], 1) if classes == 2 else scores
+        return float(np.mean(np.log(np.exp(scores).sum(1)) - scores[np.arange(200), held[1]]))
 
     fine = np.linspace(-8, 2, 101)
     best = int(np.argmin([loss(t) for t in fine]))
@@ -163,8 +166,8 @@ def test_what_a_victim_cannot_do_is_refused() -> None:
     data = points(50, 0)
     with pytest.raises(InputError, match="chooses λ on validation points, which its training set does not have"):
         trained(data, choose="validation")
-    with pytest.raises(InputError, match=r"chooses λ \(clean\) for two classes and the l2 penalty alone"):
-        trained(points(50, 0, classes=3), classes=3, choose="clean")
+    with pytest.raises(InputError, match=r"chooses λ \(clean\) for the l2 penalty alone"):
+        trained(data, choose="clean", norm="l1")
     with pytest.raises(InputError, match="model 'logistic' is trained by stochastic gradient descent"):
         trained(data, Recipe(3))
     with pytest.raises(InputError, match="model 'logistic' cannot be built"):

@@ -3,7 +3,7 @@
 The outer loss is the mean cross-entropy on validation points, of weights that were trained on others. `reverse` and
 `forward` differentiate the first steps of gradient descent, `implicit` the minimum itself, in closed form: with
 H = XᵀSX/n + λI, S = diag(σ(1 − σ)), and v = H⁻¹∇L, L falls by λ v·w per unit of ln λ (Carnerero-Cano et al., 2021,
-Appendix B; the implicit function theorem).
+Appendix B; the implicit function theorem). Of more than two classes, `reverse` and `implicit` are in `softmax`.
 """
 
 import itertools
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from poisonlab.models import softmax
 from poisonlab.models.logistic import descend, probabilities, scores, validation_slope, weighted_sum
 from poisonlab.models.logistic import hypergradient as swept
 
@@ -26,9 +27,9 @@ class Problems:
     """K training sets with their validation points.
 
     Attributes:
-        features: [K, n, d], a bias is a feature of ones; labels: [K, n] in {0, 1}.
+        features: [K, n, d], a bias is a feature of ones; labels: [K, n] in {0, 1}, or of C classes one-hot [K, n, C].
         penalty: [K] > 0, λ: factor of ‖w‖²/2 or, with l1, of ‖w‖₁; added to the mean cross-entropy.
-        validation: [K, m, d]; validation_labels: [K, m] in {0, 1}.
+        validation: [K, m, d]; validation_labels: as labels.
     """
 
     features: Tensor
@@ -38,10 +39,21 @@ class Problems:
     validation_labels: Tensor
     l1: bool = False
 
+    def __post_init__(self) -> None:
+        if self.l1 and self.softmax:
+            raise ValueError("l1 is a penalty of two classes; for more take l1=False")
+
+    @property
+    def softmax(self) -> bool:
+        """Whether labels are one-hot."""
+        return self.labels.ndim == 3
+
 
 @dataclass(frozen=True)
 class Hypergradients:
-    """The outer loss [K], its derivatives [K, poisons, d] for points and [K] for ln λ, and the weights [K, d]."""
+    """The outer loss [K], its derivatives [K, poisons, d] for points and [K] for ln λ, and the weights [K, d] or, with
+    one-hot labels, [K, d, C].
+    """
 
     loss: Tensor
     points: Tensor
@@ -66,14 +78,16 @@ def hypergradients(
     Args:
         method: reverse, forward, or implicit.
         steps, rate: of gradient descent from zero (reverse, forward).
-        start: [K, d] weights from which implicit begins to look for the minimum.
+        start: weights from which implicit begins to look for the minimum.
         gram: XXᵀ [K, n, n] for implicit, where it is known.
 
     Raises:
-        ValueError: there is no such method.
+        ValueError: there is no such method, or for two classes alone.
     """
     if method not in METHODS:
         raise ValueError(f"method is '{method}', allowed are {', '.join(METHODS)}; choose one of these")
+    if problems.softmax:
+        return _softmax(problems, poisons, method, steps, rate, start)
     if method == "implicit":
         return _implicit(problems, poisons, start, gram)
     descent = descend(problems.features, problems.labels, problems.penalty, steps, rate, problems.l1)
@@ -86,6 +100,26 @@ def hypergradients(
     derivatives = torch.bmm(slope[:, None], moved)[:, 0]
     points = derivatives[:, :-1].view(len(weights), poisons, weights.shape[1])
     return Hypergradients(loss, points, derivatives[:, -1], weights)
+
+
+def _softmax(
+    problems: Problems, poisons: int, method: str, steps: int, rate: float | Tensor, start: Tensor | None
+) -> Hypergradients:
+    """Of more than two classes."""
+    x, y, penalty = problems.features, problems.labels, problems.penalty[:, None, None]
+    validation = problems.validation, problems.validation_labels
+    if method == "forward":
+        raise ValueError("method is 'forward', allowed for more than two classes are implicit, reverse")
+    if method == "reverse":
+        length = torch.as_tensor(rate, dtype=x.dtype).reshape(-1, 1, 1)
+        points, by_penalty, weights = softmax.reverse(x, y, penalty, steps, length, validation, poisons)
+    else:
+        weights = minimum(problems, start)
+        slope = softmax.loss_slope(*validation, weights)
+        direction = softmax.solve(x, softmax.chances(x, weights), penalty, slope)
+        points = -softmax.mixed_product(x, y, weights, direction, poisons)
+        by_penalty = -(direction * weights).sum((1, 2))
+    return Hypergradients(softmax.mean_loss(*validation, weights), points, problems.penalty * by_penalty, weights)
 
 
 def _forward(problems: Problems, poisons: int, iterates: Tensor, rate: Tensor) -> Tensor:
@@ -200,16 +234,19 @@ def curvature(problems: Problems, weights: Tensor, gram: Tensor | None = None) -
 def minimum(
     problems: Problems, start: Tensor | None = None, gram: Tensor | None = None, enough: float | None = None
 ) -> Tensor:
-    """The weights [K, d] that minimise the training loss, to the rounding of their precision.
+    """The weights [K, d], or [K, d, C], that minimise the training loss, to the rounding of their precision.
 
     Newton's method, each step as long as it pays. With l1 the signs come from accelerated proximal descent, and
     Newton's method then moves the weights that are not 0.
 
     Args:
-        start: [K, d]. gram: XXᵀ [K, n, n], where it is known.
+        start: weights. gram: XXᵀ [K, n, n], where it is known.
         enough: the last step is the first that promises less than this share of the loss, which it leaves squared;
             default: eps^0.75, far below the rounding once squared.
     """
+    enough = torch.finfo(problems.features.dtype).eps ** 0.75 if enough is None else enough
+    if problems.softmax:
+        return _softmax_minimum(problems, start, enough)
     x, y, penalty = problems.features, problems.labels, problems.penalty[:, None]
     n = x.shape[1]
     weights = x.new_zeros(len(x), x.shape[2]) if start is None else start
@@ -222,16 +259,49 @@ def minimum(
         fit = (torch.nn.functional.softplus(found) - y * found).mean(1)
         return fit + (penalty * (at.abs() if problems.l1 else at.square() / 2)).sum(1)
 
-    enough = torch.finfo(x.dtype).eps ** 0.75 if enough is None else enough
+    def step(at: Tensor) -> tuple[Tensor, Tensor]:
+        gradient = weighted_sum(x, probabilities(x, at) - y) / n
+        gradient = gradient + penalty * (signs if problems.l1 else at)
+        return gradient, curvature(problems, at, gram).solve(gradient)
+
+    def settled(at: Tensor) -> Tensor:
+        return torch.where(at.sign() == signs, at, 0) if problems.l1 else at
+
+    return _newton(objective, step, weights, enough, settled)
+
+
+def _softmax_minimum(problems: Problems, start: Tensor | None, enough: float) -> Tensor:
+    x, y, penalty = problems.features, problems.labels, problems.penalty[:, None, None]
+
+    def objective(at: Tensor) -> Tensor:
+        return softmax.mean_loss(x, y, at) + (penalty * at.square() / 2).sum((1, 2))
+
+    def step(at: Tensor) -> tuple[Tensor, Tensor]:
+        gradient = softmax.loss_slope(x, y, at) + penalty * at
+        return gradient, softmax.solve(x, softmax.chances(x, at), penalty, gradient)
+
+    weights = x.new_zeros(len(x), x.shape[2], y.shape[2]) if start is None else start
+    return _newton(objective, step, weights, enough, lambda at: at)
+
+
+def _newton(
+    objective: Callable[[Tensor], Tensor],
+    step: Callable[[Tensor], tuple[Tensor, Tensor]],
+    weights: Tensor,
+    enough: float,
+    settled: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Steps of Newton's method until they gain nothing.
+
+    Args:
+        step: weights → gradient there, and the inverse Hessian times it. settled: what is done to weights after a step.
+    """
     value = objective(weights)
     for _ in range(MOST_STEPS):
-        gradient = weighted_sum(x, probabilities(x, weights) - y) / n
-        gradient = gradient + penalty * (signs if problems.l1 else weights)
-        step = curvature(problems, weights, gram).solve(gradient)
-        gain = (gradient * step).sum(1)  # twice what the step would gain were the loss quadratic
-        weights, value, moved = _shortened(objective, weights, value, step, gain)
-        if problems.l1:
-            weights = torch.where(weights.sign() == signs, weights, 0)
+        gradient, moved_by = step(weights)
+        gain = (gradient * moved_by).flatten(1).sum(1)  # twice what the step would gain were the loss quadratic
+        weights, value, moved = _shortened(objective, weights, value, moved_by, gain)
+        weights = settled(weights)
         # The error is squared by each step: after one that gained so little nothing is left to be gained.
         if not (moved & (gain > enough * value.abs().clamp(min=1e-3))).any():
             break
@@ -244,14 +314,17 @@ def _shortened(
     """Take each problem's step, halved until it gains a tenth of what it promises; say which moved."""
     length = torch.ones_like(value)
     slack = 4 * torch.finfo(value.dtype).eps * value.abs()  # of the rounding of sums
+
+    def along(length: Tensor) -> Tensor:
+        return weights - length.view(-1, *[1] * (step.ndim - 1)) * step
+
     for _ in range(HALVINGS):
-        reached = objective(weights - length[:, None] * step)
+        reached = objective(along(length))
         good = reached <= value - 0.1 * length * gain + slack
         if good.all():
             break
         length = torch.where(good, length, length / 2)
-    taken = weights - (length * good)[:, None] * step
-    return taken, torch.where(good, reached, value), good
+    return along(length * good), torch.where(good, reached, value), good
 
 
 def _proximal(problems: Problems, weights: Tensor, steps: int = 5000) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from poisonlab.models import softmax
+
 
 @dataclass(frozen=True)
 class Descent:
@@ -67,8 +69,10 @@ def descend(
 
 def validation_slope(weights: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy [K] of weights [K, d] on validation points [K, m, d], labels [K, m], and its gradient
-    [K, d].
+    [K, d]; with one-hot labels [K, m, C], of weights [K, d, C] of softmax regression.
     """
+    if labels.ndim == 3:
+        return softmax.mean_loss(features, labels, weights), softmax.loss_slope(features, labels, weights)
     found = scores(features, weights)
     loss = F.binary_cross_entropy_with_logits(found, labels, reduction="none").mean(1)
     return loss, weighted_sum(features, probabilities(features, weights).sub_(labels)).div_(features.shape[1])

@@ -20,7 +20,7 @@ REFINEMENTS = 10  # of the golden section between the best point's neighbours: t
 _KEPT = 64  # choices that are remembered: victims that differ in their seed alone share one
 _known: dict[str, float] = {}
 
-Points = tuple[Tensor, Tensor]  # features [n, d] with a column of ones, labels [n] in {0, 1}; both of one precision
+Points = tuple[Tensor, Tensor]  # features [n, d] with a column of ones, labels [n] or one-hot [n, C]; of one precision
 
 
 def grid(bounds: tuple[float, float] = BOUNDS) -> list[float]:
@@ -80,10 +80,11 @@ class _Path:
     """Losses on other points of what is trained at one λ after the other, each from the one before."""
 
     def __init__(self, train: Points, held: Points) -> None:
-        features, _ = train
+        features, labels = train
         self.train, self.held = train, held
-        self.gram = (features @ features.T)[None] if features.shape[0] < features.shape[1] else None
-        self.weights = features.new_zeros(1, features.shape[1])
+        wide = features.shape[0] < features.shape[1] and labels.ndim == 1
+        self.gram = (features @ features.T)[None] if wide else None
+        self.weights = features.new_zeros(1, features.shape[1], *labels.shape[1:])
 
     def loss(self, log_penalty: float) -> float:
         arrays = [array[None] for array in (*self.train, *self.held)]

@@ -74,8 +74,8 @@ class RegularizedLogistic(nn.Module):
         """Choose λ and train from zero for all epochs of the recipe.
 
         Raises:
-            InputError: the recipe's optimiser or objective is another, λ is to be chosen for other than two classes or
-                for l1, or there are no validation points to choose it by.
+            InputError: the recipe's optimiser or objective is another, λ is to be chosen for l1, or there are no
+                validation points to choose it by.
         """
         (recipe,) = recipe.stages if len(recipe.stages) == 1 else (None,)  # type: ignore[assignment]
         if recipe is None or {kind: one.entry.name for kind, one in recipe.parts.items() if kind != "schedule"} != {
@@ -112,25 +112,27 @@ class RegularizedLogistic(nn.Module):
         """λ, as `choose` says."""
         if self.choose == "given":
             return float(self.penalty)
-        if len(self.weight) > 1 or self.l1:
+        if self.l1:
             raise InputError(
-                f"model 'logistic' chooses λ ({self.choose}) for two classes and the l2 penalty alone; set choose: "
-                "given and a penalty"
+                f"model 'logistic' chooses λ ({self.choose}) for the l2 penalty alone; set choose: given and a penalty"
             )
-        points = _points(training_set.images, training_set.labels)
+        rows = len(self.weight)
+        points = _points(training_set.images, training_set.labels, rows)
         if self.choose == "validation":
             if training_set.validation is None:
                 raise InputError(
                     "model 'logistic' chooses λ on validation points, which its training set does not have; set the "
                     "poison's split"
                 )
-            return math.exp(by_validation(points, _points(*training_set.validation)))
+            return math.exp(by_validation(points, _points(*training_set.validation, rows)))
         if self.choose == "clean":
             kept = np.setdiff1d(np.arange(len(training_set.labels)), training_set.poisoned)
             points = points[0][kept], points[1][kept]
         return math.exp(by_cross_validation(points))
 
 
-def _points(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+def _points(images: np.ndarray, labels: np.ndarray, rows: int) -> tuple[Tensor, Tensor]:
     features = to_float(torch.from_numpy(images)).flatten(1).double()
-    return torch.cat([features, features.new_ones(len(features), 1)], 1), torch.from_numpy(labels).double()
+    answers = torch.from_numpy(labels)
+    answers = F.one_hot(answers, rows) if rows > 1 else answers
+    return torch.cat([features, features.new_ones(len(features), 1)], 1), answers.double()

@@ -36,7 +36,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Found:
-    """Poisons [p, d], ln λ, the weights [d] trained on them, and the validation loss of every hyperiteration."""
+    """Poisons [p, d], ln λ, the weights trained on them, [d] or [d, C], and the loss of every hyperiteration."""
 
     poisons: Tensor
     log_penalty: float
@@ -58,8 +58,9 @@ def ascend(
     """Move poisons to where they do most harm; with `learn`, ln λ to where they do least, one step each in turn.
 
     Args:
-        clean: features [n, d] with a column of ones at the end, and labels [n] in {0, 1}; validation: the same.
-        poisons: [p, d] where they begin, p may be 0; labels: [p] in {0, 1}, which stay.
+        clean: features [n, d] with a column of ones at the end, and labels, [n] in {0, 1} or one-hot [n, C];
+            validation: the same.
+        poisons: [p, d] where they begin, p may be 0; labels: theirs, which stay.
         project: poisons to the nearest allowed ones, [p, d] → [p, d].
         scale: [d], range of each feature.
     """
@@ -96,10 +97,12 @@ class _State:
         self.search, self.count, self.kept = search, len(poisons), len(clean[0])
         one = features.new_ones(1)
         self.problems = Problems(features[None], answers[None], one, validation[0][None], validation[1][None])
-        wide = search.method == "implicit" and features.shape[0] < features.shape[1]
+        wide = search.method == "implicit" and features.shape[0] < features.shape[1] and not self.problems.softmax
         self.gram = (features @ features.T)[None] if wide else None
-        # Of the clean points alone: poisons in the same range hardly change the largest curvature.
-        self.steepest = float(torch.linalg.matrix_norm(clean[0], 2)) ** 2 / (4 * len(clean[0]))
+        # Of the clean points alone: poisons in the same range hardly change the largest curvature. The loss of a score
+        # bends by at most a quarter, of several scores by at most a half (Böhning, 1992).
+        most = 2 if self.problems.softmax else 4
+        self.steepest = float(torch.linalg.matrix_norm(clean[0], 2)) ** 2 / (most * len(clean[0]))
         self.weights: Tensor | None = None
 
     @property

@@ -30,6 +30,7 @@ DEFENDER: dict[str, Any] = {
         **DEFENDER,
         "edit": ("append", "replace"),
         "labels": ("target", "both"),
+        "classes": ("pair", "all"),
         "hypergradient": ("implicit", "reverse", "forward"),
         "descent_steps": 200,
         "hyperiterations": 30,
@@ -59,8 +60,9 @@ def minimax(request: Request) -> Poison:
     least cross-entropy in five folds of the clean data). With `edit` replace, the poisons take the place of random
     training points of their old class, as in the source's Fig. 3.
 
-    Points of uint8 end on the 8-bit grid, batch by batch; float features are not rounded. Other classes are left out;
-    without a validation set the training points stand in for it. Facts: `penalty` λ, `norm` ‖w‖ and `validation_loss`
+    Points of uint8 end on the 8-bit grid, batch by batch; float features are not rounded. Other classes are left out
+    or, with `classes` all (not in forward mode), told apart too, by softmax regression; without a validation set the
+    training points stand in for it. Facts: `penalty` λ, `norm` ‖w‖ and `validation_loss`
     of the model trained on the poisons, all at its minimum (or after `descent_steps`).
     """
     import torch
@@ -161,10 +163,12 @@ def _name(request: Request, end: int) -> str:
 
 
 class Scene:
-    """What a request means as a problem of two classes: the target is 1, features end with a column of ones.
+    """What a request means as a problem of logistic regression. Features end with a column of ones.
 
     Attributes:
-        train, validation: features [n, d] and labels [n], in double precision; index: [n], position in the data set.
+        train, validation: features [n, d] and labels in double precision, [n] with the target as 1, or of more than two
+            classes [n, C]; index: [n], position in the data set.
+        softmax: whether there are more than two classes.
         low, high, scale: [d], least and largest value of each feature, and their difference.
     """
 
@@ -179,11 +183,13 @@ class Scene:
             )
         self.request, self.shape = request, dataset.input_shape
         self.eight_bit = dataset.train_images.dtype == np.uint8
-        self.index = np.flatnonzero(np.isin(dataset.train_labels, [flip.source, flip.target]))
+        self.softmax = request.parameters.get("classes") == "all" and dataset.num_classes > 2
+        told_apart = np.arange(dataset.num_classes) if self.softmax else [flip.source, flip.target]
+        self.index = np.flatnonzero(np.isin(dataset.train_labels, told_apart))
         self.train = self.points(dataset.train_images[self.index], dataset.train_labels[self.index])
         self.validation, self.validation_classes = self.train, dataset.train_labels[self.index]
         if dataset.validation_images is not None and dataset.validation_labels is not None:
-            own = np.isin(dataset.validation_labels, [flip.source, flip.target])
+            own = np.isin(dataset.validation_labels, told_apart)
             self.validation_classes = dataset.validation_labels[own]
             self.validation = self.points(dataset.validation_images[own], self.validation_classes)
         low, high = self.train[0].amin(0), self.train[0].amax(0)
@@ -201,12 +207,18 @@ class Scene:
 
         features = torch.from_numpy(as_float(images)).flatten(1).double()
         ones = features.new_ones(len(features), 1)
-        return torch.cat([features, ones], 1), torch.from_numpy(labels == self.request.flip.target).double()
+        each = np.arange(self.request.dataset.num_classes)
+        answers = labels[:, None] == each if self.softmax else labels == self.request.flip.target
+        return torch.cat([features, ones], 1), torch.from_numpy(answers).double()
 
     def search(self) -> Any:
         from poisonlab.poisons.bilevel import Search
 
         own = self.request.parameters
+        if self.softmax and own["hypergradient"] == "forward":
+            raise InputError(
+                "hypergradient is 'forward', which is for two classes; with classes: all, choose implicit or reverse"
+            )
         return Search(
             own["hyperiterations"], own["step"], own["penalty_step"], own["hypergradient"], own["descent_steps"],
             (own["lowest"], own["highest"]),
@@ -268,9 +280,17 @@ class Scene:
                 for each in range(1 + self.request.parameters["restarts"]):
                     orders[each] = self.request.generator.permutation(pool)
             rows = torch.from_numpy(orders[number][np.arange(first, last) % len(pool)])
-            return self.validation[0][rows].clone(), 1 - self.validation[1][rows]
+            return self.validation[0][rows].clone(), self._flipped(self.validation[1][rows])
 
         return start
+
+    def _flipped(self, labels: "Tensor") -> "Tensor":
+        """Source and target change places."""
+        if not self.softmax:
+            return 1 - labels
+        places, flip = list(range(labels.shape[1])), self.request.flip
+        places[flip.source], places[flip.target] = flip.target, flip.source
+        return labels[:, places]
 
     def project(self, poisons: "Tensor") -> "Tensor":
         return poisons.clamp(self.low, self.high)
@@ -285,6 +305,8 @@ class Scene:
 
     def classes(self, labels: "Tensor") -> np.ndarray:
         flip = self.request.flip
+        if self.softmax:
+            return labels.argmax(1).numpy()
         return np.where(labels.numpy() > 0, flip.target, flip.source).astype(np.int64)
 
     def facts(self, log_penalty: float, weights: "Tensor", loss: float) -> dict[str, float]:
