@@ -7,6 +7,7 @@ from typing import Any
 from poisonlab.datasets import sources
 from poisonlab.pipeline.artefacts import Artefacts
 from poisonlab.pipeline.configuration import Config
+from poisonlab.pipeline.names import swept
 from poisonlab.poisons.strategies import Strategy, strategy
 
 
@@ -187,8 +188,8 @@ class Conditions(Artefacts):
             ((place, values),) = entry["sweep"].items()
             part, _, key = place.partition(".")
             for number, value in enumerate(values):
-                swept = {**training, part: {**training[part], key: value}}
-                found[f"{name}-{number}"] = Variant(f"{name}-{number}", name, value, swept)
+                own = {**training, part: swept(training[part], key, value)}
+                found[f"{name}-{number}"] = Variant(f"{name}-{number}", name, value, own)
         return found
 
     def victim_sweep(self, study: str, victim: str) -> tuple[str, list[float | None]]:

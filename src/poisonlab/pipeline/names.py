@@ -282,10 +282,22 @@ def _check_victim(config: Entry, where: str, entry: Entry) -> None:
     check_values(values, f"{where}.sweep.{place}")
     part, _, key = place.partition(".")
     if part not in ("recipe", "model") or not key:
-        raise InputError(f"{where}.sweep names '{place}', allowed are recipe.<key> and model.<parameter>; correct it")
+        raise InputError(
+            f"{where}.sweep names '{place}', allowed are recipe.<key>, recipe.<part>.<parameter>, model.<parameter>; "
+            "correct it"
+        )
     for value in values:
         if part == "recipe":
-            recipes.Recipe.of({**{k: v for k, v in own.items() if k != "precision"}, key: value}, f"{where}.sweep")
+            recipes.Recipe.of(swept({k: v for k, v in own.items() if k != "precision"}, key, value), f"{where}.sweep")
         else:
             given = config["models"].get(entry["model"], entry["model"])
-            models.parse({**(given if isinstance(given, dict) else {"model": given}), key: value}, f"{where}.sweep")
+            models.parse(swept(given if isinstance(given, dict) else {"model": given}, key, value), f"{where}.sweep")
+
+
+def swept(settings: Entry, key: str, value: float) -> Entry:
+    """Settings with another value of a key, or of a part's parameter: `part.parameter`."""
+    part, _, parameter = key.partition(".")
+    if not parameter:
+        return {**settings, key: value}
+    own = settings.get(part)
+    return {**settings, part: {**({"name": own} if isinstance(own, str) else own or {}), parameter: value}}
