@@ -178,7 +178,8 @@ def matrix(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     },
 )
 def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw accuracy against the radius, a line for each condition of the first experiment; at 0 natural accuracy.
+    """Draw accuracy against the radius, a line for each condition of the first experiment that met the attack; at 0
+    natural accuracy.
 
     Args:
         inputs: the tables `conditions`, `victims` and `robustness` of one experiment.
@@ -190,10 +191,13 @@ def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     found, cells = _cells(inputs, {**options, "epsilon": None}, "natural_accuracy")
     attack = options["attack"] or found.headline.attack or _shown(found)
     rows = found.tables["robustness"]
-    widths = sorted(rows.loc[rows["attack"] == attack, "epsilon"].astype(float).unique())
+    rows = rows[rows["attack"] == attack]
+    widths = sorted(rows["epsilon"].astype(float).unique())
+    cells = [one for one in cells if one.row["condition"] in set(rows["condition"])]
     if not widths:
         raise InputError(
-            f"option attack is '{attack}', the experiment has {sorted(rows['attack'].unique())}; choose one"
+            f"option attack is '{attack}', the experiment has {sorted(found.tables['robustness']['attack'].unique())}; "
+            "choose one"
         )
     figure = Figure(figsize=(style.COLUMN, 2.8))
     figure.set_layout_engine("constrained")
