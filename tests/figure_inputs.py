@@ -311,7 +311,7 @@ def histograms():
 
 
 def hypergradient_rows():
-    """Errors that fall with the steps, for two λ."""
+    """Errors that fall with the steps, for two λ; and seconds by the number of hyperparameters."""
     rows = []
     for penalty in (0.01, 1.0):
         rows.append({"method": "implicit", "penalty": penalty, "steps": 0, "seconds": 0.01})
@@ -320,6 +320,11 @@ def hypergradient_rows():
              "points": np.exp(-penalty * steps), "log_penalty": 2 * np.exp(-penalty * steps)}
             for steps in (1, 10, 100)
         ]  # fmt: skip
+    rows += [
+        {"method": method, "penalty": 0.1, "steps": 20, "seconds": 1e-3 * count**power, "hyperparameters": 10 * count + 1}
+        for method, power in (("implicit", 0), ("reverse", 0), ("forward", 1))
+        for count in (1, 4, 16)
+    ]
     return pd.DataFrame(rows)
 
 

@@ -114,7 +114,7 @@ def penalty_map(subject: Subject) -> Findings:
     source=f"{SOURCE}, Appendix B",
     parameters={
         **DIVISION, "poisons": 17, "penalties": [0.000335, 0.01, 1.0],
-        "steps": [10, 20, 50, 100, 200, 500, 1000, 2000, 5000],
+        "steps": [10, 20, 50, 100, 200, 500, 1000, 2000, 5000], "counts": [1, 2, 4, 8, 16], "timed": 20,
     },
     table="hypergradients",
     resources={"runtime": 60},
@@ -122,19 +122,25 @@ def penalty_map(subject: Subject) -> Findings:
 def hypergradient_errors(subject: Subject) -> Findings:
     """Relative error of reverse-mode hypergradients after so many `steps` against the exact ones, for each of the
     `penalties` λ: of the derivatives for the features of `poisons` points, and for ln λ; and the processor's
-    seconds of each.
+    seconds of each. Then the seconds of all three kinds for so many points (`counts`), whose features and ln λ are the
+    `hyperparameters`, after `timed` steps, at the middle one of the penalties.
 
     The points are copies of validation points with the other label, on the first division (`points`, `share`).
     """
     import pandas as pd
     import torch
 
-    from poisonlab.models.hypergradients import hypergradients
+    from poisonlab.models.hypergradients import METHODS, hypergradients
 
     own = subject.parameters
-    _, scene = _scene(subject, own["poisons"])
-    poisons, labels = scene.starts()(0, own["poisons"], 0)
-    train = torch.cat([scene.train[0], poisons]), torch.cat([scene.train[1], labels])
+    _, scene = _scene(subject, max(own["poisons"], *own["counts"]))
+    starts = scene.starts()
+
+    def with_poisons(count: int) -> "tuple[Tensor, Tensor]":
+        poisons, labels = starts(0, count, 0)
+        return torch.cat([scene.train[0], poisons]), torch.cat([scene.train[1], labels])
+
+    train = with_poisons(own["poisons"])
     steepest = float(torch.linalg.matrix_norm(train[0], 2)) ** 2 / (4 * len(train[0]))
     rows = []
     for penalty in own["penalties"]:
@@ -153,6 +159,15 @@ def hypergradient_errors(subject: Subject) -> Findings:
             }
             rows.append({"method": "reverse", "penalty": penalty, "steps": steps, "seconds": seconds, **errors})
             subject.progress(f"λ = {penalty:g}, {steps} steps: {errors}")
+    middle = sorted(own["penalties"])[len(own["penalties"]) // 2]
+    for count in own["counts"]:
+        problems = _problems(with_poisons(count), scene.validation, torch.tensor([middle]).double())
+        size = {"penalty": middle, "hyperparameters": count * train[0].shape[1] + 1}
+        for method in METHODS:
+            begun = time.process_time()
+            hypergradients(problems, count, method, own["timed"], 1 / (steepest + middle))
+            rows.append({"method": method, "steps": own["timed"], "seconds": time.process_time() - begun, **size})
+        subject.progress(f"{count} points: " + ", ".join(f"{row['method']} {row['seconds']:.3f} s" for row in rows[-3:]))
     return Findings(pd.DataFrame(rows))
 
 
