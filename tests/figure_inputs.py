@@ -321,7 +321,13 @@ def hypergradient_rows():
             for steps in (1, 10, 100)
         ]  # fmt: skip
     rows += [
-        {"method": method, "penalty": 0.1, "steps": 20, "seconds": 1e-3 * count**power, "hyperparameters": 10 * count + 1}
+        {
+            "method": method,
+            "penalty": 0.1,
+            "steps": 20,
+            "seconds": 1e-3 * count**power,
+            "hyperparameters": 10 * count + 1,
+        }
         for method, power in (("implicit", 0), ("reverse", 0), ("forward", 1))
         for count in (1, 4, 16)
     ]

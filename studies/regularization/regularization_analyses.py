@@ -167,7 +167,8 @@ def hypergradient_errors(subject: Subject) -> Findings:
             begun = time.process_time()
             hypergradients(problems, count, method, own["timed"], 1 / (steepest + middle))
             rows.append({"method": method, "steps": own["timed"], "seconds": time.process_time() - begun, **size})
-        subject.progress(f"{count} points: " + ", ".join(f"{row['method']} {row['seconds']:.3f} s" for row in rows[-3:]))
+        took = ", ".join(f"{row['method']} {row['seconds']:.3f} s" for row in rows[-len(METHODS) :])
+        subject.progress(f"{count} points: {took}")
     return Findings(pd.DataFrame(rows))
 
 

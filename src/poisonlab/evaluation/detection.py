@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.neighbors import NearestNeighbors
 
 from poisonlab import models
 from poisonlab.analyses.label_issues import early_probabilities
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.poisons.poison import TrainingSet
+from poisonlab.victims.cleanings import shares_of_neighbours
 
 NEIGHBOURS = 10
 LOOKED_AT = (10, 20, 50, 100, 200, 500, 1000)  # labels that somebody checks by hand
@@ -19,11 +19,9 @@ LOOKED_AT = (10, 20, 50, 100, 200, 500, 1000)  # labels that somebody checks by 
 
 def disagreement(training_set: TrainingSet) -> np.ndarray:
     """Share of the `NEIGHBOURS` nearest other points, in l2 of the pixels, that have another label, [n] in [0, 1]."""
-    points = training_set.images.reshape(len(training_set.labels), -1).astype(np.float32)
-    # A point is its own first neighbour; of copies one of them is, which has the same distances to all others.
-    index = NearestNeighbors(n_neighbors=min(NEIGHBOURS + 1, len(points)), algorithm="brute").fit(points)
-    nearest = index.kneighbors(points, return_distance=False)[:, 1:]
-    return (training_set.labels[nearest] != training_set.labels[:, None]).mean(axis=1)
+    labels = training_set.labels
+    shares = shares_of_neighbours(training_set.images, labels, training_set.num_classes, NEIGHBOURS)
+    return 1 - shares[np.arange(len(labels)), labels]
 
 
 def detect(

@@ -78,7 +78,9 @@ class RegularizedLogistic(nn.Module):
                 validation points to choose it by.
         """
         (recipe,) = recipe.stages if len(recipe.stages) == 1 else (None,)  # type: ignore[assignment]
-        if recipe is None or {kind: one.entry.name for kind, one in recipe.parts.items() if kind != "schedule"} != {
+        if recipe is None or {
+            kind: one.entry.name for kind, one in recipe.parts.items() if kind not in ("schedule", "cleaning")
+        } != {
             "optimiser": "sgd",
             "objective": "cross_entropy",
         }:

@@ -20,6 +20,7 @@ from poisonlab.poisons import files
 from poisonlab.poisons.poison import Poison, TrainingSet, apply
 from poisonlab.results import storage
 from poisonlab.seeds import seed
+from poisonlab.victims import cleanings
 from poisonlab.victims.checkpoint import Checkpoint, Row, by_victim, known_victims, link, write_victims
 from poisonlab.victims.engines import train
 from poisonlab.victims.recipe import Recipe
@@ -136,6 +137,7 @@ def train_chunk(
             facts[key] = {f"poison_{name}": number for name, number in sorted(poison.facts.items())}
     victims = known_victims(output.parent.parent, wanted)
     checkpoint, stopwatch = Checkpoint(output, wanted), Stopwatch(seconds, wanted)
+    how, cleaned = Recipe.of(recipe, "recipe"), dict[str, Row]()
 
     def jobs() -> Iterator[VictimJob]:
         for condition, poison, place in pieces:
@@ -143,8 +145,9 @@ def train_chunk(
             missing = {repeat: key for repeat, key in keys.items() if key not in victims}
             if not missing:
                 continue
-            training_set = apply(poison, drawn[place[0]])
+            training_set, left_out = cleanings.clean(apply(poison, drawn[place[0]]), how)
             for repeat, key in missing.items():
+                cleaned[key] = left_out
                 yield VictimJob(key, training_set, seed("victim", repeat=repeat), box=dataset.box)
             del training_set  # before the next one is made
 
@@ -154,7 +157,7 @@ def train_chunk(
     def with_count(line: str) -> None:
         progress(f"{len(victims)} of {len(wanted)} victims trained; {line}")
 
-    for job, victim in train(jobs(), model, Recipe.of(recipe, "recipe"), precision, where, with_count, checkpoint):
+    for job, victim in train(jobs(), model, how, precision, where, with_count, checkpoint):
         network = rebuild(model, dataset.input_shape, job.training_set.num_classes, victim.parameters, where)
         row = {
             "identity": wanted[job.key],
@@ -164,7 +167,7 @@ def train_chunk(
             "fitted_share": victim.fitted_share,
             "natural_accuracy": float((predict(network, test_images) == test_labels).double().mean()),
             "diverged": victim.diverged,
-            "scalars": dict(victim.scalars),
+            "scalars": {**victim.scalars, **cleaned[job.key]},
         }
         if taken := sorted(victim.scalars.keys() & {*columns, *OWN_COLUMNS}):
             raise InputError(f"scalars {taken} are called like columns of the victims table; give them other names")

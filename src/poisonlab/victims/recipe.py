@@ -7,6 +7,7 @@ from typing import Any
 
 from poisonlab.errors import InputError
 from poisonlab.registry import Catalogue
+from poisonlab.victims.cleanings import cleaning
 from poisonlab.victims.guards import guard
 from poisonlab.victims.objectives import objective
 from poisonlab.victims.optimisers import optimiser
@@ -17,8 +18,10 @@ CATALOGUES: dict[str, Catalogue[Any]] = {
     "optimiser": optimiser,
     "schedule": schedule,
     "objective": objective,
-    "guard": guard,  # the one part that a recipe may lack
+    "guard": guard,
+    "cleaning": cleaning,
 }
+OPTIONAL = ("guard", "cleaning")
 # Parameters that stand in the recipe itself, and the part that they belong to.
 SHARED = {"beta2": "optimiser", "warmup": "schedule", "final": "schedule"}
 
@@ -41,6 +44,7 @@ class Recipe:
             Looked at after epochs in which hardly any of the images that the objective was shown were wrong.
         optimiser, schedule, objective: the parts.
         guard: what looks at some of the training points after every epoch, keeps the best weights and may stop.
+        cleaning: which training points are left out beforehand, by their labels; of the whole recipe, not of a phase.
         average: decay of a moving average of the weights over the steps of a phase; above 0 the victim is the average.
         anew: the phase begins with new weights, drawn for it.
         phases: recipes that run one after the other, each given by what differs from this one, and by its own epochs.
@@ -60,6 +64,7 @@ class Recipe:
     schedule: str | Mapping[str, Any] = "linear"
     objective: str | Mapping[str, Any] = "cross_entropy"
     guard: str | Mapping[str, Any] | None = None
+    cleaning: str | Mapping[str, Any] | None = None
     average: float = 0.0
     anew: bool = False
     phases: tuple[Mapping[str, Any], ...] = ()
@@ -82,6 +87,8 @@ class Recipe:
             if not isinstance(phase, Mapping) or "epochs" not in phase or "phases" in phase:
                 raise InputError(f"{place} is {phase!r}, allowed are keys of a recipe with epochs; correct it")
             _KEYS.settings(phase, place)
+            if "cleaning" in phase:
+                raise InputError(f"{place}.cleaning stands in a phase, allowed is one for all; move it to the recipe")
         total = sum(phase["epochs"] for phase in phases)
         if not phases and "epochs" not in settings:
             raise InputError(f"{where} lacks epochs; add the epoch limit, or phases")
@@ -103,7 +110,7 @@ class Recipe:
 
     @cached_property
     def parts(self) -> dict[str, Choice]:
-        """The chosen optimiser, schedule, objective and, where there is one, guard of a recipe without phases."""
+        """The chosen parts of a recipe without phases; those of `OPTIONAL` where there are some."""
         return self._choose("recipe")
 
     def _choose(self, where: str) -> dict[str, Choice]:
@@ -113,7 +120,7 @@ class Recipe:
         return {
             kind: choose(catalogue, getattr(self, kind), where, shared[kind])
             for kind, catalogue in CATALOGUES.items()
-            if getattr(self, kind) is not None or kind != "guard"
+            if getattr(self, kind) is not None or kind not in OPTIONAL
         }
 
     def rate(self, step: int, steps: int) -> float:
