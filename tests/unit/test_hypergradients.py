@@ -105,6 +105,23 @@ def test_a_problem_is_differentiated_as_if_it_were_alone(shape, l1: bool) -> Non
 
 
 @both_penalties
+@pytest.mark.parametrize("shape", [*SHAPES.values(), (60, 70)], ids=[*SHAPES, "wide, few steps"])
+@pytest.mark.parametrize("method", ["reverse", "forward", "implicit"])
+def test_neither_the_cache_nor_known_products_nor_a_rate_of_each_change_what_is_found(
+    method: str, shape, l1: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p, steps = problems(shape, l1=l1), 5  # fewer than a tenth of sixty points
+    rates = torch.tensor([0.3, 0.4, 0.2], dtype=torch.float64)
+    found = hypergradients(p, POISONS, method, steps, rates)
+    known = hypergradients(p, POISONS, method, steps, rates, gram=p.features @ p.features.transpose(1, 2))
+    monkeypatch.setattr("poisonlab.models.hypergradients.CACHE", 1)
+    apart = hypergradients(p, POISONS, method, steps, rates)
+    for other in (known, apart):
+        for name, value in vars(found).items():
+            assert relative(getattr(other, name), value) < 1e-10, name  # sums in another order, as above
+
+
+@both_penalties
 def test_the_minimum_is_where_the_subgradient_vanishes(l1: bool) -> None:
     p = problems(l1=l1, largest=0.5)
     weights = minimum(p)

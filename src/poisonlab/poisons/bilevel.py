@@ -97,7 +97,7 @@ class _State:
         self.search, self.count, self.kept = search, len(poisons), len(clean[0])
         one = features.new_ones(1)
         self.problems = Problems(features[None], answers[None], one, validation[0][None], validation[1][None])
-        wide = search.method == "implicit" and features.shape[0] < features.shape[1] and not self.problems.softmax
+        wide = search.method != "forward" and features.shape[0] < features.shape[1] and not self.problems.softmax
         self.gram = (features @ features.T)[None] if wide else None
         # Of the clean points alone: poisons in the same range hardly change the largest curvature. The loss of a score
         # bends by at most a quarter, of several scores by at most a half (Böhning, 1992).
