@@ -7,9 +7,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from poisonlab import models
-from poisonlab.benchmark import contestants, measure, report
+from poisonlab.benchmark import contestants, differentiating, measure, report
 from poisonlab.benchmark.measure import Entry
 from poisonlab.benchmark.usual import Usual, as_usual
+from poisonlab.errors import InputError
+from poisonlab.models.hypergradients import hypergradients
 
 PEAK = Entry("peak", "float32", "peak", {}, "FLOP")
 PEER = Entry("walk", "slow", "none", {}, "miles", workers=0, flop=10)
@@ -131,6 +133,33 @@ def test_the_arithmetic_of_a_step_is_what_torch_counts(name: str) -> None:
     assert counter.get_total_flops() / 2 == pytest.approx(flop, rel=0.005)  # three digits
 
 
+def test_workloads_that_were_measured_anew_take_the_place_of_their_rows(tmp_path, monkeypatch, capsys) -> None:
+    output = tmp_path / "benchmark.json"
+    monkeypatch.setattr(contestants, "fooled_share", lambda name, shape, epsilon: epsilon)
+
+    def command(rate: float, *arguments: str) -> dict:
+        measured: list[str] = []
+        monkeypatch.setattr(measure, "measure", lambda entry, _: (measured.append(entry.workload) or rate, 3 << 20))
+        monkeypatch.setattr("sys.argv", ["measure", "--output", str(output), *arguments])
+        measure.main()
+        return {**json.loads(output.read_text()), "measured": set(measured)}
+
+    before = command(2.0, "--rounds", "1")
+    after = command(5.0, "--rounds", "1", "--only", "hypergradient,", "--merge", "--note", "Late.")
+    assert "\n\nhypergradient, d = 16; hypergradient, d = 785: Late.\n" in report.page(after, "figure.png")
+    assert after["measured"] == {"hypergradient, d = 16", "hypergradient, d = 785"}
+    assert [(row["workload"], row["name"]) for row in after["rows"]] == [
+        (row["workload"], row["name"]) for row in before["rows"]
+    ]
+    for row in after["rows"]:
+        assert row["rate"] == (5.0 if row["workload"] in after["measured"] else 2.0)
+    assert (after["scaling"], after["fooled"]) == (before["scaling"], before["fooled"])
+    assert command(5.0, "--rounds", "1", "--only", "d = 16", "--merge")["notes"] == {"hypergradient, d = 785": "Late."}
+    assert "peak" in command(5.0, "--rounds", "1", "--only", "train pooled", "--merge")["measured"]  # for its share
+    with pytest.raises(InputError, match=r"rounds of '.*' is 1, of this run 2"):
+        command(5.0, "--rounds", "2", "--only", "hypergradient,", "--merge")
+
+
 def test_the_command_writes_what_the_report_reads(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(measure, "measure", lambda entry, seconds: (2.0, 3 << 20))
     monkeypatch.setattr(contestants, "fooled_share", lambda name, shape, epsilon: epsilon)
@@ -142,3 +171,19 @@ def test_the_command_writes_what_the_report_reads(tmp_path, monkeypatch: pytest.
     report.main()
     assert "![Ratios" in (tmp_path / "benchmark.md").read_text()
     assert {file.name for file in (tmp_path / "figures").iterdir()} == {"benchmark.svg", "benchmark.png"}
+
+
+@pytest.mark.filterwarnings("ignore:We've integrated functorch:FutureWarning")  # torchopt calls it by its old name
+@pytest.mark.parametrize("size", differentiating.SIZES)
+def test_torchopt_finds_the_same_hypergradients(size: str) -> None:
+    one, poisons = differentiating.problems(size, 1), differentiating.SIZES[size].poisons
+    rate = differentiating.step_length(one)
+    peers = {
+        # A hundred steps in double precision; where conjugate gradients and L-BFGS stop, five digits.
+        "reverse": (differentiating.torchopt_unrolled(one, poisons, rate), 1e-12),
+        "implicit": (differentiating.torchopt_implicit(one, poisons), 1e-5),
+    }
+    for method, ((by_points, by_penalty), allowed) in peers.items():
+        found = hypergradients(one, poisons, method, differentiating.STEPS, rate)
+        assert float((by_points - found.points[0]).norm() / found.points.norm()) < allowed, method
+        assert float((by_penalty - found.log_penalty[0]).abs() / found.log_penalty.abs()) < allowed, method

@@ -5,6 +5,12 @@ per second.
 """
 
 from poisonlab.benchmark.attacking import active_set_paths, active_set_pgd, fixed_paths, fooled_share, torchattacks_pgd
+from poisonlab.benchmark.differentiating import (
+    own_hypergradients,
+    sequential_hypergradients,
+    swept_hypergradients,
+    torchopt_hypergradients,
+)
 from poisonlab.benchmark.training import (
     adversarial_engine,
     chunk,
@@ -12,10 +18,8 @@ from poisonlab.benchmark.training import (
     loop_engine,
     peak,
     resident_loop,
-    sequential_hypergradients,
     sequential_mlps,
     stacked_engine,
-    swept_hypergradients,
     torchattacks_loop,
     vmap_ensemble,
     vmap_mlps,
@@ -30,6 +34,7 @@ __all__ = [
     "fixed_paths",
     "fooled_share",
     "loop_engine",
+    "own_hypergradients",
     "peak",
     "resident_loop",
     "sequential_hypergradients",
@@ -38,6 +43,7 @@ __all__ = [
     "swept_hypergradients",
     "torchattacks_loop",
     "torchattacks_pgd",
+    "torchopt_hypergradients",
     "vmap_ensemble",
     "vmap_mlps",
 ]

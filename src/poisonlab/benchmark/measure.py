@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from poisonlab.errors import InputError
 from poisonlab.results import storage
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -81,6 +82,20 @@ def entries() -> list[Entry]:
         Entry("256 hypergradients", OURS, "swept_hypergradients", {"count": 256}, "problems", _cores(),
               "sequential autograd", 75),
     ]  # fmt: skip
+    # One thread on either side: a problem's matrices are too small to share.
+    for size, features, count in (("small", 16, 256), ("wide", 785, 64)):
+        workload = f"hypergradient, d = {features}"
+        for method, peer in (("reverse", "torchopt, unrolled"), ("implicit", "torchopt, implicit")):
+            data = {"size": size, "method": method}
+            found.append(Entry(workload, peer, "torchopt_hypergradients", data, "problems"))
+            found += [
+                Entry(
+                    workload, f"{OURS}, {method} × {number}",
+                    "own_hypergradients", {**data, "count": number}, "problems", versus=peer, at_least=least,
+                    precision="float64",
+                )
+                for number, least in ((1, None), (count, 20))
+            ]  # fmt: skip
     for name, n, least in (("pooled", 768, 2.0), ("small_cnn", 384, 2.0)):
         data = {"name": name, "shape": NETWORKS[name][0], "n": n}
         workload = f"adversarial training, {name}"
@@ -227,6 +242,30 @@ def run(chosen: Sequence[Entry], rounds: int, seconds: float) -> list[dict[str, 
     return rows
 
 
+def merged(content: Mapping[str, Any], earlier: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What was measured now, and of an earlier run the other workloads.
+
+    Raises:
+        InputError: the earlier run was on another machine, or of another number of rounds.
+    """
+    for key in ("machine", "rounds"):
+        if content[key] != earlier[key]:
+            raise InputError(
+                f"{key} of '{path}' is {earlier[key]}, of this run {content[key]}; only equal ones are merged: "
+                "measure everything anew, without --merge"
+            )
+    order = list(dict.fromkeys(entry.workload for entry in [*entries(), *scaling()]))
+    measured = {row["workload"] for row in content["rows"]}
+    notes = {name: note for name, note in earlier.get("notes", {}).items() if name not in measured}
+    both = {**content, "notes": notes | content["notes"], "fooled": earlier["fooled"] | content["fooled"]}
+    for name in ("rows", "scaling"):
+        new = {row["workload"] for row in content[name]}
+        rows = [*content[name], *(row for row in earlier[name] if row["workload"] not in new)]
+        known = [row for row in rows if row["workload"] in order]  # a workload that is gone is left out
+        both[name] = sorted(known, key=lambda row: order.index(row["workload"]))
+    return both
+
+
 def main() -> None:
     """Measure, print the table and write results/benchmark.json."""
     parser = argparse.ArgumentParser(description="Compare the engines and attacks with what a user would pick instead.")
@@ -234,6 +273,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="times that every contestant runs; medians are reported")
     parser.add_argument("--seconds", type=float, default=2.0, help="least time of a measurement after warming up")
     parser.add_argument("--only", default="", help="workloads whose name contains this")
+    parser.add_argument("--merge", action="store_true", help="keep the other workloads that the output file holds")
+    parser.add_argument("--note", default="", help="a sentence of the page about these measurements, where one is due")
     parser.add_argument("--output", type=Path, default=Path("results/benchmark.json"))
     options = parser.parse_args()
     if options.worker:
@@ -245,7 +286,10 @@ def main() -> None:
     from poisonlab.benchmark.report import table
     from poisonlab.victims.precision import computes_bfloat16
 
-    chosen = [entry for entry in entries() if options.only in entry.workload or entry.workload == "peak"]
+    earlier = json.loads(options.output.read_text()) if options.merge else None
+    chosen = [entry for entry in entries() if options.only in entry.workload]
+    if earlier is None or any(entry.flop for entry in chosen):  # shares are of the peak in the same run
+        chosen = [*(entry for entry in entries() if entry.workload == "peak" and entry not in chosen), *chosen]
     growing = [entry for entry in scaling() if options.only in entry.workload]
     content = {
         "machine": {
@@ -260,7 +304,10 @@ def main() -> None:
         "fooled": {
             entry.workload: fooled_share(**entry.arguments) for entry in chosen if entry.call == "active_set_pgd"
         },
+        "notes": {entry.workload: options.note for entry in chosen if options.note},
     }  # fmt: skip
+    if earlier is not None:
+        content = merged(content, earlier, options.output)
     with storage.atomic(options.output) as file:
         file.write_text(json.dumps(content, indent=1) + "\n")
     print(table(content))

@@ -60,6 +60,15 @@ def _missed(content: Mapping[str, Any]) -> str:
     )
 
 
+def _notes(content: Mapping[str, Any]) -> str:
+    """What there is to say about single workloads, a paragraph for each sentence."""
+    notes = content.get("notes", {})
+    return "".join(
+        f"\n\n{'; '.join(workload for workload in notes if notes[workload] == note)}: {note}"
+        for note in dict.fromkeys(notes.values())
+    )
+
+
 def _fooled(content: Mapping[str, Any]) -> str:
     """How many of the points the attacks fool, in brackets."""
     shares = [f"{share:.1%} in '{workload.removeprefix('PGD, ')}'" for workload, share in content["fooled"].items()]
@@ -94,7 +103,7 @@ counted here. Images are scikit-learn's digits, resized.{rounded}{swung}
 
 {table(content)}
 
-{_missed(content)}
+{_missed(content)}{_notes(content)}
 
 ![Ratios, and cost against work]({figure})
 
@@ -108,6 +117,7 @@ victims of a chunk, medians; a chunk of one also pays for what is compiled or lo
 | train … | a module, a DataLoader, Adam; resident tensors and `vmap` beside it | the `loop` engine: resident uint8 images, channels_last, 3 × 3 convolutions that are pooled by Winograd's minimal filtering (16 products for a window's four places instead of 36), pooling and ReLU in the same sweep over memory, gradients of a pooled convolution from one place in four with sums kept in registers, one fused Adam step, oneDNN matrix products where they are exact, freed memory kept, denormals flushed |
 | train 256 MLPs | one after the other, full batches of 64 points, 200 epochs | the `stacked` engine: batched matrix products, backward pass written out |
 | 256 hypergradients | automatic differentiation through 100 unrolled steps of logistic regression, 64 points × 16 features | closed-form sweep of all problems at once |
+| hypergradient, … | torchopt, one problem at a time, for all features of the poisons and ln λ, in double precision: `MetaSGD` unrolled for 100 steps, or `custom_root` with conjugate gradients at a minimum by L-BFGS; 64 training points, 8 of them poisons, × 16 features, or 512 and 17 × 785 | `reverse`: the closed-form sweep, with fewer points than features by products with their XXᵀ; `implicit`: Newton's method and the factorised Hessian, more digits than the peer's five. Problems are taken together as far as they fit into a core's cache: small ones share the cost of a call, of the large ones each is bound by its own matrix products. One thread on either side; × 64 is of that many problems at once |
 | adversarial training | the plain loop on resident tensors, images moved by torchattacks' PGD, 10 steps | the `loop` engine with the objective `adversarial`, the same steps |
 | PGD | torchattacks, 20 steps, and the pass for its verdict | active set: one pass gives verdict and gradient, fooled points leave{_fooled(content)} |
 | adversarial paths | 60 steps for every point | active set |
@@ -116,9 +126,9 @@ victims of a chunk, medians; a chunk of one also pays for what is compiled or lo
 
 def draw(content: Mapping[str, Any]) -> Figure:
     """Ratios; seconds per victim against victims; peak memory against victims."""
-    figure = Figure(figsize=(style.PAGE, 3.2))
+    figure = Figure(figsize=(style.PAGE, 3.6))
     figure.set_layout_engine("constrained")
-    ratios, cost, memory = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
+    ratios, cost, memory = figure.subplots(1, 3, width_ratios=(1.2, 1, 1))
     compared = [row for row in content["rows"] if "ratio" in row]
     for place, row in enumerate(reversed(compared)):
         ratios.plot(row["ratios"], [place] * len(row["ratios"]), ".", color=style.BLUE, markersize=5, alpha=0.7)
@@ -132,11 +142,10 @@ def draw(content: Mapping[str, Any]) -> Figure:
     _scaling(cost, content["scaling"], lambda row: 1 / row["rate"])
     cost.set_ylabel("seconds per victim")
     cost.set_yscale("log")
-    cost.set_ylim(top=cost.get_ylim()[1] * 6)  # room for the legend
-    cost.legend(fontsize=style.TINY, loc="upper right")
     _scaling(memory, content["scaling"], lambda row: row["memory"] / 2**20)
     memory.set_ylabel("peak memory of a worker (MiB)")
     memory.set_ylim(0, memory.get_ylim()[1] * 1.05)
+    memory.legend(fontsize=style.TINY, loc="lower right", handlelength=1.2, borderpad=0)
     return figure
 
 

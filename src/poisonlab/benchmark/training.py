@@ -1,4 +1,4 @@
-"""Contestants that train: one network, many small ones, a chunk; hypergradients of logistic regression; the peak."""
+"""Contestants that train: one network, many small ones, a chunk; the peak."""
 
 import time
 from collections.abc import Mapping
@@ -15,7 +15,6 @@ from poisonlab.benchmark import rates
 from poisonlab.benchmark.rates import Contestant, Ready, epochs, repeat
 from poisonlab.benchmark.usual import BATCH, Usual, clean_set, images_of
 from poisonlab.models.inference import to_float
-from poisonlab.models.logistic import descend, hypergradient, validation_slope
 from poisonlab.pipeline.jobs import keep_freed_memory
 from poisonlab.poisons.poison import TrainingSet
 from poisonlab.victims.engines import train
@@ -253,54 +252,6 @@ def stacked_engine(victims: int, once: bool = False) -> Contestant:
         start = time.perf_counter()
         list(train(jobs, "mlp", recipe))
         return victims / (time.perf_counter() - start)
-
-    return run
-
-
-# ------------------------------------------------------------------------------------------------------- hypergradients
-
-LR_POINTS, LR_FEATURES, LR_STEPS, LR_POISONS = 64, 16, 100, 8
-
-
-def _logistic_problems(count: int) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(count, LR_POINTS, LR_FEATURES, generator=generator)
-    return features, (features[..., 0] > 0).float(), torch.full((count,), 0.01)
-
-
-def sequential_hypergradients() -> Contestant:
-    """One problem after the other, automatic differentiation through the unrolled descent."""
-
-    def run(ready: Ready) -> float:
-        features, labels, penalty = _logistic_problems(1)
-
-        def one() -> None:
-            poison = features[0, -LR_POISONS:].clone().requires_grad_()
-            points = torch.cat([features[0, :-LR_POISONS], poison])
-            weights = torch.zeros(LR_FEATURES, requires_grad=True)
-            for _ in range(LR_STEPS):
-                loss = F.binary_cross_entropy_with_logits(points @ weights, labels[0])
-                objective = loss + penalty[0] * (weights**2).sum() / 2
-                weights = weights - 0.5 * torch.autograd.grad(objective, weights, create_graph=True)[0]
-            torch.autograd.grad(F.binary_cross_entropy_with_logits(features[0] @ weights, labels[0]), poison)
-
-        return repeat(ready, one, 1)
-
-    return run
-
-
-def swept_hypergradients(count: int) -> Contestant:
-    """This package's closed-form sweep, all problems at once."""
-
-    def run(ready: Ready) -> float:
-        keep_freed_memory()
-        features, labels, penalty = _logistic_problems(count)
-
-        def all_of_them() -> None:
-            descent = descend(features, labels, penalty, LR_STEPS, 0.5)
-            hypergradient(descent, validation_slope(descent.weights, features, labels)[1], LR_POISONS)
-
-        return repeat(ready, all_of_them, count)
 
     return run
 
