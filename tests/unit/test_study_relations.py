@@ -46,3 +46,12 @@ def test_one_falls_more_than_another(tmp_path: Path, other: float, expected: str
     row = verdict(tmp_path, "regularization", own_tables(levels), "falls_more", own("a"), than=own("b"), margin=0.05)
     assert row["verdict"] == expected
     assert row["measured"] == pytest.approx(0.3 - (0.9 - other), abs=4 * SMALL * np.sqrt(4 / 120))
+
+
+@pytest.mark.parametrize(("lowest", "expected"), [(0.6, "reproduced"), (0.9, "refuted")])
+def test_the_best_of_an_axis_is_judged_on_other_draws(tmp_path: Path, lowest: float, expected: str) -> None:
+    levels = {"other": (0.8, np.nan), "tuned@0": (0.95, 0.0), "tuned@1": (lowest, 1.0)}
+    tables = own_tables(levels, draws=10, repeats=2)
+    row = verdict(tmp_path, "cifar3", tables, "best_below", own("tuned"), than=own("other"), margin=0.05)
+    assert row["verdict"] == expected
+    assert row["measured"] == pytest.approx(0.8 - lowest, abs=4 * SMALL * np.sqrt(2 / 10))
