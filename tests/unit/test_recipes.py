@@ -283,14 +283,14 @@ def test_a_recipe_comes_back_from_its_own_settings():
 # ------------------------------------------------------------------------------------------------ engines and versions
 
 
-def test_the_stacked_engine_trains_by_adam_on_the_cross_entropy_in_one_phase_and_the_loop_by_anything():
+def test_the_stacked_engine_trains_by_adam_or_descent_on_the_cross_entropy_in_one_phase_and_the_loop_by_anything():
     def chosen(**settings: Any) -> Any:
         return engines.choose("mlp", Recipe.of({"epochs": 2} | settings, "recipes.own"), CPU)
 
     assert chosen() is chosen(optimiser={"name": "adam", "beta2": 0.9}) is chosen(schedule="cosine") is stacked
     one = [{"epochs": 2, "learning_rate": 1}]
     two = [{"epochs": 1}, {"epochs": 1}]
-    assert chosen(phases=one) is stacked
+    assert chosen(phases=one) is chosen(optimiser={"name": "sgd", "momentum": 0.9}) is stacked
     others: list[dict[str, Any]] = [{"optimiser": "adamw"}, {"objective": "l2"}, {"phases": two}]
     assert [chosen(**other) for other in others] == [loop] * 3
 

@@ -267,6 +267,19 @@ def test_stacked_convolutions_train_what_the_loop_trains(model):
             assert difference.max() < 5e-3
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}], ids=str
+)
+def test_stacked_descent_is_that_of_the_loop(options: dict[str, Any]):
+    jobs = list(all_jobs().values())
+    recipe = Recipe(4, 16, 0.05, final=0.1, optimiser={"name": "sgd", **options}, stop_when_fitted=False)
+    side_by_side = {job.key: victim for job, victim in stacked.train(jobs, "mlp", recipe, "float32", CPU, print)}
+    for job, expected in loop.train(jobs[::3], "mlp", recipe, "float32", CPU, print):
+        for name, weights in expected.parameters.items():
+            # Single precision, sums in another order.
+            np.testing.assert_allclose(side_by_side[job.key].parameters[name], weights, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("model", ["mlp", "strided"])
 def test_at_a_fixed_width_weights_are_the_same_to_the_bit_in_chunks_of_any_size_and_order(model, monkeypatch):
     # As on a GPU, where the width is part of how a product is computed.

@@ -40,14 +40,22 @@ POINTS_AT_ONCE = 500  # training points of each victim per forward pass without 
 IMAGES = 256 << 20  # bytes of different images that are held at a time, twice: as they come and side by side
 
 
+OPTIMISERS = ("adam", "sgd")
+
+
 def trains(recipe: Recipe) -> bool:
-    """Whether this engine can train by a recipe: Adam on the cross-entropy, in one phase."""
+    """Whether this engine can train by a recipe: Adam or descent on the cross-entropy, in one phase."""
     (first, *more) = recipe.stages
-    plain = {
-        kind: CATALOGUES[kind].find(name) for kind, name in (("optimiser", "adam"), ("objective", "cross_entropy"))
-    }
+    known = {"optimiser": OPTIMISERS, "objective": ("cross_entropy",)}
     kept = first.guard is None and not first.average
-    return not more and kept and all(first.parts[kind].entry is entry for kind, entry in plain.items())
+    return (
+        not more
+        and kept
+        and all(
+            any(first.parts[kind].entry is CATALOGUES[kind].find(name) for name in names)
+            for kind, names in known.items()
+        )
+    )
 
 
 def _windows(jobs: Iterable[VictimJob]) -> Iterator[list[VictimJob]]:
@@ -110,8 +118,8 @@ class _Slots:
     epochs: list[int]
     snapshots: list[dict[float, Weights]]  # age → state of each
     weights: Tensor  # [victims, parameters]
-    first_moment: Tensor
-    second_moment: Tensor
+    first_moment: Tensor  # of Adam; of descent the velocity
+    second_moment: Tensor  # of Adam
     labels: Tensor  # [victims, n]
     offset: Tensor  # [victims, 1] of its images among all images
 
@@ -149,7 +157,9 @@ class _Group:
         device: torch.device,
     ) -> None:
         self.jobs, self.model, self.recipe, self.device = list(jobs), model, recipe, device
-        self.beta2: float = recipe.parts["optimiser"].parameters["beta2"]
+        optimiser = recipe.parts["optimiser"]
+        self.settings = optimiser.parameters
+        self.step = self._descend if optimiser.entry is CATALOGUES["optimiser"].find("sgd") else self._adam
         # Where the device computes in `compute`, everything is converted once a step; elsewhere products alone are
         # rounded.
         native = compute == torch.float32 or computes_bfloat16(device)
@@ -249,33 +259,48 @@ class _Group:
         wrong = torch.zeros(len(slots.jobs), dtype=torch.long, device=self.device)
         gradient = torch.zeros_like(slots.weights)
         columns = self._columns(slots.epochs)
-        for batch, (length, spread) in zip(order.split(size, dim=1), columns, strict=True):
+        for batch, factors in zip(order.split(size, dim=1), columns, strict=True):
             inputs = to_float(self.images[slots.offset + batch]).to(self.compute)
             labels = slots.labels.gather(1, batch)
             with self.arithmetic:
                 logits = self.network.gradient(slots.weights.to(self.compute), inputs, labels, gradient)
             wrong += (logits.argmax(2) != labels).sum(1)
-            # One step of Adam (Kingma & Ba, 2015, Algorithm 1) for every victim.
-            slots.first_moment.lerp_(gradient, 1 - BETA1)
-            slots.second_moment.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
-            slots.weights.sub_(slots.first_moment.mul(length).div_(slots.second_moment.sqrt().div_(spread).add_(EPS)))
+            self.step(slots, gradient, *factors)
         # A loss that is not finite makes every gradient of the last layer's bias NaN, and with it the row's last
         # weight.
         diverged = ~torch.isfinite(slots.weights[:, self.parameters - 1])
         errors, dead = torch.stack([wrong, diverged.long()]).tolist()
         return errors, [bool(flag) for flag in dead]
 
+    def _adam(self, slots: _Slots, gradient: Tensor, length: Tensor, spread: Tensor) -> None:
+        """One step of Adam (Kingma & Ba, 2015, Algorithm 1) for every victim."""
+        beta2: float = self.settings["beta2"]
+        slots.first_moment.lerp_(gradient, 1 - BETA1)
+        slots.second_moment.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        slots.weights.sub_(slots.first_moment.mul(length).div_(slots.second_moment.sqrt().div_(spread).add_(EPS)))
+
+    def _descend(self, slots: _Slots, gradient: Tensor, rate: Tensor, _: Tensor) -> None:
+        """One step of descent with momentum for every victim, as the optimiser `sgd` takes it."""
+        momentum: float = self.settings["momentum"]
+        gradient.add_(slots.weights, alpha=self.settings["weight_decay"])
+        velocity = slots.first_moment.mul_(momentum).add_(gradient)
+        slots.weights.sub_((gradient.add(velocity, alpha=momentum) if self.settings["nesterov"] else velocity) * rate)
+
     def _columns(self, epochs: Sequence[int]) -> Tensor:
-        """Factors [steps, 2, victims, 1] of an epoch of Adam, each victim at its own epoch: length of a step, spread of
-        the gradients.
+        """Factors [steps, 2, victims, 1] of an epoch, each victim at its own: of Adam the length of a step and the
+        spread of the gradients, of descent the rate and nothing.
 
         All at once: a transfer to a GPU in every step would make it wait for the host.
         """
         per_epoch = self.steps_per_epoch
         total = self.recipe.epochs * per_epoch
+        beta2 = self.settings.get("beta2")
 
         def factors(step: int) -> tuple[float, float]:
-            return self.recipe.rate(step, total) / (1 - BETA1 ** (step + 1)), (1 - self.beta2 ** (step + 1)) ** 0.5
+            rate = self.recipe.rate(step, total)
+            if beta2 is None:
+                return rate, 0.0
+            return rate / (1 - BETA1 ** (step + 1)), (1 - beta2 ** (step + 1)) ** 0.5
 
         of = {epoch: [factors(epoch * per_epoch + step) for step in range(per_epoch)] for epoch in set(epochs)}
         steps = [[of[epoch][step] for epoch in epochs] for step in range(per_epoch)]
