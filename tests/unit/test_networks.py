@@ -66,7 +66,10 @@ def test_width_and_depth_are_those_of_the_hidden_layers():
 @pytest.mark.parametrize(
     ("specification", "message"),
     [
-        ({"model": "mlp", "hidden": 3}, r"'mlp' has no parameters \['hidden'\], it takes \['depth', 'width'\]"),
+        (
+            {"model": "mlp", "hidden": 3},
+            r"'mlp' has no parameters \['hidden'\], it takes \['depth', 'scale', 'width'\]",
+        ),
         ({"model": "mlp", "width": "wide"}, "width of 'mlp' is 'wide', allowed is a whole number"),
         ({"width": 3}, r"model is \{'width': 3\}, allowed is a name or"),
         (3, "model is 3, allowed is a name or"),
@@ -108,3 +111,12 @@ def test_a_normalised_net_normalises_each_batch_while_it_trains():
     # Variance ε = 1e-5 is added before the root; the activations spread by tens.
     torch.testing.assert_close(seen[0].mean(0), torch.zeros(64), rtol=0, atol=1e-4)
     torch.testing.assert_close(seen[0].var(0, unbiased=False), torch.ones(64), rtol=0, atol=1e-3)
+
+
+def test_inputs_are_divided_by_the_scale_before_the_first_layer():
+    inputs = torch.tensor([[8.0, -4.0, 2.0]])
+    raw, scaled = (models.build({"model": "mlp", "scale": scale}, (3,), 2, seed=0) for scale in (1.0, 4.0))
+    assert torch.equal(scaled(inputs), raw(inputs / 4))  # the same weights
+    assert not torch.equal(scaled(inputs), raw(inputs))
+    with pytest.raises(InputError, match=r"scale is 0\.0, it must be a finite number above 0"):
+        models.build({"model": "mlp", "scale": 0.0}, (3,), 2, seed=0)

@@ -35,8 +35,13 @@ def _register(name: str, builds: str, parameters: Mapping[str, Any] | None = Non
 
 NETWORKS = "poisonlab.models.networks"
 
-_register("mlp", f"{NETWORKS}:MLP", {"width": 64, "depth": 2}, "thesis, section 4.1")
-_register("deep_mlp", f"{NETWORKS}:MLP", {"width": 128, "depth": 3}, "thesis, section 4.1.2; the width is a choice")
+_register("mlp", f"{NETWORKS}:MLP", {"width": 64, "depth": 2, "scale": 1.0}, "thesis, section 4.1")
+_register(
+    "deep_mlp",
+    f"{NETWORKS}:MLP",
+    {"width": 128, "depth": 3, "scale": 1.0},
+    "thesis, section 4.1.2; the width is a choice",
+)
 _register("hashed_mlp", f"{NETWORKS}:HashedMLP", {"bits": 10, "modulus": 941}, "thesis, Appendix A")
 _register("normalised_mlp", f"{NETWORKS}:NormalisedMLP", {"width": 64, "depth": 2}, "thesis, Appendix A")
 _register("soft_nn", "poisonlab.models.neighbours:SoftNearestNeighbours", {"k": 1}, "thesis, chapter 3")

@@ -29,10 +29,21 @@ def _hidden(width: int, depth: int) -> list[int]:
 class MLP(nn.Module):
     """Fully connected ReLU network of `depth` hidden layers of `width` units; for the toy studies and vectors in
     general.
+
+    Args:
+        scale: above 0; inputs are divided by it before the first layer is shown them. Attacks still move the inputs.
+
+    Raises:
+        ValueError: a number is out of its range.
     """
 
-    def __init__(self, input_shape: tuple[int, ...], num_classes: int, width: int = 64, depth: int = 2) -> None:
+    def __init__(
+        self, input_shape: tuple[int, ...], num_classes: int, width: int = 64, depth: int = 2, scale: float = 1.0
+    ) -> None:
         super().__init__()
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale is {scale}, it must be a finite number above 0")
+        self.scale = scale
         widths = [math.prod(input_shape), *_hidden(width, depth), num_classes]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
@@ -44,8 +55,8 @@ class MLP(nn.Module):
         return self.layers[-1](hidden)
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """What the first layer is shown of inputs [..., features]; here the inputs themselves."""
-        return inputs
+        """What the first layer is shown of inputs [..., features]; here the inputs themselves, scaled."""
+        return inputs if self.scale == 1 else inputs / self.scale
 
 
 def hash_bits(inputs: Tensor, bits: int, modulus: int) -> Tensor:
