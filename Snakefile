@@ -60,6 +60,7 @@ include: "workflow/rules/maps.smk"
 include: "workflow/rules/points.smk"
 include: "workflow/rules/checks.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/multiverses.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/figures.smk"
 

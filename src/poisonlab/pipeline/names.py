@@ -10,6 +10,7 @@ from poisonlab.analyses import analysis
 from poisonlab.datasets import sources
 from poisonlab.errors import InputError
 from poisonlab.pipeline.experiment_names import check_experiment, check_figure
+from poisonlab.pipeline.multiverse_names import check_multiverse
 from poisonlab.pipeline.references import Entry, check_model, check_values, dataset_of, entry_of, leads_back, named
 from poisonlab.pipeline.studies import Config
 from poisonlab.poisons.flips import SOURCES, TARGETS, budgets, class_number, pairs
@@ -58,6 +59,8 @@ def check_names(config: Config, studies: list[str]) -> None:
             _check_victim(config, f"{study}.victims.{name}", entry)
         for name, entry in section["experiments"].items():
             check_experiment(config, section, f"{study}.experiments.{name}", entry)
+        for name in section["multiverses"]:
+            check_multiverse(config, study, name)
         for name in section["run"] or ():
             named(section["experiments"], name, f"{study}.run", f"{study}.experiments")
         for name, entry in section["figures"].items():

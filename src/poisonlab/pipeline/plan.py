@@ -12,17 +12,18 @@ from poisonlab.figures import FigureKind
 from poisonlab.figures import figure as catalogue
 from poisonlab.pipeline.configuration import Config
 from poisonlab.pipeline.experiment_names import FURTHER, TABLES
-from poisonlab.pipeline.training import Training
+from poisonlab.pipeline.multiverses import Multiverses
 
 SURVEYED = ("lengths", "issues", "nets")  # tables of analyses that claims about paths are judged by
 _OF_EXPERIMENTS = (*TABLES, *FURTHER, "maps")  # what figures show of experiments
-_NAMED = ("dataset", "proxy", "paths", "buckets", "analysis", "poison", "experiment", "figure")
+_NAMED = ("dataset", "proxy", "paths", "buckets", "analysis", "poison", "experiment", "multiverse", "figure")
 WILDCARDS = {  # wildcard → pattern of its values
     **dict.fromkeys(_NAMED, "[A-Za-z][A-Za-z0-9_]*"),
     "study": "[a-z][a-z_0-9]*",
     "draw": r"\d+",
     "chunk": r"draws-\d+-\d+_repeats-\d+-\d+",
     "variant": "[A-Za-z][A-Za-z0-9_-]*",
+    "part": r"\d+-\d+",
 }
 FIGURES_PER_JOB = 16  # drawing takes a second, starting a job two
 
@@ -33,35 +34,11 @@ def published_number(figure: str) -> str:
     return f"Fig. {number[1].upper()}.{number[2]}" if number else ""
 
 
-class Plan(Training):
+class Plan(Multiverses):
     """A checked configuration, and what follows from it for each rule."""
 
     # ----------------------------------------------------------------------------------------------------------------
     # tables
-
-    def collect_settings(self, study: str, experiment: str) -> Config:
-        """What the tables of an experiment say beside its victims."""
-        entry = self.experiment(study, experiment)
-        rows = {}
-        for name, own in self.conditions(study, experiment).items():
-            poison, victim = self.poison(study, own["poison"]), self.config[study]["victims"][own["victim"]]
-            axis, values = self.axis(study, own)
-            rows[name] = {
-                "axis": axis,
-                "values": values,
-                "strategy": poison["strategy"],
-                "parameters": poison["parameters"],
-                "budget": poison["budget"],
-                "per": poison["per"],
-                "flips": poison["flips"],
-                "dataset": poison["dataset"],
-                "model": victim["model"],
-                "recipe": victim["recipe"],
-                "precision": self.precision(victim["recipe"]),
-                "poison": own["poison"],
-                "victim": own["victim"],
-            }
-        return {"scale": entry["scale"], "conditions": rows}
 
     def collect_inputs(self, study: str, experiment: str) -> dict[str, list[str]]:
         """Files that the tables of an experiment are made of."""
@@ -98,7 +75,8 @@ class Plan(Training):
             for table in FURTHER
             if self.experiment(study, name)[table]
         ]
-        return maps + further + [self.analysis_table(name) for name in self.analyses]
+        judged = [self.multiverse_table(*key) for key in self.multiverses]
+        return maps + further + [self.analysis_table(name) for name in self.analyses] + judged
 
     def archived_tables(self) -> list[str]:
         """What there is to archive: tables that exist, and with `only_finished` those of experiments of which something

@@ -216,6 +216,30 @@ class Training(Conditions):
             "columns": self.victim_columns(study, experiment, variant),
         }
 
+    def collect_settings(self, study: str, experiment: str) -> Config:
+        """What the tables of an experiment say beside its victims."""
+        entry = self.experiment(study, experiment)
+        rows = {}
+        for name, own in self.conditions(study, experiment).items():
+            poison, victim = self.poison(study, own["poison"]), self.config[study]["victims"][own["victim"]]
+            axis, values = self.axis(study, own)
+            rows[name] = {
+                "axis": axis,
+                "values": values,
+                "strategy": poison["strategy"],
+                "parameters": poison["parameters"],
+                "budget": poison["budget"],
+                "per": poison["per"],
+                "flips": poison["flips"],
+                "dataset": poison["dataset"],
+                "model": victim["model"],
+                "recipe": victim["recipe"],
+                "precision": self.precision(victim["recipe"]),
+                "poison": own["poison"],
+                "victim": own["victim"],
+            }
+        return {"scale": entry["scale"], "conditions": rows}
+
     def evaluation_modules(self, study: str, experiment: str, variant: str, chunk: str) -> list[str]:
         """What builds and attacks a victim, as `code_version` takes it."""
         used = self.evaluation_settings(study, experiment, variant, chunk)["attacks"].values()

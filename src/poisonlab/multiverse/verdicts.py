@@ -1,0 +1,101 @@
+"""One verdict for a claim under all combinations of choices, by rules that are the same for every claim.
+
+All rules are choices, made before a multiverse ran. A combination decides a claim where it reproduces or refutes it. A
+claim of which fewer than `DECIDED` of the combinations decide is inconclusive. Where at least `AGREE` of those that
+decide agree, theirs is the verdict; else the claim depends on the choice that explains most of the variance of the
+estimates, by η² (sum of squares between its values over the whole one; Fisher, 1925), and on no named one where this is
+below `EXPLAINS`.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from poisonlab.multiverse.grid import FACTS, FOUND
+
+DECIDED = 0.5
+AGREE = 0.9
+EXPLAINS = 0.1
+ROUNDING = 1e-12  # of sums of squares, which are computed to about 1e-15
+KEY = ["study", "multiverse", "claim", "statement", "part", "victims"]
+COLUMNS = [*KEY, "combinations", "reproduced", "refuted", "verdict", "choice", "eta2", "where"]
+
+
+def choices_of(table: pd.DataFrame) -> list[str]:
+    """Names of the choices of a table of `judging.specifications`."""
+    return [name for name in table.columns if name not in {*FACTS, *FOUND}]
+
+
+def eta_squared(values: "pd.Series[Any]", groups: "pd.Series[Any]") -> float:
+    """Share of the variance of values [n] that lies between groups [n]; NaN where nothing varies or is known."""
+    frame = pd.DataFrame({"value": values.astype(float), "group": groups}).dropna()
+    total = float(((frame["value"] - frame["value"].mean()) ** 2).sum())
+    if total <= ROUNDING * float((frame["value"] ** 2).sum()):  # equal values differ by rounding alone, if at all
+        return float("nan")
+    between = frame.groupby("group")["value"].transform("mean") - frame["value"].mean()
+    return float((between**2).sum()) / total
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Judge every claim over its combinations.
+
+    Args:
+        table: of `judging.specifications`.
+
+    Returns:
+        A row for each claim's part and kind of victims, with `COLUMNS`: numbers of combinations, the verdict, the
+        choice with the largest η² ("" where none explains `EXPLAINS`), and what its values came to, in words. Of a
+        multiverse of a reduced scale the verdict is "analogue".
+    """
+    names = choices_of(table)
+    rows = []
+    for key, own in table.groupby(KEY, sort=False):
+        reproduced, refuted = (int((own["verdict"] == verdict).sum()) for verdict in ("reproduced", "refuted"))
+        explained = {name: eta_squared(own["measured"], own[name]) for name in names}
+        known = {name: share for name, share in explained.items() if share >= EXPLAINS}
+        choice = max(known, key=lambda name: known[name]) if known else ""
+        verdict = _verdict(reproduced, refuted, len(own))
+        rows.append(
+            {
+                **dict(zip(KEY, key, strict=True)),
+                "combinations": len(own),
+                "reproduced": reproduced,
+                "refuted": refuted,
+                "verdict": verdict if (own["scale"] == "published").all() else "analogue",
+                "choice": choice,
+                "eta2": known.get(choice, float("nan")),
+                "where": _where(own, choice) if choice else "",
+            }
+        )
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _verdict(reproduced: int, refuted: int, combinations: int) -> str:
+    decided = reproduced + refuted
+    if decided == 0 or decided < DECIDED * combinations:
+        return "inconclusive"
+    for count, verdict in ((reproduced, "reproduced"), (refuted, "refuted")):
+        if count >= AGREE * decided:
+            return verdict
+    return "depends"
+
+
+def _where(own: pd.DataFrame, choice: str) -> str:
+    """How many combinations with each value of a choice reproduce the claim: "sgd 4 of 5, adam 0 of 6"."""
+    words = []
+    for value, rows in own.groupby(choice, sort=False):
+        decided = rows["verdict"].isin(["reproduced", "refuted"]).sum()
+        words.append(f"{value} {(rows['verdict'] == 'reproduced').sum()} of {decided}")
+    return ", ".join(words)
+
+
+def words(row: pd.Series) -> str:
+    """A row of `summary` as a sentence of the scorecard."""
+    kind = "as trained" if row["victims"] == "all" else "of victims that fit their poisons"
+    found = f"over {row['combinations']} combinations of choices, {kind}: reproduced in {row['reproduced']}, "
+    found += f"refuted in {row['refuted']}"
+    if not row["choice"]:
+        return f"{found}; no choice explains {100 * EXPLAINS:g} % of the variance"
+    return (
+        f"{found}; {row['choice']} explains {100 * row['eta2']:.0f} % of the variance (reproduced with {row['where']})"
+    )
