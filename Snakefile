@@ -30,8 +30,7 @@ configfile: str(ROOT / "config.yaml")
 report: "workflow/report/workflow.rst"
 
 
-# Used only where containers are switched on.
-container: "docker://python:3.11-slim"
+container: "docker://python:3.11-slim"  # used only where containers are switched on
 
 
 # A module's configuration takes the place of the file's above; it is laid over it here, as a user's is.

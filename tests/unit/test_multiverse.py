@@ -13,7 +13,7 @@ from scipy import stats
 from poisonlab.errors import InputError
 from poisonlab.multiverse.grid import FACTS, FOUND, changed, combinations
 from poisonlab.multiverse.judging import specifications
-from poisonlab.multiverse.verdicts import eta_squared, summary, words
+from poisonlab.multiverse.verdicts import eta_squared, summary, with_choices, words
 from poisonlab.pipeline.configuration import check
 from poisonlab.pipeline.plan import Plan
 from poisonlab.pipeline.studies import merged, read_yaml
@@ -132,6 +132,28 @@ def test_a_claim_depends_on_the_choice_that_explains_most() -> None:
     )
     alike = summary(specified({"sgd": 4 * ["reproduced"], "adam": 4 * ["reproduced"]})).iloc[0]
     assert (alike["choice"], alike["where"]) == ("", "")
+
+
+def test_a_row_of_the_scorecard_depends_where_its_multiverse_does_or_says_the_opposite() -> None:
+    def scored(verdict: str, part: str = "p") -> pd.DataFrame:
+        facts = {"study": "s", "claim": 15, "statement": "so", "test": "t", "verdict": verdict}
+        frame = pd.DataFrame([facts])
+        frame.attrs["details"] = [{"part": part, "notes": ["own"]}]
+        return frame
+
+    both = summary(specified({"sgd": 4 * ["reproduced"], "adam": 4 * ["refuted"]}))
+    refuted = with_choices(scored("refuted"), both)
+    assert refuted["verdict"].tolist() == ["depends"]
+    assert refuted["test"].tolist() == ["t; so under the study's recipe, it depends on optimiser"]
+    assert refuted.attrs["details"][0]["notes"] == ["own", words(both.iloc[0])]
+    assert with_choices(scored("inconclusive"), both)["verdict"].tolist() == ["inconclusive"]
+    elsewhere = with_choices(scored("refuted", "q"), both)
+    assert (elsewhere["verdict"].tolist(), elsewhere.attrs["details"][0]["notes"]) == (["refuted"], ["own"])
+    alike = summary(specified({"sgd": 4 * ["reproduced"], "adam": 4 * ["reproduced"]}))
+    assert with_choices(scored("reproduced"), alike)["verdict"].tolist() == ["reproduced"]
+    assert with_choices(scored("refuted"), alike)["verdict"].tolist() == ["depends"]
+    reduced = summary(specified({"sgd": 4 * ["reproduced"], "adam": 4 * ["refuted"]}, "reduced"))
+    assert with_choices(scored("refuted"), reduced)["verdict"].tolist() == ["refuted"]
 
 
 # ------------------------------------------------------------------------------------------------- what a study asks for

@@ -2,6 +2,7 @@ rule judge_claims:
     input:
         [file for files in plan.claim_inputs().values() for file in files.values()],
         claims=list(plan.claim_files().values()),
+        multiverses=[plan.multiverse_table(*key) for key in plan.multiverses],
     output:
         markdown=f"{plan.documents}/scorecard.md",
         csv=report(

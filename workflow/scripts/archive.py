@@ -3,7 +3,7 @@ from pathlib import Path
 from poisonlab.pipeline.jobs import job
 
 with job(snakemake):
-    from poisonlab.results.archive import archive_analysis, archive_experiment
+    from poisonlab.results.archive import archive_analysis, archive_experiment, archive_multiverse
     from poisonlab.results.storage import read_table
 
     params, root = snakemake.params, Path(snakemake.params.archive)
@@ -11,6 +11,8 @@ with job(snakemake):
         study, name = table.parts[-3:-1]
         if study == "analyses":
             archive_analysis(table.parent, root / study / name, params.config)
+        elif table.stem == "specifications":
+            archive_multiverse(table, root / study / name, params.config)
         else:
             buckets = Path(params.buckets.get(f"{study}/{name}", ""))
             found = read_table(buckets) if buckets.is_file() else None

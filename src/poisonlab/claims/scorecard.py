@@ -13,6 +13,7 @@ from poisonlab.results import storage
 VERDICTS = {
     "reproduced": "the claim holds, on its own data set at the registered size",
     "refuted": "its opposite holds there, or an effect is too small to count",
+    "depends": "it holds for some of the choices that its source leaves open, and fails for others",
     "inconclusive": "neither is shown; the column `test` says what would decide it",
     "not run": "the tables are not there",
     "analogue": "measured on a small stand-in data set, which never gives a verdict",

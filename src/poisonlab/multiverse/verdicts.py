@@ -18,6 +18,7 @@ AGREE = 0.9
 EXPLAINS = 0.1
 ROUNDING = 1e-12  # of sums of squares, which are computed to about 1e-15
 KEY = ["study", "multiverse", "claim", "statement", "part", "victims"]
+DECISIVE = ("reproduced", "refuted")
 COLUMNS = [*KEY, "combinations", "reproduced", "refuted", "verdict", "choice", "eta2", "where"]
 
 
@@ -50,7 +51,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     names = choices_of(table)
     rows = []
     for key, own in table.groupby(KEY, sort=False):
-        reproduced, refuted = (int((own["verdict"] == verdict).sum()) for verdict in ("reproduced", "refuted"))
+        reproduced, refuted = (int((own["verdict"] == verdict).sum()) for verdict in DECISIVE)
         explained = {name: eta_squared(own["measured"], own[name]) for name in names}
         known = {name: share for name, share in explained.items() if share >= EXPLAINS}
         choice = max(known, key=lambda name: known[name]) if known else ""
@@ -84,7 +85,7 @@ def _where(own: pd.DataFrame, choice: str) -> str:
     """How many combinations with each value of a choice reproduce the claim: "sgd 4 of 5, adam 0 of 6"."""
     words = []
     for value, rows in own.groupby(choice, sort=False):
-        decided = rows["verdict"].isin(["reproduced", "refuted"]).sum()
+        decided = rows["verdict"].isin(DECISIVE).sum()
         words.append(f"{value} {(rows['verdict'] == 'reproduced').sum()} of {decided}")
     return ", ".join(words)
 
@@ -99,3 +100,28 @@ def words(row: pd.Series) -> str:
     return (
         f"{found}; {row['choice']} explains {100 * row['eta2']:.0f} % of the variance (reproduced with {row['where']})"
     )
+
+
+def with_choices(scorecard: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """The scorecard with what became of its claims under other choices.
+
+    A claim that the study's own recipe reproduces or refutes `depends` where a multiverse says that it depends, or says
+    the opposite, of victims as trained or of those that fit their poisons.
+
+    Args:
+        scorecard: of `claims.judge`, with its details.
+        found: rows of `summary`, of all multiverses.
+    """
+    scorecard = scorecard.copy()
+    details = [dict(detail, notes=list(detail["notes"])) for detail in scorecard.attrs["details"]]
+    for place, (row, detail) in enumerate(zip(scorecard.to_dict("records"), details, strict=True)):
+        same = (found["study"] == row["study"]) & (found["statement"] == row["statement"])
+        own = found[same & (found["part"] == detail["part"])]
+        detail["notes"] += [words(one) for _, one in own.iterrows()]
+        others = set(own["verdict"]) & {*DECISIVE, "depends"} - {row["verdict"]}
+        if row["verdict"] in DECISIVE and others:
+            scorecard.loc[place, "verdict"] = "depends"
+            on = ", ".join(dict.fromkeys(name for name in own["choice"] if name)) or "a combination of choices"
+            scorecard.loc[place, "test"] = f"{row['test']}; so under the study's recipe, it depends on {on}"
+    scorecard.attrs["details"] = details
+    return scorecard

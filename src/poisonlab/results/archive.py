@@ -293,6 +293,12 @@ def archive_analysis(tables: Path, folder: Path, settings: Mapping[str, Any]) ->
     _add_provenance(folder, settings)
 
 
+def archive_multiverse(table: Path, folder: Path, settings: Mapping[str, Any]) -> None:
+    """Put the table of a multiverse into `folder`, in place of an older one."""
+    _write_gzip(storage.read_table(table), folder / table.with_suffix(".csv.gz").name)
+    _add_provenance(folder, settings)
+
+
 def _copy(tables: Path, folder: Path, *names: str) -> None:
     """Copy the arrays that are there, and undamaged, into the archive, in place of older ones."""
     for name in names:
