@@ -357,6 +357,24 @@ def checked(victims):
     )  # fmt: skip
 
 
+def specifications():
+    """Two parts of a claim under six combinations of two choices, one of which could not be measured."""
+    rows = []
+    for victims in ("all", "fitted"):
+        for part in ("near", "far"):
+            for number, (optimiser, batch) in enumerate((o, b) for o in ("sgd", "adam", "none") for b in ("16", "all")):
+                measured = np.nan if (victims, number) == ("fitted", 5) else 0.2 * (number - 2) + 0.1 * (part == "far")
+                verdict = "not run" if np.isnan(measured) else "refuted" if number < 2 else "reproduced"
+                rows.append(
+                    {"study": "one", "multiverse": "toys", "combination": number, "optimiser": optimiser, "batch": batch,
+                     "claim": 15, "statement": f"Far points harm: {part}", "part": part, "victims": victims,
+                     "measured": measured, "low": measured - 0.1, "high": measured + 0.2, "unit": "", "n": "6 × 2",
+                     "verdict": "inconclusive" if number == 3 else verdict, "fitted": number / 5, "trained": 12,
+                     "seconds": 1.0, "scale": "published"}
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def inputs_of(kind):
     if kind == "flipped_images":
         return three_images()
@@ -376,6 +394,7 @@ def inputs_of(kind):
         "hypergradients": hypergradient_rows(),
         "ascents": ascending(),
         "checks": checked(whole["victims"]),
+        "specifications": specifications(),
         "idea": scored()[1],
         "svm_gradients": compared_gradients(),
         "svm_single_point": single_points(),

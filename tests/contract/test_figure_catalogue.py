@@ -15,7 +15,7 @@ from poisonlab.figures import draw, figure, save, style
 NEEDS = {
     "conditions", "victims", "robustness", "lengths", "buckets", "extremes", "example", "data", "poisons", "maps",
     "runs", "cover", "degrees", "scores", "idea", "points", "detection", "svm_gradients", "svm_single_point",
-    "positions", "histograms", "hypergradients", "ascents", "checks",
+    "positions", "histograms", "hypergradients", "ascents", "checks", "specifications",
 }  # fmt: skip
 PUBLISHED = ("6.1", "Appendix A", "2.1", "4.1", "4.4", "4.5", "4.6a", "4.6b", "4.7", "4.8")
 

@@ -30,10 +30,11 @@ class FigureKind(Entry):
     """One figure of the catalogue.
 
     Its needs are tables of experiments (conditions, victims, robustness, points, detection, checks), tables and arrays
-    of analyses by the names that these register, maps, data, poisons. Tables come as data frames; `extremes`, `example`
-    and `idea` as the pair (arrays, metadata) that `storage.read_tensors` returns; `maps` as a list of arrays, one for
-    each experiment; `data` as a data set; `poisons`, the first draw of a poison of the first experiment, of the
-    condition that the option `condition` names or else with a sweep, as `poisons.files.load` returns it.
+    of analyses by the names that these register, specifications (the table of a multiverse), maps, data, poisons.
+    Tables come as data frames; `extremes`, `example` and `idea` as the pair (arrays, metadata) that
+    `storage.read_tensors` returns; `maps` as a list of arrays, one for each experiment; `data` as a data set;
+    `poisons`, the first draw of a poison of the first experiment, of the condition that the option `condition` names or
+    else with a sweep, as `poisons.files.load` returns it.
 
     Attributes:
         title: heading on the study's page, where the study gives none.
@@ -101,6 +102,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "hypergradients": ("method", "penalty", "steps", "seconds", "points", "log_penalty"),
     "ascents": ("step", "penalty", "poisons", "hyperiteration", "loss"),
     "cover": ("norm", "radius", "balls", "covered", "required", "n_points", "noise", "delta"),
+    "specifications": (
+        "multiverse", "combination", "claim", "statement", "part", "victims", "measured", "low", "high", "unit",
+        "verdict", "fitted", "trained",
+    ),
     "svm_gradients": ("kernel", "gradient", "draw", "cosine", "kink"),
     "svm_single_point": ("pair", "draw", "what", "error", "seconds"),
 }  # fmt: skip

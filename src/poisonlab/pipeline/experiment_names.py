@@ -191,6 +191,8 @@ def check_figure(config: Entry, section: Entry, where: str, place: str, entry: E
     for experiment in entry["experiments"]:
         own = named(section["experiments"], experiment, f"{where}.experiments", place)
         _check_shown(config, where, entry["options"], own, experiment)
+    for multiverse in entry["multiverses"]:
+        named(section["multiverses"], multiverse, f"{where}.multiverses", f"{where.partition('.')[0]}.multiverses")
     given = {
         name: analysis.find(entry_of(config, "analyses", name, f"{where}.analyses")["analysis"])
         for name in entry["analyses"]
@@ -199,6 +201,9 @@ def check_figure(config: Entry, section: Entry, where: str, place: str, entry: E
         if asked in (*TABLES, *FURTHER, "maps", "data", "poisons"):
             if not entry["experiments"]:
                 raise InputError(f"{where}: kind '{entry['kind']}' shows experiments; name some: {where}.experiments")
+        elif asked == "specifications":
+            if not entry["multiverses"]:
+                raise InputError(f"{where}: kind '{entry['kind']}' shows multiverses; name one: {where}.multiverses")
         elif not any(asked in (one.table, one.arrays) for one in given.values()):
             raise InputError(
                 f"{where}: kind '{entry['kind']}' shows the {asked} of an analysis; name one: {where}.analyses"

@@ -84,6 +84,7 @@ class Plan(Multiverses):
         """
         finished = set(self.experiment_tables()) if self.config["only_finished"] else set()
         files = [*self.experiment_tables(), *(self.analysis_table(name) for name in self.analyses)]
+        files += [self.multiverse_table(*key) for key in self.multiverses]
         return [file for file in files if file in finished or Path(file).is_file()]
 
     def archived_bucket_files(self) -> dict[str, str]:
@@ -145,7 +146,8 @@ class Plan(Multiverses):
         return [
             key
             for key, entry in self.figures.items()
-            if {(key[0], name) for name in entry["experiments"]} <= runs or not self._shows_victims(*key)
+            if ({(key[0], name) for name in entry["experiments"]} <= runs or not self._shows_victims(*key))
+            and {(key[0], name) for name in entry["multiverses"]} <= set(self.multiverses)
         ]
 
     def _shows_victims(self, study: str, figure: str) -> bool:
@@ -166,6 +168,8 @@ class Plan(Multiverses):
         for need in self.figure_kind(study, figure).needs:
             if need in _OF_EXPERIMENTS:
                 files[need] = [self._artefact(study, name, need) for name in entry["experiments"]]
+            elif need == "specifications":
+                files[need] = [self.multiverse_table(study, name) for name in entry["multiverses"]]
             elif need == "data":
                 files[need] = [self.data_file(self.dataset(study, entry["experiments"][0]))]
             elif need == "poisons":
