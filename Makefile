@@ -39,7 +39,7 @@ benchmark: $(VENV)/ready
 
 documents: $(VENV)/ready
 	$(call without,--config -C,snakemake as in docs/scaling.md)rm -f docs/figures/*/.drawn-*
-	$(RUN) figures scorecard pages --forcerun judge_claims write_page --config source=archive $(ARGS)
+	$(RUN) figures scorecard pages --forcerun judge_claims write_page write_index --config source=archive $(ARGS)
 	$(BIN)/python -m poisonlab.benchmark.report archive/benchmark.json docs
 
 test: lint

@@ -62,6 +62,7 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/multiverses.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/pages.smk"
 
 
 rule all:

@@ -46,7 +46,7 @@ def test_another_workflow_takes_the_rules_over_with_a_configuration_of_its_own(t
     expected = {"prepare_data", "craft_small_0", "craft_small_1", "collect_tables", "draw_figure"}
     expected = {f"lab_{name}": 1 for name in expected} | {"lab_train_victims": 2, "lab_evaluate_robustness": 2}
     assert jobs == {"mine": 1, **expected}
-    assert {"lab_write_page", "lab_judge_claims", "lab_draw_figures_small_0"} <= set(
+    assert {"lab_write_page", "lab_write_index", "lab_judge_claims", "lab_draw_figures_small_0"} <= set(
         planned(snakemake(folder, "--dry-run", "lab_all").stdout)
     )
     assert not (folder / "results").exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from checkout import EXPERIMENT, SMOKE, VICTIMS, Checkout, write_config
 
-JUDGED = {"judge_claims", "write_page"}
+JUDGED = {"judge_claims", "write_page", "write_index"}
 DRAWN = {"draw_figures", *JUDGED}  # what is made from tables
 EVALUATED = {"evaluate_robustness", "collect_tables", *DRAWN}
 TRACED = {
@@ -88,10 +88,10 @@ def test_a_comment_or_a_docstring_of_the_trainer_reruns_nothing(finished: Checko
 
 def test_an_edited_figure_is_drawn_again_with_those_of_its_module_and_no_other(copy: Checkout):
     with copy.edited("src/poisonlab/figures/paths.py", "style.PAGE * span_y", "0.9 * style.PAGE * span_y"):
-        # The jobs that draw run, of which Snakemake knows no parts; the page shows the captions.
-        assert set(copy.stale()) == {"draw_figures", "write_page"}
+        # The jobs that draw run, of which Snakemake knows no parts; the pages show the captions.
+        assert set(copy.stale()) == {"draw_figures", "write_page", "write_index"}
         expect_drawn(copy, OF_PATHS)
-        assert set(copy.stale()) == {"write_page"}
+        assert set(copy.stale()) == {"write_page", "write_index"}
 
 
 def test_another_option_of_a_figure_draws_it_again_and_no_other(copy: Checkout, tmp_path: Path):
@@ -205,7 +205,10 @@ def test_paths_that_come_out_the_same_make_nothing_stale(copy: Checkout):
     ("change", "rules"),
     [
         ({"attacks": {"pgd": {"epsilon": [0.1, 0.3]}}}, EVALUATED),
-        ({"analyses": {"digits_issues": {"parameters": {"among": 5}}}}, {"analyse", "draw_figures", "write_page"}),
+        (
+            {"analyses": {"digits_issues": {"parameters": {"among": 5}}}},
+            {"analyse", "draw_figures", "write_page", "write_index"},
+        ),
         ({"recipes": {"digits01": {"epochs": 7}}}, TRAINED),
     ],
 )
