@@ -656,7 +656,7 @@ def test_a_sweep_shows_any_column_and_needs_no_attack_for_others():
     np.testing.assert_allclose(by_gid(figure.axes[0], "penalty")[0].get_ydata(), [0, 3, 6], **EXACT)
     assert figure.axes[0].get_ylabel() == "penalty"
     assert "**With the value of the sweep axis, penalty rises.**" in caption
-    assert "(a) penalty, (b) natural accuracy. Lines: means" in caption
+    assert figure.axes[1].get_ylabel() == "natural accuracy"
     assert "PGD" not in caption
 
 
@@ -883,7 +883,7 @@ def test_a_decision_map_shows_the_classes_of_the_first_value_or_of_the_one_asked
     assert np.array_equal(by_gid(near, "map")[0].get_array()[0, 0], by_gid(far, "map")[0].get_array()[9, 0])
     assert "Below: around the first of them." in caption
     # The poison, of label 0, lies in the lower half of a map that is turned over there.
-    assert "**Poisons that the first victims give the poisons' label: 0 of 1.**" in caption
+    assert "**Poisons at whose place the map shows their label: 0 of 1.**" in caption
     other, _ = draw("decision_maps", {"maps": plane()}, {"experiments": ["a"], "value": 3})
     assert len(np.unique(np.asarray(by_gid(other.axes[0], "map")[0].get_array()).reshape(-1, 3), axis=0)) == 1
     with pytest.raises(InputError, match="'a' has no map at 7"):

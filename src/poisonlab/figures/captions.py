@@ -147,7 +147,9 @@ def shared_facts(experiments: Sequence[Experiment], options: Mapping[str, Any]) 
         recipes.setdefault(f"{one.facts['recipe']} in {one.facts['precision']}", {})[one.direction] = None
     everywhere = set.intersection(*(set(directions) for directions in recipes.values()))
     made_by = [
-        recipe if len(recipes) == 1 or everywhere else f"{recipe} ({', '.join(directions)})"
+        recipe
+        if len(recipes) == 1 or everywhere or not all("→" in direction for direction in directions)
+        else f"{recipe} ({', '.join(directions)})"
         for recipe, directions in recipes.items()
     ]
     known = {"dataset": listed("dataset") or None, "model": listed("model") or None, "recipe": ", ".join(made_by)}

@@ -114,7 +114,9 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     baselines = [_baseline(e.name, groups, options) for e, groups in zip(experiments, columns, strict=True)]
 
     narrow = len(experiments) == 1 and len(columns[0]) <= FITS_A_COLUMN
-    figure = Figure(figsize=(style.COLUMN if narrow else style.PAGE, 3.4))
+    longest = max(len(group.label) for groups in columns for group in groups)
+    # Labels that stand upright take of the height what the panels need.
+    figure = Figure(figsize=(style.COLUMN if narrow else style.PAGE, 3.4 + 0.05 * max(0, longest - 10)))
     figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.03, hspace=0.03, wspace=0.03)
     panels = figure.subplots(2, len(columns), sharex="col", sharey="row", squeeze=False, height_ratios=(3.2, 1))
     for (accuracy, share), groups, baseline, experiment in zip(panels.T, columns, baselines, experiments, strict=True):

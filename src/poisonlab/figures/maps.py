@@ -86,7 +86,7 @@ def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     near = " Below: around the first of them." if options["near"] else ""
     found = [f"{words} ({label})" if len(given) > 1 else words for label, words in given]
     return figure, {
-        "finding": f"Poisons that the first victims give the poisons' label: {joined(found)}.",
+        "finding": f"Poisons at whose place the map shows their label: {joined(found)}.",
         "n": int((inputs["maps"][0]["kinds"][0] == 0).sum()),
         "near": near,
         "side": inputs["maps"][0]["classes"].shape[-1],

@@ -25,9 +25,9 @@ SHARES = {"path_share": "along the adversarial path", "line_share": "along the s
     needs=("conditions", "victims", "robustness"),
     title="A stretched boundary or a pocket",
     source=f"{THESIS}, Fig. 4.4",
-    caption="Share of the way from a poison to its new class that victims give the poison's label, against adversarial "
-    "accuracy. Top: along the clean proxy's adversarial path; bottom: straight to the nearest point of the new class. "
-    "Numbers: buckets, from near the boundary (0) to far.",
+    caption="Share of the way from a poison to its new class that victims give the poison's label, against "
+    "adversarial accuracy. Top: along the clean proxy's adversarial path; bottom: straight to the nearest point of "
+    "the new class. Numbers: buckets, from near the boundary (0) to far.",
     method="{attacked}{budget} poisons ({directions}). A near poison's way lies more beyond any net's boundary: only "
     "within buckets are poisons alike. Bars: 95 % intervals. n, draws × repeats: {n}. {provenance}",
     options={**EXPERIMENTS, **PATHS, **ATTACK},

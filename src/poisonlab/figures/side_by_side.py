@@ -122,7 +122,7 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     sizes = [shared_n([one]) for one in estimates["adversarial_accuracy"]]
     return figure, {
         **shared_facts(experiments, options),
-        "finding": _extremes(labels, grids, estimates["adversarial_accuracy"]),
+        "finding": _extremes(labels, grids, estimates["adversarial_accuracy"], options["axis_label"]),
         "attacked": measured(attacks),
         "squares": " Squares: published." if published else "",
         "beside": " Right: local Lipschitz constants of the class probabilities, of every victim's mean and largest "
@@ -133,13 +133,14 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     }
 
 
-def _extremes(labels: Sequence[str], grids: Sequence[np.ndarray], means: Sequence[Estimate]) -> str:
+def _extremes(labels: Sequence[str], grids: Sequence[np.ndarray], means: Sequence[Estimate], axis: str) -> str:
     """Say which of several has the lowest and the highest adversarial accuracy, and whether the two differ."""
     from poisonlab.statistics import paired_difference
 
     order = sorted(range(len(means)), key=lambda n: means[n].value)
     low, high = order[0], order[-1]
-    ends = [f"{value_text(means[n])} ({labels[n]})" for n in (low, high)]
+    names = [f"{axis} {label}" if label.replace(".", "", 1).isdecimal() else label for label in labels]
+    ends = [f"{value_text(means[n])} ({names[n].strip()})" for n in (low, high)]
     if low == high:
         return f"Adversarial accuracy is {ends[0]}."
     difference = paired_difference(grids[high], grids[low])

@@ -27,7 +27,7 @@ _HEAD = 3.6  # rows that a panel's title, its ticks and a gap take
 _TICKS = 0.2  # inches; so are the following
 _LEGEND = 0.25
 _FOOT = 0.2  # label of the lowest axis
-_LETTER = 0.06  # of a label
+_LETTER = 0.055  # of a label
 _GAP = 0.1  # between a panel and what stands beside it
 _INTERVAL: dict[str, Any] = {"linewidth": 1.0, "zorder": 2, "gid": "interval"}
 _WORDS: dict[str, Any] = {
@@ -47,8 +47,8 @@ _LOOKS: dict[str, tuple[str, str, str]] = {  # verdict → colour, filling, labe
     title="Which strategies help",
     caption="Difference in adversarial accuracy from random points at the same budget ({budget} poisons), the most "
     "harmful strategy first; left of 0 victims are easier to attack. In colour: interval and p agree.",
-    method="Victims that fitted at least {fitted} of their poisons, paired by repeat; 95 % intervals for new victims "
-    "and, where points are random, new points; p with Holm's correction within an experiment. {attacked}{provenance}",
+    method="Victims that fitted {fitted} of their poisons, paired by repeat; 95 % intervals; p with Holm's correction "
+    "within an experiment. {attacked}{provenance}",
     options={
         "experiments": Option(
             "experiments with random points and others, in their order; default: as they come in the tables"
@@ -110,7 +110,7 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
             panel = figure.add_axes((left / style.PAGE, low / height, width / style.PAGE, high / height))
             _draw(panel, tables[n], _ends(together), names[n])
             panel.set_title(titles[n], pad=3)
-        panel.set_xlabel("difference from random")
+        panel.set_xlabel("difference")
         left += width + _GAP
     keys = [
         Line2D([], [], color=colour, marker="o", markersize=3.6, markerfacecolor=filling, linewidth=1.0, label=label)

@@ -41,7 +41,7 @@ class _Line:
     "sweep",
     needs=("conditions", "victims", "robustness"),
     title="Victims against the sweep axis of their poisons",
-    caption="Victims of {budget} poisons against the {axis}: {panels}. Lines: means; bands: 95 % intervals{dotted}.",
+    caption="Victims of {budget} poisons against the {axis}. Lines: means; bands: 95 % intervals{dotted}.",
     method="{attacked}Intervals are for new draws and repeats. n, draws × repeats, at each value: {n}. {provenance}",
     options={
         "lines": Option(
@@ -126,7 +126,6 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     return figure, {
         **shared_facts(experiments, options),
         "axis": options["axis_label"],
-        "panels": ", ".join(f"({letter}) {title(column)}" for letter, column in zip(LETTERS, panels, strict=False)),
         "finding": _finding(lines, panels[0], options["axis_label"]),
         "dotted": "; dotted: victims without poisons" if n_clean else "",
         "attacked": measured(attacks),
