@@ -63,6 +63,7 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
 
     least = float(options["fitted_at_least"])
     experiments, attacks, notes, compared = [], [], [], []
+    fits_random: list[str] = []
     lowest: dict[str, str] = {}  # direction → where victims are easiest to attack
     for experiment in bucket_experiments(inputs, options):
         found = query(inputs, experiment.name, options)
@@ -100,12 +101,8 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
 
         heights = np.nan_to_num(experiment.n_points)
         points.bar(range(len(heights)), heights, width=0.8, color="#BBBBBB", gid="points")
-        notes.append(
-            (
-                experiment.direction,
-                f"{_note_n(accuracy, experiment, estimates, random, clean)}, {fits.sum()} of {len(fits)} random fitted",
-            )
-        )
+        notes.append((experiment.direction, _note_n(accuracy, experiment, estimates, random, clean)))
+        fits_random.append(f"{fits.sum()} of {len(fits)}")
     most = max(1.0, *(np.nan_to_num(experiment.n_points).max() for experiment in experiments))
     panels[2, 0].set(ylim=(0, 1.1 * most), yticks=(0, most), yticklabels=("0", f"{most:.0f}"))
     _finish(figure, panels, experiments, ("adversarial accuracy", "fitted", "points"), options["step_size"])
@@ -117,7 +114,7 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
         "finding": _finding(lowest, compared, str(experiments[0].facts["budget"])),
         "attacked": measured(attacks),
         "fitted": percent(least),
-        "n": each(notes),
+        "n": f"{each(notes)}; of random points' victims {joined(fits_random)} fitted",
     }
 
 
