@@ -183,7 +183,7 @@ def test_titles_name_the_direction_and_the_caption_says_n_attack_data_and_scale(
     assert [panel.get_title(loc="left") for panel in figure.axes[:2]] == ["4 → 5", "1 → 2"]
     assert "random 4 × 3" in figure.axes[0].get_title(loc="right")
     for words in (
-        "n, draws × repeats: buckets 2 × 3, random 4 × 3, clean 1 × 3; of random points' victims 12 of 12 and 12 of 12 fitted. ",
+        "n, draws × repeats: buckets 2 × 3, random 4 × 3, clean 1 × 3; random fitted: 12 of 12 and 12 of 12. ",
         "PGD (targeted, l∞, ε = 0.1, 40 steps of 0.01)",
         "10 poisons",
         "(4 → 5, 1 → 2)",

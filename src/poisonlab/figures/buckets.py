@@ -114,7 +114,7 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
         "finding": _finding(lowest, compared, str(experiments[0].facts["budget"])),
         "attacked": measured(attacks),
         "fitted": percent(least),
-        "n": f"{each(notes)}; of random points' victims {joined(fits_random)} fitted",
+        "n": f"{each(notes)}; random fitted: {joined(fits_random)}",
     }
 
 
