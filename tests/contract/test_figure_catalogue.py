@@ -1,7 +1,7 @@
 """What every figure of the catalogue owes the pipeline; a new one is picked up by itself."""
 
 import re
-import string
+import statistics
 import subprocess
 import sys
 
@@ -11,6 +11,7 @@ from figure_inputs import inputs_of
 
 from poisonlab.errors import InputError
 from poisonlab.figures import draw, figure, save, style
+from poisonlab.figures.captions import named
 
 NEEDS = {
     "conditions", "victims", "robustness", "lengths", "buckets", "extremes", "example", "data", "poisons", "maps",
@@ -19,7 +20,13 @@ NEEDS = {
 }  # fmt: skip
 PUBLISHED = ("6.1", "Appendix A", "2.1", "4.1", "4.4", "4.5", "4.6a", "4.6b", "4.7", "4.8")
 
+SEEN, ALL = 75, 120  # words: numbers and signs are none
+
 every_figure = pytest.mark.parametrize("kind", figure.entries())
+
+
+def words(text):
+    return re.findall(r"[^\W\d_]+(?:['-][^\W\d_]+)*", text)
 
 
 def test_reading_the_catalogue_imports_nothing_that_is_slow():
@@ -45,12 +52,43 @@ def test_every_figure_says_what_it_needs_what_its_options_mean_and_which_publish
 
 
 @every_figure
-def test_a_caption_is_one_paragraph_with_every_field_filled(kind):
+def test_a_caption_begins_with_its_finding_in_bold_says_what_is_seen_and_ends_with_the_method(kind):
     _, caption = draw(kind, inputs_of(kind))
-    fields = [field for _, field, _, _ in string.Formatter().parse(figure.find(kind).caption) if field]
-    assert "\n" not in caption
+    seen, *method = caption.split("\n\n")
+    assert re.fullmatch(r"\*\*[^*]*[^*.]\.\*\* [^*]*\.", seen)
+    assert len(method) == bool(figure.find(kind).method)
+    assert all(re.fullmatch(r"[^*\n]*[^*.]\.", one) for one in method)
+    assert len(words(seen)) <= SEEN
+    assert len(words(caption)) <= ALL
+
+
+@every_figure
+def test_a_caption_has_every_field_filled_and_no_name_of_the_configuration(kind):
+    _, caption = draw(kind, inputs_of(kind))
     assert not {"nan", "None"} & set(re.findall(r"\w+", caption))
-    assert not any(f"{{{field}}}" in caption for field in fields)
+    assert not set("@_{}") & set(caption)
+
+
+def test_half_of_the_captions_say_finding_and_what_is_seen_in_sixty_words():
+    seen = [len(words(draw(kind, inputs_of(kind))[1].partition("\n\n")[0])) for kind in figure.entries()]
+    assert statistics.median(seen) <= 60
+
+
+def test_a_name_of_the_configuration_is_its_label_or_words():
+    labels = {"both": "features and pixels", "wide": "wide net", "a@b": "together"}
+    told = ["both 0.1", "random_points@wide", "a@b 5", "toy64_far"]
+    assert [named(name, labels) for name in told] == [
+        "features and pixels 0.1", "random points, wide net", "together 5", "toy64 far",
+    ]  # fmt: skip
+
+
+def test_labels_stand_instead_of_names_in_figure_and_caption():
+    labels = {"bucket": "distance", "random": "any points", "digits": "8 × 8 digits"}
+    drawn, caption = draw("conditions", inputs_of("conditions"), {"labels": labels})
+    ticks = [tick.get_text() for tick in drawn.axes[-1].get_xticklabels()]
+    assert ticks == ["distance 1", "any points", "distance 2", "distance 0", "clean"]
+    assert "than any points" in caption
+    assert "Made with 8 × 8 digits" in caption
 
 
 @every_figure

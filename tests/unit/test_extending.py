@@ -161,7 +161,8 @@ def test_the_need_the_analysis_and_the_figure_show_the_mean_margins(my_module, d
     np.testing.assert_allclose(found["margin"], expected, rtol=1e-6)
     drawn, caption = figures.draw("my_module:draw_class_margins", {"class_margins": found})
     assert [bar.get_height() for bar in drawn.axes[0].patches] == pytest.approx(expected, rel=1e-6)
-    assert caption == "Mean margin of 10 classes."
+    lowest = found["label"][found["margin"].idxmin()]
+    assert caption == f"**Class {lowest} has the lowest margin.** Mean margin by class.\n\n10 classes."
 
 
 @pytest.mark.parametrize(("level", "holds", "against"), [(0.8, True, False), (0.2, False, True), (0.5, False, False)])

@@ -9,7 +9,6 @@ import pytest
 from figure_inputs import (
     ACCURACY,
     CLEAN,
-    FITTED,
     RANDOM,
     STEPS,
     both,
@@ -34,7 +33,7 @@ from matplotlib.text import Text
 from poisonlab.documents.comparison import compare
 from poisonlab.errors import InputError
 from poisonlab.figures import draw, style
-from poisonlab.figures.captions import describe
+from poisonlab.figures.captions import describe, method, value_text
 from poisonlab.results.query import Query
 from poisonlab.statistics import grid, mean_interval, paired_difference, share_interval
 
@@ -184,10 +183,11 @@ def test_titles_name_the_direction_and_the_caption_says_n_attack_data_and_scale(
     assert [panel.get_title(loc="left") for panel in figure.axes[:2]] == ["4 → 5", "1 → 2"]
     assert "random 4 × 3" in figure.axes[0].get_title(loc="right")
     for words in (
-        "4 → 5: buckets 2 × 3, random 4 × 3, clean 1 × 3; fitted victims 6, 5, 1 by bucket and 12 of 12 random",
-        "pgd (targeted, l∞, ε = 0.1, 40 steps of 0.01)",
+        "n, draws × repeats: buckets 2 × 3, random 4 × 3, clean 1 × 3; random fitted: 12 of 12 and 12 of 12. ",
+        "PGD (targeted, l∞, ε = 0.1, 40 steps of 0.01)",
         "10 poisons",
-        "dataset digits, model small_cnn, recipe memorise in float32, path steps of 0.01",
+        "(4 → 5, 1 → 2)",
+        "digits, model small cnn, recipe memorise in float32, path steps of 0.01",
         "Analogue",
     ):
         assert words in caption
@@ -303,7 +303,7 @@ def test_path_lengths_draw_the_histogram_of_the_first_seed_filled_and_mark_its_m
     assert by_gid(first, "median")[0].get_xdata()[0] == 2
     assert first.get_title(loc="right") == "median 2 (2–4 over seeds)"
     assert [panel.get_title(loc="left") for panel in (first, second)] == ["0 → 1", "1 → 0"]
-    for words in ("10 training points, of which 3 never reached", "1 other proxy seed.", "path steps of 0.01"):
+    for words in ("10 training points, of which 3 never reached", "1 other proxy.", "path steps of 0.01"):
         assert words in caption
 
 
@@ -339,17 +339,24 @@ def test_untargeted_paths_say_so_and_several_paths_need_a_choice():
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({}, "pgd (targeted, l∞, ε = 0.1, 20 steps of 0.0125)"),
-        ({"norm": "l2", "epsilon": 2, "steps": 1, "step_size": 1.0}, "pgd (targeted, l2, ε = 2, 1 step of 2)"),
-        ({"random_start": True}, "pgd (targeted, l∞, ε = 0.1, 20 steps of 0.0125, 1 random start)"),
-        ({"random_start": True, "restarts": 5}, "pgd (targeted, l∞, ε = 0.1, 20 steps of 0.0125, 5 random starts)"),
-        ({"step_size": np.nan, "restarts": 2.0, "random_start": np.nan}, "pgd (targeted, l∞, ε = 0.1, 20 steps)"),
-        ({"steps": np.nan, "step_size": np.nan, "random_start": np.nan}, "pgd (targeted, l∞, ε = 0.1)"),
+        ({}, "PGD (targeted, l∞, ε = 0.1, 20 steps of 0.0125)"),
+        ({"norm": "l2", "epsilon": 2, "steps": 1, "step_size": 1.0}, "PGD (targeted, l2, ε = 2, 1 step of 2)"),
+        ({"random_start": True}, "PGD (targeted, l∞, ε = 0.1, 20 steps of 0.0125, 1 random start)"),
+        ({"random_start": True, "restarts": 5}, "PGD (targeted, l∞, ε = 0.1, 20 steps of 0.0125, 5 random starts)"),
+        ({"step_size": np.nan, "restarts": 2.0, "random_start": np.nan}, "PGD (targeted, l∞, ε = 0.1, 20 steps)"),
+        ({"steps": np.nan, "step_size": np.nan, "random_start": np.nan}, "PGD (targeted, l∞, ε = 0.1)"),
     ],
 )
 def test_a_caption_says_how_the_attack_moves_and_starts(changed, words):
     attack = {"attack": "pgd", "goal": "targeted", "norm": "linf", "epsilon": 0.1, "steps": 20, "step_size": 0.125}
     assert describe(pd.Series({**attack, "random_start": False, "restarts": 1, **changed})) == words
+
+
+@pytest.mark.parametrize(
+    ("attack", "words"), [("pgd_next", "PGD"), ("cifar_dlr", "APGD-DLR"), ("wide_radii", "wide radii")]
+)
+def test_an_attack_is_called_by_its_method_or_its_name_as_words(attack, words):
+    assert method(attack) == words
 
 
 def test_the_contact_sheet_shows_every_image_its_steps_and_a_frame_around_label_issues():
@@ -367,8 +374,8 @@ def test_the_contact_sheet_shows_every_image_its_steps_and_a_frame_around_label_
     assert (frame.get_x(), frame.get_y(), frame.get_width(), frame.get_height()) == pytest.approx(
         (left, top, right - left, bottom - top), abs=1e-12
     )
-    assert "1 of 12 near images and 0 of 6 far ones" in caption
-    assert "dataset digits" in caption
+    assert "nearest to the boundary 1 of 12 are label issues, of the farthest 0 of 6.**" in caption
+    assert "Made with digits" in caption
 
 
 def test_colour_images_keep_their_channels():
@@ -418,7 +425,7 @@ def test_the_pipeline_names_rules_of_the_workflow_and_no_text_leaves_its_box_or_
 def test_every_condition_and_value_is_a_mean_with_its_interval_and_the_baseline_a_line():
     figure, _ = draw("conditions", tables())
     accuracy, share = figure.axes
-    grids = [CLEAN, RANDOM, *(ACCURACY[value] for value in sorted(ACCURACY))]
+    grids = [ACCURACY[1.0], RANDOM, ACCURACY[2.0], ACCURACY[0.0], CLEAN]  # by growing mean
     expected = [mean_interval(np.array(values), bounds=(0.0, 1.0)) for values in grids]
     drawn = [float(mark.get_ydata()[0]) for mark in by_gid(accuracy, "all")]
     np.testing.assert_allclose(drawn, [estimate.value for estimate in expected], **EXACT)
@@ -426,26 +433,34 @@ def test_every_condition_and_value_is_a_mean_with_its_interval_and_the_baseline_
     np.testing.assert_allclose(ends, [(estimate.low, estimate.high) for estimate in expected], **EXACT)
     np.testing.assert_allclose(by_gid(accuracy, "baseline")[0].get_ydata(), [np.mean(RANDOM)] * 2, **EXACT)
     labels = [label.get_text() for label in share.get_xticklabels()]
-    assert labels == ["clean", "random", "bucket 0", "bucket 1", "bucket 2"]
+    assert labels == ["bucket 1", "random", "bucket 2", "bucket 0", "clean"]
     assert sum(len(dots.get_ydata()) for dots in by_gid(accuracy, "victims")) == 3 + 12 + 3 * 6
 
 
-def test_the_caption_gives_every_difference_from_the_baseline_paired_by_repeat():
-    fitted = {value: np.where(np.array(FITTED[value]) >= 0.9, ACCURACY[value], np.nan) for value in sorted(ACCURACY)}
-    found = {f"bucket {value:g}": paired_difference(grid_, np.array(RANDOM)) for value, grid_ in fitted.items()}
-    _, caption = draw("conditions", tables())
-    for label, difference in found.items():
-        interval = f"[{difference.low:+.3f}, {difference.high:+.3f}]" if np.isfinite(difference.low) else "no interval"
-        assert f"{label} {difference.value:+.3f} {interval}, n = {difference.n}" in caption
+def test_the_finding_counts_the_conditions_that_differ_from_the_baseline_as_the_table_of_strategies_does():
     data = tables()
+    own = data["robustness"]["condition"] == "bucket"
+    for value, accuracy in ((0, 0.95), (1, 0.02)):
+        data["robustness"].loc[own & (data["robustness"]["axis_value"] == value), "adversarial_accuracy"] = accuracy
+    table = compare(Query("one", data))
+    verdicts = list(table["verdict"])
+    assert "stronger" in verdicts
+    most = table.loc[table["difference"].idxmin()]
+    _, caption = draw("conditions", data)
+    expected = f"Of 3 conditions, {verdicts.count('stronger')} is shown to lower adversarial accuracy more than random"
+    interval = f"{most['difference']:+.2f} [{most['low']:+.2f}, {most['high']:+.2f}]"
+    assert f"**{expected}, most of all bucket 1, {interval}, and {verdicts.count('weaker')} less.**" in caption
+    _, caption = draw("conditions", tables())
+    assert "Of 3 conditions, none is shown to lower adversarial accuracy more than random, and none less." in caption
+
+
+def test_without_poisons_and_where_none_fitted_the_caption_says_so():
+    clean = paired_difference(np.array(CLEAN), np.array(RANDOM))
+    data = tables()
+    assert f"Without poisons: {value_text(clean, sign='+')} from random." in draw("conditions", data)[1]
     last = (data["victims"]["condition"] == "bucket") & (data["victims"]["axis_value"] == 2)
     data["victims"].loc[last, "fitted_share"] = 0.5
-    everyone = paired_difference(np.array(ACCURACY[1.0]), np.array(RANDOM))
-    _, caption = draw("conditions", data)
-    assert "of victims (all, for of some conditions none fitted so many)" in caption
-    assert f"bucket 1 {everyone.value:+.3f} [{everyone.low:+.3f}, {everyone.high:+.3f}]" in caption
-    clean = paired_difference(np.array(CLEAN), np.array(RANDOM))
-    assert f"clean {clean.value:+.3f} [{clean.low:+.3f}, {clean.high:+.3f}], n = {clean.n}" in caption
+    assert "of victims (all, for some conditions have none that fitted so many)" in draw("conditions", data)[1]
 
 
 def test_an_experiment_without_buckets_can_be_drawn_and_victims_that_fitted_stand_beside_the_others():
@@ -459,7 +474,7 @@ def test_an_experiment_without_buckets_can_be_drawn_and_victims_that_fitted_stan
 
 def test_the_baseline_can_be_chosen_and_must_be_one_condition():
     _, caption = draw("conditions", tables(), {"baseline": "bucket 1"})
-    assert "Difference from bucket 1" in caption
+    assert "more than bucket 1" in caption
     with pytest.raises(InputError, match="has 3 conditions 'bucket', a comparison needs exactly 1"):
         draw("conditions", tables(), {"baseline": "bucket"})
     data = {name: frame[frame["condition"] != "random"] for name, frame in tables().items()}
@@ -472,7 +487,7 @@ def test_one_victim_per_condition_has_no_interval():
     first = {name: data[name].query("draw == 0 and repeat == 0") for name in ("victims", "robustness")}
     figure, caption = draw("conditions", {"conditions": data["conditions"], **first})
     assert not [mark for mark in figure.axes[0].get_children() if mark.get_gid() == "all-interval"]
-    assert "clean +0.500 no interval" in caption
+    assert "Without poisons: +0.50 from random." in caption  # no interval
 
 
 # ---- every strategy beside random points ------------------------------------------------
@@ -491,6 +506,7 @@ def test_every_strategy_stands_at_its_difference_from_random_in_the_colour_of_it
     verdicts = []
     for name, panel in zip(("one", "two"), panels.values(), strict=True):
         table = compare(Query(name, {key: frame[frame["experiment"] == name] for key, frame in data.items()}))
+        table = table.sort_values("difference", kind="stable", ignore_index=True)
         drawn = table[table["difference"].notna()]
         marks = {mark.get_ydata()[0]: mark for mark in by_gid(panel, "difference")}
         lines = np.array([path.vertices[:, 0] for line in by_gid(panel, "interval") for path in line.get_paths()])
@@ -498,11 +514,13 @@ def test_every_strategy_stands_at_its_difference_from_random_in_the_colour_of_it
         np.testing.assert_allclose(lines, drawn[["low", "high"]].clip(-1, 1), **EXACT)
         for n, verdict in drawn["verdict"].items():
             assert same_color(marks[n].get_color(), looks.get(verdict, style.GREY))
-        assert [label.get_text() for label in panel.get_yticklabels()] == ["bucket 0", "bucket 1", "bucket 2"]
+        names = [f"bucket {value:g}" for value in table["value"]]  # the most harmful one first
+        assert [label.get_text() for label in panel.get_yticklabels()] == names
         verdicts += list(table["verdict"])
     assert {"stronger", "weaker"} <= set(verdicts)
     stronger, weaker = verdicts.count("stronger"), verdicts.count("weaker")
-    assert f"are {stronger} of 6, harder {weaker}:" in caption
+    assert f"Of 6 comparisons with random points, {stronger} show" in caption
+    assert f"and {weaker} to be harder.**" in caption
 
 
 def test_panels_are_divided_among_columns_as_evenly_as_their_order_allows():
@@ -564,14 +582,15 @@ def study():
 
 def test_conditions_of_different_flips_and_models_are_each_judged_by_the_attack_on_their_own_classes():
     figure, caption = draw("conditions", study(), {"baseline": "mild", "attack": "pgd"})
-    assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == ["clean", "mild", "harsh"]
+    assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == ["harsh", "mild", "clean"]
     means = [mark.get_ydata()[0] for mark in by_gid(figure.axes[0], "all")]
-    np.testing.assert_allclose(means, [np.mean(CLEAN), np.mean(RANDOM), np.mean(RANDOM) / 2], **EXACT)
+    np.testing.assert_allclose(means, [np.mean(RANDOM) / 2, np.mean(RANDOM), np.mean(CLEAN)], **EXACT)
     assert figure.axes[0].get_title(loc="left") == "one"  # no pair of classes that all share
     for words in (
-        "by condition, 10, 20 poisons (one); ",
-        "model small_cnn, resnet",
-        "not classified as the target. Attack: pgd (targeted",
+        "victims of 10, 20 poisons (one), ",
+        "model small cnn, resnet",
+        "under PGD (targeted",
+        "source class not classified as the target",
     ):
         assert words in caption
 
@@ -588,8 +607,9 @@ def test_another_column_than_adversarial_accuracy_stands_alone_without_an_attack
         means = [mark.get_ydata()[0] for mark in by_gid(figure.axes[0], "all")]
         np.testing.assert_allclose(sorted(means), sorted(expected), rtol=1e-9)
         assert figure.axes[0].get_ylabel() == words.lower()
-        assert caption.startswith(f"{words} of victims by condition, 10 poisons (1 → 2). Filled circles")
-        assert "Attack" not in caption
+        assert f"{words} of victims of 10 poisons (1 → 2), lowest first. Circles" in caption
+        assert f"to lower {words.lower()} more than random" in caption
+        assert "PGD" not in caption
         low, high = figure.axes[0].get_ylim()
         assert low < min(means) < max(means) < high
     with pytest.raises(InputError, match=r"option column names \['loss'\], allowed are .*'penalty'"):
@@ -623,7 +643,7 @@ def test_a_sweep_of_two_victims_draws_those_without_poisons_of_each_by_themselve
     copy["conditions"]["model"] = "wide"
     copy["robustness"]["adversarial_accuracy"] /= 2
     figure, _ = draw("sweep", both(data, copy))
-    assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["one: bucket", "one: bucket@wide"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["one: bucket", "one: bucket, wide"]
     levels = [line.get_ydata()[0] for line in by_gid(figure.axes[0], "clean")]
     np.testing.assert_allclose(levels, [np.mean(CLEAN), np.mean(CLEAN) / 2], **EXACT)
 
@@ -635,15 +655,37 @@ def test_a_sweep_shows_any_column_and_needs_no_attack_for_others():
     figure, caption = draw("sweep", data, {"panels": ["penalty", "natural_accuracy"]})
     np.testing.assert_allclose(by_gid(figure.axes[0], "penalty")[0].get_ydata(), [0, 3, 6], **EXACT)
     assert figure.axes[0].get_ylabel() == "penalty"
-    assert "(a) penalty, (b) natural accuracy; means" in caption
-    assert "Attack" not in caption
+    assert "**With the value of the sweep axis, penalty rises.**" in caption
+    assert figure.axes[1].get_ylabel() == "natural accuracy"
+    assert "PGD" not in caption
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ((0.2, 0.5, 0.8), "rises"),
+        ((0.8, 0.5, 0.2), "falls"),
+        ((0.8, 0.2, 0.7), "falls, then rises"),
+        ((0.2, 0.8, 0.3), "rises, then falls"),
+        ((0.5, 0.5, 0.5), "is not shown to rise or fall"),
+    ],
+)
+def test_the_finding_of_a_sweep_says_how_each_line_changes_as_far_as_intervals_show(levels, words):
+    data = tables()
+    own = data["robustness"]["condition"] == "bucket"
+    noise = np.array([[0.0, 0.02, -0.01], [0.01, -0.02, 0.02]])  # another one at each value, and small
+    for place, level in enumerate(levels):
+        rows = data["robustness"][own & (data["robustness"]["axis_value"] == place)]
+        shaken = level + np.roll(noise, place, axis=1)[rows["draw"], rows["repeat"]]
+        data["robustness"].loc[rows.index, "adversarial_accuracy"] = shaken
+    assert f"**With the value of the sweep axis, adversarial accuracy {words}.**" in draw("sweep", data)[1]
 
 
 def test_a_sweep_over_the_budget_names_all_budgets_and_the_first_value_its_own():
     data = one_condition("one")
     data["conditions"]["budget"] = data["conditions"]["axis_value"].fillna(0) + 1
-    assert draw("sweep", data)[1].startswith("Victims of 1, 2, 3 poisons")
-    assert " 1 poisons. " in draw("by_experiment", data)[1]
+    assert " Victims of 1, 2, 3 poisons" in draw("sweep", data)[1]
+    assert " 1 poisons: " in draw("by_experiment", data)[1]
 
 
 # ---- sweeps and toys -----------------------------------------------------------------
@@ -701,8 +743,8 @@ def test_the_toy_shows_its_points_and_the_poisons_of_the_first_draw_in_the_colou
     assert same_color(to_high.get_color(), second.get_color())
     np.testing.assert_array_equal(np.array(to_new.get_data()).T, [[5, 3]])
     assert to_new.get_label() == "labelled a new class"
-    assert "The 20 training points of flat, and 2 mislabelled points" in caption
-    assert "r = 2" in caption
+    assert "Beside 20 training points lie 2 mislabelled ones, at r = 2 from the means" in caption
+    assert "Training points of flat" in caption
     at_the_means, _ = draw("toy_data", {"data": flat_toy(), "poisons": placed()} | {"example": example()}, {"value": 0})
     np.testing.assert_array_equal(np.array(by_gid(at_the_means.axes[0], "poisons")[0].get_data()).T, [[5, 5]])
     with pytest.raises(InputError, match=r"no placed poisons at 7, the values are \[0.0, 2.0\]"):
@@ -814,10 +856,7 @@ def test_the_example_stands_beside_its_image_with_the_confidence_of_both():
     shown = by_gid(middle, "difference")[0].get_array()
     assert shown[2, 3] == pytest.approx(1)
     np.testing.assert_allclose(np.delete(np.asarray(shown).ravel(), 2 * 5 + 3), 0.5, **EXACT)
-    assert (
-        "calls b with 98.5 % confidence, the same image moved by at most 0.04 per pixel (right), which it calls c"
-        in caption
-    )
+    assert "calls an image b with 98.5 % confidence, and c with 62.0 % once its pixels move by at most 0.04." in caption
     with pytest.raises(InputError, match="no adversarial example of class 1 was found"):
         draw("adversarial_example", {"example": example(wrong=1)})
 
@@ -842,7 +881,9 @@ def test_a_decision_map_shows_the_classes_of_the_first_value_or_of_the_one_asked
     assert far.get_xlim() == (-2, 2)
     assert near.get_xlim() == (-0.2, 0.2)
     assert np.array_equal(by_gid(near, "map")[0].get_array()[0, 0], by_gid(far, "map")[0].get_array()[9, 0])
-    assert caption.endswith("Below: around the first of them.")
+    assert "Below: around the first of them." in caption
+    # The poison, of label 0, lies in the lower half of a map that is turned over there.
+    assert "**Poisons at whose place the map shows their label: 0 of 1.**" in caption
     other, _ = draw("decision_maps", {"maps": plane()}, {"experiments": ["a"], "value": 3})
     assert len(np.unique(np.asarray(by_gid(other.axes[0], "map")[0].get_array()).reshape(-1, 3), axis=0)) == 1
     with pytest.raises(InputError, match="'a' has no map at 7"):
@@ -865,13 +906,15 @@ def test_slices_show_three_buckets_with_their_marks_where_they_lie():
         ([1.0], [0.0]),
     ]
     assert "Analogue" in caption
+    # Where the clean proxy says source, the left seven columns, half of the rows say target, in each of the buckets.
+    assert "50 % (nearest bucket), 50 % (middle) and 50 % (farthest), mean of 1 slice.**" in caption
     with pytest.raises(InputError, match="are not slices"):
         draw("slices", {"maps": plane(), "conditions": tables()["conditions"]})
 
 
 def test_the_vulnerable_area_of_the_smooth_classifier_is_the_wider_one():
     _, caption = draw("vulnerable_regions", {"data": flat_toy(), "poisons": placed()}, {"radius": 0.3})
-    left, right = map(float, re.findall(r"an area of ([\d.]+) on the left, ([\d.]+) on the right", caption)[0])
+    left, right = map(float, re.findall(r"area of ([\d.]+) around a dictionary, and of ([\d.]+) ", caption)[0])
     # The two poisons are mislabelled and lie apart: two discs of radius 0.3, counted on a grid.
     assert left == pytest.approx(2 * np.pi * 0.3**2, rel=0.05)
     assert right > left
@@ -892,10 +935,10 @@ def test_the_vacuous_bound_names_what_it_asks_for():
     own = table[(table["norm"] == "linf") & (table["radius"] == 0.1)]
     np.testing.assert_array_equal(lines[0].get_data(), [own["covered"], own["required"]])
     assert "training points of points" in caption
-    assert f"asked for is {table['required'].min()} samples" in caption
+    assert f"The least is {table['required'].min()} samples" in caption
     n = table["n_points"].iloc[0]
     few = table["required"].min() * table["noise"].iloc[0] / (10 / n)
-    assert f"for 10 flips (η = 10/{n}) the least is about {few:.0f} ({few / n:.2g} times)" in caption
+    assert f"for 10 flips (η = 10/{n}) it is about {few:.0f} ({few / n:.2g} times)" in caption
 
 
 def test_published_accuracies_and_lipschitz_constants_stand_beside_the_measured_ones():
@@ -924,7 +967,7 @@ def test_poisons_of_all_classes_are_judged_by_the_mean_over_the_attacks_from_eac
     alone, _ = draw("conditions", tables())
     expected = [artist.get_ydata()[0] * 0.75 for artist in by_gid(alone.axes[0], "all")]
     np.testing.assert_allclose(sorted(means), sorted(expected), **EXACT)
-    assert "mean over the classes" in caption
+    assert "mean over classes" in caption
 
 
 # ---- graphs and memorisation --------------------------------------------------------
@@ -943,7 +986,7 @@ def test_degrees_are_drawn_as_the_share_of_points_that_have_as_many():
     assert "one line for each of 3 classes" in caption
     lone = table.query("quantile == 0.5 and degree == 0")  # the lower one of the two in the middle of 20 points
     assert 0 < len(lone) < 12
-    assert f"In {len(lone)} of the 12 graphs at least half of the points have no neighbour" in caption
+    assert f"**In {len(lone)} of the 12 graphs at least half of the points have no neighbour" in caption
     many = pd.concat([table.assign(density=density) for density in (0.01, 0.02, 0.03, 0.04, 0.05)])
     with pytest.raises(InputError, match=r"5 densities .* are too many for one figure, 4 can be told apart"):
         draw("class_degrees", {"degrees": many})
@@ -959,11 +1002,10 @@ def test_a_colouring_is_drawn_with_its_points_balls_and_scores():
     heights = [patch.get_height() for patch in by_gid(histogram, "scores")] if by_gid(histogram, "scores") else []
     assert heights == [3, 1, 1]  # scores 0, 1 and 2
     for words in (
-        "5 training points of class b of dust, 4 colours of 1–2 points each",
-        "(80 % of the points)",
-        "the first of 2, of which the poorest memorised 80.0 %.",
-        "3 of 6 attacks do, at 2 points",
-        "number of neighbours: 0.468",
+        "5 points of class b of dust, 4 colours of 1–2 points each",
+        "The net fits 80 % of them, the first of 2, of which the poorest fits 80.0 %.",
+        "in 3 of 6 cases; the score correlates with the number of neighbours at 0.468.**",
+        "2 points have one",
     ):
         assert words in caption
 
@@ -978,7 +1020,8 @@ def test_memorisation_shows_the_share_that_fits_everything_and_the_epochs():
     assert by_gid(epochs, "epochs")[0].get_xdata() == pytest.approx(nearest["epochs"].mean())
     assert by_gid(epochs, "victims")[0].get_xdata().tolist() == nearest["epochs"].tolist()
     assert "the limit of 99 epochs" in caption
-    assert "n, draws × repeats: one 2 × 3." in caption
+    assert "fit every training point is 67 %.**" in caption
+    assert "n, draws × repeats: 2 × 3." in caption
     found = share_interval(grid(nearest.assign(memorised=nearest["memorised"].astype(float)), "memorised"))
     (line,) = by_gid(share, "interval")
     np.testing.assert_allclose(line.get_paths()[0].vertices[:, 0], [found.low, found.high], **EXACT)

@@ -243,7 +243,7 @@ def test_data_model_and_strategy_of_ones_own_go_through_the_pipeline(workshop, s
     caption = (results / "figures" / "mine" / "mine.txt").read_text()
     # Classes of your own have no names before the data are read, so the figure numbers them.
     assert "5 poisons (0 → 1)" in caption
-    assert "near 0.2" in caption
+    assert caption.startswith("**Of ")
     assert (results / "figures" / "mine" / "mine.svg").stat().st_size > 1000
 
     file = workshop / "my_model.py"

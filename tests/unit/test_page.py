@@ -39,8 +39,9 @@ def row(number: int, statement: str, verdict: str, value: float = 0.5) -> dict[s
     return dict(zip(COLUMNS, facts, strict=True))
 
 
+CAPTION = "**All are short.** All lengths.\n\nOne net.\n"
 PICTURES = [
-    Picture("fig_4_6a", "Lengths", "Fig. 4.6a", "thesis, Fig. 4.6a", [1, 3], ["paths/two"], "All lengths.\n"),
+    Picture("fig_4_6a", "Lengths", "Fig. 4.6a", "thesis, Fig. 4.6a", [1, 3], ["paths/two"], CAPTION),
     Picture("fig_4_7", "More lengths", "Fig. 4.7", "thesis, Fig. 4.7", [1], ["paths/ten"], "All lengths.\n"),
     Picture("pipeline", "The way of the data", "", "", [], [], "The way.\n"),
 ]
@@ -65,7 +66,7 @@ def test_a_figure_stands_with_its_caption_its_source_and_the_parts_of_its_claims
     head, first, second, third, rest = page.split("\n## ")
     assert head.startswith("# On label noise\n")
     assert first.startswith("Lengths (Fig. 4.6a)\n\n![Lengths (Fig. 4.6a)](figures/label_noise/fig_4_6a.png)\n")
-    assert "After the thesis, Fig. 4.6a.\n\nAll lengths." in first
+    assert "After the thesis, Fig. 4.6a.\n\n**All are short.** All lengths.\n\n<sub>One net.</sub>\n" in first
     words = (
         "| 1 | Paths are short: two | caption of Fig. 4.7 | yes | 0.500 [0.400, 0.600] steps | 5 × 4 | **reproduced** |"
     )
@@ -121,6 +122,9 @@ def test_strategies_stand_in_one_table_with_intervals_and_n():
     assert (
         "| pair | mnist | 10 | alfa | 0.050 [0.010, 0.090] | 0.03 (t) | 1+8 × 4 | 100 % | 0.050 | **weaker** |" in page
     )
+    words = {"pair": "4 → 5", "bucket": "distance", "mnist": "MNIST"}
+    page = study_page(TITLE, "label_noise", PICTURES, CLAIMS, SCORECARD, table, NONE, words=words)
+    assert "| 4 → 5 | MNIST | 10 | distance 3 | -0.250" in page
     assert "Every strategy" not in study_page(TITLE, "label_noise", PICTURES, CLAIMS, SCORECARD, table[:0], NONE)
 
 

@@ -100,7 +100,7 @@ def test_the_caption_ends_with_the_note_and_progress_names_each_figure(specifica
     redrawn(specifications, lines.append)
     assert lines == ["first, 1 of 3", "second, 2 of 3", "paths, 3 of 3"]
     caption = Path(specifications[2]["target"] + ".txt").read_text()
-    assert caption.startswith("Number of sign-gradient steps")
+    assert caption.startswith("**The median path has ")
     assert caption.endswith(" More words.\n")
 
 

@@ -423,7 +423,7 @@ def test_dots_of_the_figure_of_single_points_are_the_tables(data: Dataset):
     (panel,) = drawn.axes
     dots = [line.get_ydata() for line in panel.lines if line.get_gid() == "draw"]
     np.testing.assert_array_equal(np.concatenate(dots), errors)
-    assert "7-1 3.0 % and 20.0 %" in caption
+    assert "from 3.0 % to 20.0 % (7-1)" in caption
     assert json.dumps(caption)
 
 

@@ -25,6 +25,7 @@ rule write_page:
     params:
         title=lambda w: plan.config[w.study]["title"] or w.study,
         findings=lambda w: plan.config[w.study]["findings"],
+        words=lambda w: plan.config[w.study]["labels"],
         figures=lambda w: plan.page_figures(w.study),
         compared=lambda w: plan.compared(w.study),
         headlines=plan.headlines(),

@@ -21,6 +21,6 @@ with job(snakemake):
     victims = pd.concat([pd.DataFrame(columns=SPREAD), *map(spread, experiments)])
     claims = load_claims(list(files.claims))
     judged = read_table(files.scorecard)
-    page = study_page(params.title, study, pictures, claims, judged, strategies, victims, params.findings)
+    page = study_page(params.title, study, pictures, claims, judged, strategies, victims, params.findings, params.words)
     with atomic(snakemake.output[0]) as temporary:
         temporary.write_text(page)

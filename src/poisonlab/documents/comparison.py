@@ -3,6 +3,7 @@ differ.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -99,12 +100,7 @@ def compare(query: Query) -> pd.DataFrame:
             alike = share == random_share == 1
             over_all = fitted.value if alike else paired_difference(everyone, whole).value
             rows.append((row, fitted, share, over_all, min(share, random_share)))
-    tests, p_values = [], []
-    for _, found, *_ in rows:
-        permuted = len(rows) * found.smallest_p <= LEVEL
-        sampled = found.draws[1] > 1 and found.n_repeats > 1
-        tests.append("permutation" if permuted else "t" if sampled else "")
-        p_values.append(found.p if permuted else found.t_p if sampled else math.nan)
+    judged = judge([found for _, found, *_ in rows], [least for *_, least in rows])
     return pd.DataFrame(
         [
             {
@@ -122,12 +118,30 @@ def compare(query: Query) -> pd.DataFrame:
                 "n": found.n,
                 "fitted": fitted,
                 "all_victims": everyone,
-                "verdict": _verdict(found, p, least),
+                "verdict": verdict,
             }
-            for (row, found, fitted, everyone, least), p, test in zip(rows, holm(p_values), tests, strict=True)
+            for (row, found, fitted, everyone, _), (p, test, verdict) in zip(rows, judged, strict=True)
         ],
         columns=COLUMNS,
     )
+
+
+def judge(differences: Sequence[Difference], fitted: Sequence[float]) -> list[tuple[float, str, str]]:
+    """p, its test and the verdict on each of an experiment's differences, as `compare` gives them.
+
+    Args:
+        fitted: the smaller share of both sides' victims that fitted their poisons.
+    """
+    tests, p_values = [], []
+    for found in differences:
+        permuted = len(differences) * found.smallest_p <= LEVEL
+        sampled = found.draws[1] > 1 and found.n_repeats > 1
+        tests.append("permutation" if permuted else "t" if sampled else "")
+        p_values.append(found.p if permuted else found.t_p if sampled else math.nan)
+    return [
+        (p, test, _verdict(found, p, share))
+        for found, share, p, test in zip(differences, fitted, holm(p_values), tests, strict=True)
+    ]
 
 
 def _random(query: Query) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ from poisonlab.claims import Claim
 from poisonlab.claims.evidence import interval_text
 from poisonlab.claims.scorecard import measured_text
 from poisonlab.documents.comparison import labels
+from poisonlab.figures.captions import named
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def study_page(
     strategies: pd.DataFrame,
     spread: pd.DataFrame,
     findings: Sequence[int] = (),
+    words: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Write the page: what was found, then each figure with its caption, and below it its claims.
 
@@ -54,6 +57,7 @@ def study_page(
         strategies: columns of `comparison.COLUMNS`, every strategy beside random points.
         spread: columns of `comparison.SPREAD`, victims of random points.
         findings: numbers of the claims that the page begins with.
+        words: name of a condition, experiment or data set → what readers see instead.
         scorecard: columns of `claims.COLUMNS`; claims of no figure of the page come last, in one table.
     """
     rows = scorecard[scorecard["study"] == study].to_dict("records")
@@ -75,14 +79,15 @@ def study_page(
         heading = f"{picture.title} ({picture.published})" if picture.published else picture.title
         lines += [f"## {heading}", "", f"![{heading}](figures/{study}/{picture.name}.png)", ""]
         lines += [f"After the {picture.source}.", ""] if picture.source else []
-        lines += [picture.caption.strip(), ""]
+        seen, *method = picture.caption.strip().split("\n\n")
+        lines += [seen, "", *(line for words in method for line in (f"<sub>{words}</sub>", ""))]
         own = [n for n, row in enumerate(rows) if picture in _places(row["claim"], tables[row["statement"]], pictures)]
         lines += [*_table([rows[n] for n in own], sources), ""] if own else []
         shown |= set(own)
     if len(strategies):
-        lines += ["## Every strategy beside random points", "", *_strategies(strategies), ""]
+        lines += ["## Every strategy beside random points", "", *_strategies(strategies, words), ""]
     if len(spread):
-        lines += ["## How much victims of random points differ", "", *_spread(spread), ""]
+        lines += ["## How much victims of random points differ", "", *_spread(spread, words), ""]
     if rest := [row for n, row in enumerate(rows) if n not in shown]:
         lines += ["## Claims that belong to none of these figures", "", *_table(rest, sources), ""]
     return "\n".join(lines)
@@ -124,11 +129,11 @@ def _places(claim: int, tables: Sequence[str], pictures: Sequence[Picture]) -> l
     return [one for one in pictures if one.name in having and having[one.name] == max(having.values())]
 
 
-def _strategies(table: pd.DataFrame) -> list[str]:
+def _strategies(table: pd.DataFrame, words: Mapping[str, str]) -> list[str]:
     radii = ", ".join(f"{radius:g}" for radius in sorted(table["epsilon"].unique()))
-    words = f"Difference in adversarial accuracy (l∞, ε = {radii}) from random points at the same budget; negative: "
-    words += "easier to attack."
-    lines = [f"{words} Paired by repeat, 95 % intervals, p with Holm's correction within an experiment;"]
+    head = f"Difference in adversarial accuracy (l∞, ε = {radii}) from random points at the same budget; negative: "
+    head += "easier to attack."
+    lines = [f"{head} Paired by repeat, 95 % intervals, p with Holm's correction within an experiment;"]
     lines += [
         "victims that fitted at least 90 % of their poisons count, `fitted` is their share, `all victims` the "
         "difference over all. p",
@@ -148,14 +153,14 @@ def _strategies(table: pd.DataFrame) -> list[str]:
     ]
     for row, name in zip(table.to_dict("records"), labels(table), strict=True):
         p = "—" if pd.isna(row["p"]) else f"{row['p']:.2g}{' (t)' if row['test'] == 't' else ''}"
-        cells = [row["experiment"], row["dataset"], row["budget"], name]
+        cells = [*_where(row, words), row["budget"], named(name, words)]
         cells += [interval_text(row["difference"], row["low"], row["high"]), p, row["n"]]
         cells += [f"{100 * row['fitted']:.0f} %", f"{row['all_victims']:.3f}", f"**{row['verdict']}**"]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return lines
 
 
-def _spread(table: pd.DataFrame) -> list[str]:
+def _spread(table: pd.DataFrame, words: Mapping[str, str]) -> list[str]:
     lines = [
         "Adversarial accuracy of all victims of random points that fitted at least 90 % of them: standard "
         "deviation of a new victim, and",
@@ -168,13 +173,18 @@ def _spread(table: pd.DataFrame) -> list[str]:
         "|---" * 10 + "|",
     ]
     for row in table.to_dict("records"):
-        cells = [row["experiment"], row["dataset"], row["budget"], row["n"]]
+        cells = [*_where(row, words), row["budget"], row["n"]]
         cells += [interval_text(row["mean"], row["low"], row["high"])]
         cells += ["—" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in ("sd", "draw", "repeat", "rest")]
         tail = row["tail"], row["tail_low"], row["tail_high"]
         cells.append(f"{tail[0]:.3f}, at most {tail[2]:.3f}" if tail[1] == -math.inf else interval_text(*tail))
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return lines
+
+
+def _where(row: Mapping[Any, Any], words: Mapping[str, str]) -> tuple[str, str]:
+    """Experiment, with a condition behind a colon where several are told apart, and data set, as readers see them."""
+    return ": ".join(named(part, words) for part in row["experiment"].split(": ")), named(row["dataset"], words)
 
 
 def _table(rows: Sequence[Mapping[Any, Any]], sources: Mapping[str, str]) -> list[str]:

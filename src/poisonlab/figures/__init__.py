@@ -38,18 +38,22 @@ class FigureKind(Entry):
 
     Attributes:
         title: heading on the study's page, where the study gives none.
-        caption: one paragraph; its {fields} are filled by the function.
-        options: name → meaning and default; they are the entry's parameters.
+        caption: what is seen, in two or three sentences; its {fields} are filled by the function. Before it stands, in
+            bold, the field `finding`: one sentence with what the data drawn show, or do not show.
+        method: how it was made, and n; a smaller paragraph below, with fields, too.
+        options: name → meaning and default; they are the entry's parameters, beside `labels`, which every figure takes:
+            name of a condition, victim, experiment or data set → what readers see instead.
         source: what it draws again, document, section and figure; "" for a figure that any study may draw.
     """
 
     title: str
     caption: str
+    method: str = ""
     options: Mapping[str, Option] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         defaults = {name: option.default for name, option in self.options.items()}
-        object.__setattr__(self, "parameters", defaults)  # the way around `frozen`
+        object.__setattr__(self, "parameters", {"labels": {}, **defaults})  # the way around `frozen`
 
 
 figure = Catalogue("figure", __name__, FigureKind, helpers=("experiments",))
@@ -112,7 +116,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 
 def draw(kind: str, inputs: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> "tuple[Figure, str]":
-    """Draw one figure of the catalogue and write its caption.
+    """Draw one figure of the catalogue and write its caption: the finding in bold and what is seen; below, the method.
 
     Args:
         kind: a name in the catalogue, or `module:function` of one's own.
@@ -137,7 +141,9 @@ def draw(kind: str, inputs: Mapping[str, Any], options: Mapping[str, Any] | None
             raise InputError(f"'{artefact}' lacks the columns {absent}, it has {present}; make it again")
     with paper():
         drawn, fields = entry.function(inputs, settings)
-    return drawn, entry.caption.format(**fields).strip()
+    finding = f"**{fields['finding']}**" if "finding" in fields else ""
+    seen, method = (part.format(**fields).strip() for part in (entry.caption, entry.method))
+    return drawn, "\n\n".join(filter(None, [f"{finding} {seen}".strip(), method]))
 
 
 def save(drawn: "Figure", svg_path: str | Path, png_path: str | Path) -> None:

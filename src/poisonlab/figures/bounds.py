@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from poisonlab.figures import Option, figure, style
-from poisonlab.figures.captions import percent, span
+from poisonlab.figures.captions import joined, named, percent, span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,13 +28,12 @@ FLIPS = 10  # of the thesis's MNIST experiments
     needs=("runs",),
     title="Theorems 1 and 2, simulated",
     source="label-noise thesis, section 2.5 and chapter 3, Theorems 1 and 2",
-    caption="Left: share of the runs in which the adversarial risk within the guaranteed radius (2ρ for the "
-    "dictionary, 2ρ − χ/κ for the smooth classifier) reaches c₁ = {mass}, against the number of samples, with 95 % "
-    "intervals; {runs} runs each; dashed: the guarantee, {sure} at {samples} samples, of which a share η has a wrong "
-    "label. The risk reaches c₁ in {kept} of the {premises} runs of a memorising classifier in which every ball holds "
-    "a mislabelled sample. A classifier that does not fit its noisy samples breaks a premise and has no such risk. "
-    "Right: risk against the attack radius at {samples} samples, medians with the middle 90 % of the runs; dotted: "
-    "the guaranteed radii, 2 and {smooth} ρ; dashed: c₁.",
+    caption="Left: how often the adversarial risk within the guaranteed radius reaches c₁ = {mass}, against the "
+    "number of samples; dashed: the guarantee, {sure} at {samples} samples. Right: risk against the attack radius; "
+    "dotted: the guaranteed radii, 2 and {smooth} ρ; dashed: c₁.",
+    method="A share η of the samples has a wrong label; guaranteed radii 2ρ (dictionary) and 2ρ − χ/κ (smooth). A "
+    "classifier that does not fit its noisy samples breaks a premise. Left: {runs} runs each, 95 % intervals. Right: "
+    "{samples} samples, medians, middle 90 % of the runs.",
 )
 def simulated_bound(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw how often the guarantee holds against the number of samples, and the risk against the attack radius.
@@ -82,8 +81,8 @@ def simulated_bound(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tu
         "samples": int(runs["n"].max()),
         "mass": percent(mass),
         "sure": percent(1 - delta),
-        "kept": int((premises["risk"] >= mass - 1e-9).sum()),
-        "premises": len(premises),
+        "finding": f"The risk reaches c₁ in {int((premises['risk'] >= mass - 1e-9).sum())} of the {len(premises)} runs "
+        "of a memorising classifier in which every ball holds a mislabelled sample.",
         "smooth": f"{radii['smooth']:.2f}",
     }
 
@@ -93,13 +92,13 @@ def simulated_bound(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tu
     needs=("cover",),
     title="What Theorem 1 guarantees for a data set",
     source="label-noise thesis, chapters 2 and 3, Theorem 1, which the thesis calls vacuous on real data",
-    caption="Samples that Theorem 1 asks for (noise rate η = {noise}, δ = {delta}) against the adversarial risk c₁ "
-    "that it then guarantees, for balls around training points of {dataset}, a random choice of them, covered "
-    "greedily, with the masses that these training points give; balls that hold two classes break a premise and are "
-    "left out. Dashed: the {n} samples that there are. Guaranteed with these: {best}. The least that is asked for is "
-    "{least} samples ({times} times the number that there is), for a risk of {least_risk}; other balls may ask for "
-    "fewer. The number grows with 1/η: for {flips} flips (η = {flips}/{n}) the least is about {least_flips} "
-    "({times_flips} times).",
+    caption="Samples that Theorem 1 asks for against the adversarial risk c₁ that it then guarantees, for balls "
+    "around training points of {dataset}. Dashed: the {n} samples that there are. The least is {least} samples "
+    "({times} times as many), for a risk of {least_risk}; for {flips} flips (η = {flips}/{n}) it is about "
+    "{least_flips} ({times_flips} times).",
+    method="η = {noise}, δ = {delta}. Balls around a random choice of points, covered greedily, with the masses that "
+    "these points give; balls with two classes break a premise and are left out; other balls may ask for fewer "
+    "samples.",
     options={"dataset": Option("for the caption", "a data set")},
 )
 def vacuous_bound(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -149,8 +148,8 @@ def vacuous_bound(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         "n": n,
         "noise": f"{least['noise']:g}",
         "delta": f"{least['delta']:g}",
-        "dataset": options["dataset"],
-        "best": ", ".join(best),
+        "dataset": named(options["dataset"], options["labels"]),
+        "finding": f"With the {n} samples that there are, Theorem 1 guarantees {joined(best)}.",
         "least": f"{int(least['required'])}",
         "least_risk": f"{percent(least['covered'], 2)} within {2 * least['radius']:g} in {TITLES[least['norm']]}",
         "times": f"{least['required'] / n:.2g}",

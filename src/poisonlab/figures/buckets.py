@@ -9,7 +9,7 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import ATTACK, EXPERIMENTS, PATHS, THESIS, Option, figure, style
-from poisonlab.figures.captions import definition, describe_all, percent, shared_facts, shared_n, step_unit
+from poisonlab.figures.captions import each, joined, measured, percent, shared_facts, shared_n, step_unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,13 +32,11 @@ _DOTTED: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (1, 1.2)), "zorder
     needs=("conditions", "victims", "robustness"),
     title="Adversarial accuracy by path length of the poisons",
     source=f"{THESIS}, Figs. 4.6b and 4.8",
-    caption="Adversarial accuracy of victims trained on {budget} poisons from one bucket of path lengths "
-    "({directions}); {definition}. Attack: {attack}. Filled circles: mean of all victims; open diamonds: mean of "
-    "those that fitted at least {fitted} of their poisons, drawn where there are two or more, with their number below "
-    "the panel, both balanced over draws and repeats; faint dots: single victims; vertical lines and bands (none "
-    "where it would cover all from 0 to 1): 95 % intervals for new draws and repeats (of one draw: for new repeats "
-    "with its points). Middle: share of the poisons fitted. Bottom: training points in each bucket. n, draws × "
-    "repeats: {n}. {provenance}",
+    caption="Adversarial accuracy against the path length of the poisons ({directions}); lower is easier to attack. "
+    "Circles: all victims; diamonds: those that fitted {fitted}. Below: share of the poisons fitted, number of such "
+    "victims, and training points by bucket.",
+    method="{attacked}Bars and bands: 95 % intervals. Against random points: victims that fitted {fitted}, paired by "
+    "repeat, p with Holm's correction. n, draws × repeats: {n}. {provenance}",
     options={
         **EXPERIMENTS,
         **PATHS,
@@ -60,12 +58,16 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     Raises:
         InputError: a condition or a victim's attack is missing, or more than one attack or radius remains.
     """
+    from poisonlab.documents.comparison import compare
     from poisonlab.figures.experiments import bucket_experiments, estimate, query, with_adversarial_accuracy
 
     least = float(options["fitted_at_least"])
-    experiments, attacks, notes = [], [], []
+    experiments, attacks, notes, compared = [], [], [], []
+    fits_random: list[str] = []
+    lowest: dict[str, str] = {}  # direction → where victims are easiest to attack
     for experiment in bucket_experiments(inputs, options):
         found = query(inputs, experiment.name, options)
+        compared.append(_verdicts(compare(found), experiment))
         attacks.append(found.attack().iloc[0])
         experiments.append(with_adversarial_accuracy(experiment, found))
 
@@ -75,6 +77,7 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
         fitted = [bucket[bucket["fitted_share"] >= least] for bucket in experiment.buckets]
         estimates = [estimate(bucket, "adversarial_accuracy") for bucket in experiment.buckets]
         random, clean = (estimate(group, "adversarial_accuracy") for group in (experiment.random, experiment.clean))
+        lowest[experiment.direction] = _lowest(estimates)
         _band(accuracy, clean, style.GREY, "clean", _DASHED)
         _band(accuracy, random, style.ORANGE, "random", "-")
         fits = experiment.random["fitted_share"] >= least
@@ -98,11 +101,8 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
 
         heights = np.nan_to_num(experiment.n_points)
         points.bar(range(len(heights)), heights, width=0.8, color="#BBBBBB", gid="points")
-        notes.append(
-            f"{_note_n(accuracy, experiment, estimates, random, clean)}; fitted victims "
-            f"{', '.join(map(str, counts))} by bucket and "
-            f"{fits.sum()} of {len(fits)} random"
-        )
+        notes.append((experiment.direction, _note_n(accuracy, experiment, estimates, random, clean)))
+        fits_random.append(f"{fits.sum()} of {len(fits)}")
     most = max(1.0, *(np.nan_to_num(experiment.n_points).max() for experiment in experiments))
     panels[2, 0].set(ylim=(0, 1.1 * most), yticks=(0, most), yticklabels=("0", f"{most:.0f}"))
     _finish(figure, panels, experiments, ("adversarial accuracy", "fitted", "points"), options["step_size"])
@@ -111,11 +111,36 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, columnspacing=1.4)
     return figure, {
         **shared_facts(experiments, options),
-        "definition": definition(attacks),
-        "attack": describe_all(attacks),
+        "finding": _finding(lowest, compared, str(experiments[0].facts["budget"])),
+        "attacked": measured(attacks),
         "fitted": percent(least),
-        "n": " | ".join(notes),
+        "n": f"{each(notes)}; random fitted: {joined(fits_random)}",
     }
+
+
+def _lowest(estimates: Sequence[Estimate | None]) -> str:
+    """Where victims are easiest to attack: the bucket with the lowest mean, of those that have one."""
+    known = [(estimate.value, place) for place, estimate in enumerate(estimates) if estimate is not None]
+    place = min(known)[1] if known else 0
+    last = len(estimates) - 1
+    return "nearest the boundary" if place == 0 else "farthest away" if place == last else "at middling path lengths"
+
+
+def _verdicts(table: pd.DataFrame, experiment: BucketExperiment) -> list[str]:
+    """Verdicts of `comparison.compare` on an experiment's buckets."""
+    return list(table.loc[table["condition"].isin(experiment.buckets[0]["condition"]), "verdict"])
+
+
+def _finding(lowest: Mapping[str, str], compared: Sequence[Sequence[str]], budget: str) -> str:
+    """Say where the poisons hurt most, and how many buckets are shown to beat random points."""
+    places: dict[str, list[str]] = {}
+    for direction, place in lowest.items():
+        places.setdefault(place, []).append(direction)
+    where = joined([place if len(places) == 1 else f"{place} in {joined(own)}" for place, own in places.items()])
+    verdicts = [verdict for own in compared for verdict in own]
+    beat = verdicts.count("stronger")
+    shown = f"and {beat} of {len(verdicts)} buckets {'are' if beat > 1 else 'is'}" if beat else "but no bucket is"
+    return f"{budget} poisons hurt most {where}, {shown} shown to beat random points."
 
 
 @figure(
@@ -123,9 +148,9 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     needs=("conditions", "victims"),
     title="Natural accuracy by path length of the poisons",
     source=f"{THESIS}, captions of Figs. 4.6 and 4.8: above 99 %",
-    caption="Natural test accuracy of every victim trained on {budget} poisons from one bucket of path lengths "
-    "({directions}), beside random poisons and none. A dot is one victim; dashed: {threshold}. Lowest poisoned "
-    "victim: {minima}. n, draws × repeats: {n}. {provenance}",
+    caption="Natural accuracy of every victim of {budget} poisons from one bucket of path lengths ({directions}), "
+    "beside random points and no poisons. A dot is one victim; dashed: {threshold}. Lowest with poisons: {minima}.",
+    method="n, draws × repeats: {n}. {provenance}",
     options={**EXPERIMENTS, **PATHS, "threshold": Option("the accuracy of the claim", 0.99)},
 )
 def natural_accuracy(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -143,6 +168,7 @@ def natural_accuracy(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> t
     experiments = bucket_experiments(inputs, options)
     figure, panels = _panels(experiments, heights=(1,), height=2.3)
     minima, notes, seen = [], [], [threshold]
+    poisoned: list[float] = []
     for panel, experiment in zip(panels[0], experiments, strict=True):
         groups = [*experiment.buckets, experiment.random, experiment.clean]
         colors = [*[style.BLUE] * len(experiment.buckets), style.ORANGE, style.GREY]
@@ -159,15 +185,19 @@ def natural_accuracy(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> t
         minima.append(f"{experiment.direction} {percent(lows[worst], digits=2)}")
         seen += [value for group in groups for value in group["natural_accuracy"].dropna()]
         *estimates, random, clean = (estimate(group, "natural_accuracy") for group in groups)
-        notes.append(_note_n(panel, experiment, estimates, random, clean))
+        poisoned += [value for group in groups[:-1] for value in group["natural_accuracy"].dropna()]
+        notes.append((experiment.direction, _note_n(panel, experiment, estimates, random, clean)))
     room = max(max(seen) - min(seen), 0.002)
+    below = sum(value < threshold for value in poisoned)
     panels[0, 0].set_ylim(min(seen) - 0.2 * room, max(seen) + 0.08 * room)
     _finish(figure, panels, experiments, ("natural accuracy",), options["step_size"], ("random", "clean"))
     return figure, {
         **shared_facts(experiments, options),
         "threshold": percent(threshold),
+        "finding": f"Of {len(poisoned)} victims with poisons, {below or 'none'} "
+        f"{'have' if below > 1 else 'has'} a natural accuracy below {percent(threshold)}.",
         "minima": ", ".join(minima),
-        "n": " | ".join(notes),
+        "n": each(notes),
     }
 
 
@@ -265,7 +295,7 @@ def _note_n(
     n = {"buckets": shared_n(estimates), "random": shared_n([random]), "clean": shared_n([clean])}
     text = f"n: buckets {n['buckets']}\nrandom {n['random']}, clean {n['clean']}"
     panel.set_title(text, loc="right", size=5.5, weight="normal", color=style.GREY, pad=3, linespacing=1.1)
-    return f"{experiment.direction}: {', '.join(f'{name} {count}' for name, count in n.items())}"
+    return ", ".join(f"{name} {count}" for name, count in n.items())
 
 
 def _finish(

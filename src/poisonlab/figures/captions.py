@@ -1,4 +1,4 @@
-"""Words that several captions share: where the data come from, at which scale, and how many victims."""
+"""Words that several captions share: names for readers, values with intervals, where the data come from, and n."""
 
 from __future__ import annotations
 
@@ -17,18 +17,72 @@ if TYPE_CHECKING:
 SCALES = {
     "published": "Published scale.",
     "reduced": "Reduced scale: fewer points, victims or epochs than published.",
-    "analogue": "Analogue: other data than the published figure's, so it shows the method and supports no verdict.",
+    "analogue": "Analogue: other data than published, no verdict.",
 }
 
 
-def provenance(facts: Mapping[str, Any]) -> str:
+# Words of the names of attacks that say a method; the goal, starts and radii stand in the caption anyway.
+METHODS = {"pgd": "PGD", "fgsm": "FGSM", "apgd": "APGD", "dlr": "APGD-DLR", "square": "Square attack"}
+
+
+def named(name: str, labels: Mapping[str, str]) -> str:
+    """What readers see instead of a name of the configuration: its label, or else the name as words.
+
+    Of "poison@victim" each part by itself; of "condition 0.1", at a value of its sweep, the condition.
+    """
+    if name in labels:
+        return labels[name]
+    condition, _, value = name.rpartition(" ")
+    if condition:
+        return f"{named(condition, labels)} {value}"
+    return ", ".join(labels.get(part, part.replace("_", " ")) for part in name.split("@"))
+
+
+def joined(words: Sequence[str]) -> str:
+    """Write a list: "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a number of things: "1 set", "3 sets"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def each(notes: Sequence[tuple[str, str]]) -> str:
+    """Write what is said of each of several by name: once where it is the same of all."""
+    if len({words for _, words in notes}) == 1:
+        return notes[0][1]
+    return "; ".join(f"{name}: {words}" for name, words in notes)
+
+
+def value_text(estimate: Estimate, digits: int = 2, sign: str = "") -> str:
+    """Write a mean with its 95 % interval, "0.42 [0.35, 0.49]", or alone where it has none; `sign` is "+" or ""."""
+    value, low, high = (f"{one:{sign}.{digits}f}" for one in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]" if math.isfinite(estimate.low + estimate.high) else value
+
+
+def most_and_least(names: Sequence[str], means: Sequence[Estimate], what: str) -> str:
+    """Say which of several has the most and which the least of something."""
+    known = [n for n in range(len(means)) if not math.isnan(means[n].value)]
+    order = sorted(known, key=lambda n: means[n].value)
+    if len(order) < 2:
+        return f"The {what} is {value_text(means[order[0]])} ({names[order[0]]})." if order else f"No {what} is known."
+    least, most = (f"{names[n]}, {value_text(means[n])}" for n in (order[0], order[-1]))
+    return f"Most {what} is left by {most}, least by {least}."
+
+
+def provenance(facts: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     """Say what is known of `dataset`, `model`, `recipe`, `step_size`, `clip` and `scale`, in one or two sentences.
 
     Raises:
         InputError: the scale is none of `SCALES`.
     """
-    words = {"dataset": "dataset", "model": "model", "recipe": "recipe", "step_size": "path steps of"}
-    known = [f"{word} {facts[key]}" for key, word in words.items() if facts.get(key) is not None]
+    words = {"dataset": "", "model": "model ", "recipe": "recipe ", "step_size": "path steps of "}
+    known = []
+    for key, word in words.items():
+        if facts.get(key) is not None:
+            value = str(facts[key])
+            known.append(word + (named(value, labels) if key == "dataset" else value.replace("_", " ")))
     if facts.get("step_size") is not None and facts.get("clip") is False:
         known[-1] += " (not clipped to [0, 1])"
     sentences = [f"Made with {', '.join(known)}."] if known else []
@@ -77,9 +131,12 @@ def shared_facts(experiments: Sequence[Experiment], options: Mapping[str, Any]) 
     """
     import pandas as pd
 
+    labels = options["labels"]
+
     def listed(key: str) -> str:
         values = [experiment.facts[key] for experiment in experiments if pd.notna(experiment.facts[key])]
-        return ", ".join(dict.fromkeys(value if isinstance(value, str) else f"{value:g}" for value in values))
+        words = [named(value, labels) if isinstance(value, str) else f"{value:g}" for value in values]
+        return ", ".join(dict.fromkeys(words))
 
     scales = sorted({str(experiment.facts["scale"]) for experiment in experiments})
     if len(scales) > 1:
@@ -90,7 +147,9 @@ def shared_facts(experiments: Sequence[Experiment], options: Mapping[str, Any]) 
         recipes.setdefault(f"{one.facts['recipe']} in {one.facts['precision']}", {})[one.direction] = None
     everywhere = set.intersection(*(set(directions) for directions in recipes.values()))
     made_by = [
-        recipe if len(recipes) == 1 or everywhere else f"{recipe} ({', '.join(directions)})"
+        recipe
+        if len(recipes) == 1 or everywhere or not all("→" in direction for direction in directions)
+        else f"{recipe} ({', '.join(directions)})"
         for recipe, directions in recipes.items()
     ]
     known = {"dataset": listed("dataset") or None, "model": listed("model") or None, "recipe": ", ".join(made_by)}
@@ -98,7 +157,7 @@ def shared_facts(experiments: Sequence[Experiment], options: Mapping[str, Any]) 
         "directions": ", ".join(experiment.direction for experiment in experiments),
         "budget": listed("budget"),
         "provenance": provenance(
-            {**known, "step_size": options.get("step_size"), "clip": options.get("clip"), "scale": scales[0]}
+            {**known, "step_size": options.get("step_size"), "clip": options.get("clip"), "scale": scales[0]}, labels
         ),
     }
 
@@ -118,18 +177,29 @@ def common_facts(rows: pd.DataFrame, names: Iterable[str]) -> dict[str, Any]:
     return facts
 
 
+def provenance_of(conditions: pd.DataFrame, labels: Mapping[str, str]) -> str:
+    """`provenance` of rows of `conditions`."""
+    return provenance(common_facts(conditions, ("dataset", "model", "recipe", "scale")), labels)
+
+
 def definition(attacks: Sequence[pd.Series]) -> str:
     """Say what adversarial accuracy means under these attacks, one row of `robustness` each."""
     import pandas as pd
 
     if all(attack["goal"] == "targeted" and pd.isna(attack["attack_source"]) for attack in attacks):
-        return (
-            "the share of the test points of a class that, attacked, are not classified as the next class, mean over "
-            "the classes"
-        )
+        return "share of all test points of a class not classified as the next class, mean over classes"
     if all(attack["goal"] == "targeted" for attack in attacks):
-        return "the share of all test points of the source class that, attacked, are not classified as the target"
-    return "the share of all test points that, attacked, are still classified correctly"
+        return "share of all test points of the source class not classified as the target"
+    return "share of all test points still classified correctly"
+
+
+def measured(attacks: Sequence[pd.Series]) -> str:
+    """Say in a sentence what adversarial accuracy means, and under which attacks, rows of `robustness`; "" for none."""
+    meanings: dict[str, list[pd.Series]] = {}
+    for attack in attacks:
+        meanings.setdefault(definition([attack]), []).append(attack)
+    words = [f"under {describe_all(own)}: {meaning}" for meaning, own in meanings.items()]
+    return f"Adversarial accuracy {'; '.join(words)}. " if words else ""
 
 
 def describe_all(attacks: Iterable[pd.Series]) -> str:
@@ -150,4 +220,10 @@ def describe(attack: pd.Series) -> str:
         facts.append(f"{known['steps']:.0f} step{'' if known['steps'] == 1 else 's'}{size}")
     if attack["random_start"] is True or attack["random_start"] == 1:
         facts.append(f"{known['restarts']:.0f} random start{'' if known['restarts'] == 1 else 's'}")
-    return f"{attack['attack']} ({', '.join(facts)})"
+    return f"{method(str(attack['attack']))} ({', '.join(facts)})"
+
+
+def method(attack: str) -> str:
+    """Name an attack of the configuration for readers: "PGD" of "pgd_next", or its name as words."""
+    words = [METHODS[word] for word in attack.split("_") if word in METHODS]
+    return words[-1] if words else attack.replace("_", " ")

@@ -23,9 +23,10 @@ COLOURS = "viridis_r"  # dark where poisons are fitted
     "specification_curve",
     needs=("specifications",),
     title="A claim under every combination of choices",
-    caption="{found} Claim {claim}, {statement}: its estimate under each of {combinations} combinations of {choices}, "
-    "in growing order, with 95 % intervals, and below it the combination; {kinds}. Circles: reproduced; triangles: "
-    "refuted; crosses: neither. Colour: share of the poisons that the victims fitted. Victims in all: {victims}.",
+    caption="The estimate of claim {claim} under each of {combinations} combinations of {choices}, in growing order, "
+    "and below it the combination; {kinds}. Circles: reproduced; triangles: refuted; crosses: neither. Colour: share of "
+    "the poisons that the victims fitted.",
+    method="{statement}. 95 % intervals. Victims in all: {victims}.",
     source="Simonsohn, Simmons and Nelson, 2020, Fig. 2",
     options={
         "claim": Option("number of the claim; default: the first of the table"),
@@ -68,9 +69,10 @@ def specification_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -
     drawn.colorbar(ScalarMappable(cmap=colours), ax=panels, label="share of poisons fitted", shrink=0.4, aspect=30)
     found = summary(own)
     return drawn, {
-        "found": " ".join(_found(row, len(parts) > 1) for _, row in found.iterrows()),
+        "finding": "; ".join(_found(KINDS[str(kind)], rows) for kind, rows in found.groupby("victims", sort=False))
+        + ".",
         "claim": own["claim"].iloc[0],
-        "statement": f"“{statement}”",
+        "statement": statement,
         "combinations": own["combination"].nunique(),
         "choices": ", ".join(choices),
         "kinds": ", ".join(KINDS[kind] for kind in kinds),
@@ -116,9 +118,11 @@ def _matrix(panel: Axes, rows: pd.DataFrame, levels: list[tuple[str, str]], colo
     panel.spines["bottom"].set_visible(False)
 
 
-def _found(row: pd.Series, several: bool) -> str:
-    kind = KINDS[row["victims"]]
-    place = f"{row['part']}, {kind}" if several else kind
-    on = f" on {row['choice']}" if row["verdict"] == "depends" and row["choice"] else ""
-    counts = f"{row['reproduced']} reproduced, {row['refuted']} refuted"
-    return f"{place[0].upper()}{place[1:]}: {row['verdict']}{on} ({counts})."
+def _found(kind: str, rows: pd.DataFrame) -> str:
+    """What becomes of a claim's parts, with the choices on which they depend."""
+    said = []
+    for verdict, own in rows.groupby("verdict", sort=False):
+        on = ", ".join(dict.fromkeys(str(choice) for choice in own["choice"] if verdict == "depends" and choice))
+        many = f" in {len(own)} of {len(rows)}" if len(rows) > 1 else ""
+        said.append(f"{verdict}{f' on {on}' if on else ''}{many}")
+    return f"{kind[0].upper()}{kind[1:]}: {', '.join(said)}"

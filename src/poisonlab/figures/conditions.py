@@ -11,7 +11,16 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import ATTACK, EXPERIMENTS, Option, figure, style
-from poisonlab.figures.captions import common_facts, definition, describe_all, percent, shared_facts
+from poisonlab.figures.captions import (
+    common_facts,
+    counted,
+    measured,
+    named,
+    percent,
+    shared_facts,
+    shared_n,
+    value_text,
+)
 from poisonlab.figures.columns import ADVERSARIAL, bounds, require, title
 
 if TYPE_CHECKING:
@@ -20,8 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+    from poisonlab.figures.experiments import Experiment
     from poisonlab.results.query import Query
-    from poisonlab.statistics import Estimate
+    from poisonlab.statistics import Difference, Estimate
 
 # Where the marks of one condition stand, in conditions from its middle.
 _SINGLE, _ALL, _FITTED = -0.25, 0.0, 0.25
@@ -41,9 +51,10 @@ _DOT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class _Group:
-    """The victims of one condition and value of its sweep axis."""
+    """The victims of one condition and value of its sweep axis: `label` for readers, `name` by its own."""
 
     label: str
+    name: str
     condition: str
     strategy: str
     victims: pd.DataFrame
@@ -53,11 +64,11 @@ class _Group:
     "conditions",
     needs=("conditions", "victims", "robustness"),
     title="Victims by condition",
-    caption="{column} of victims by condition, {budget} poisons ({directions}){attacked}. Filled circles: mean of all "
-    "victims; open diamonds: mean of those that fitted at least {fitted} of their poisons, where there are two or "
-    "more; faint dots: single victims; vertical lines: 95 % intervals. Below: share of the poisons fitted. Difference "
-    "from {baseline}, of victims ({counted}) paired by repeat, with 95 % interval and n as draws × repeats: "
-    "{differences}. {provenance}",
+    caption="{column} of victims of {budget} poisons ({directions}), lowest first. Circles: all victims; diamonds: "
+    "those that fitted {fitted} of their poisons; dots: single ones; line: {baseline}. Below: share of the poisons "
+    "fitted.{clean}",
+    method="{attacked}Means with 95 % intervals; differences are of victims ({which}), paired by repeat, p with "
+    "Holm's correction. n, draws × repeats: {n}; {baseline} {n_baseline}. {provenance}",
     options={
         **EXPERIMENTS,
         **ATTACK,
@@ -74,8 +85,8 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     Conditions may differ in model, recipe and flips; adversarial accuracy is that under the attack on the classes of
     a condition's own poisons.
 
-    The caption gives each one's difference from the baseline, paired by repeat; p-values stand in the study's table of
-    strategies.
+    Conditions stand by growing mean. The caption says which are shown to differ from the baseline, by the rules of
+    `comparison.judge`; the differences stand in the study's table of strategies.
 
     Args:
         inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
@@ -95,15 +106,17 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     for name, rows, victims in chosen_experiments(inputs, options):
         poisoned = rows[rows["strategy"] != "none"]
         facts = common_facts(poisoned if len(poisoned) else rows, FACTS)
-        experiments.append(Experiment(name, facts, direction(name, facts, options["class_names"])))
+        experiments.append(Experiment(name, facts, direction(name, facts, options)))
         if column == ADVERSARIAL:
             victims, met = _attacked(query(inputs, name, options), rows, victims)
             attacks += met
-        columns.append(_groups(name, rows, victims))
+        columns.append(sorted(_groups(name, rows, victims, options["labels"]), key=lambda group: _place(group, column)))
     baselines = [_baseline(e.name, groups, options) for e, groups in zip(experiments, columns, strict=True)]
 
     narrow = len(experiments) == 1 and len(columns[0]) <= FITS_A_COLUMN
-    figure = Figure(figsize=(style.COLUMN if narrow else style.PAGE, 3.4))
+    longest = max(len(group.label) for groups in columns for group in groups)
+    # Labels that stand upright take of the height what the panels need.
+    figure = Figure(figsize=(style.COLUMN if narrow else style.PAGE, 3.4 + 0.05 * max(0, longest - 10)))
     figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.03, hspace=0.03, wspace=0.03)
     panels = figure.subplots(2, len(columns), sharex="col", sharey="row", squeeze=False, height_ratios=(3.2, 1))
     for (accuracy, share), groups, baseline, experiment in zip(panels.T, columns, baselines, experiments, strict=True):
@@ -116,21 +129,58 @@ def conditions(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     figure.legend(handles=_legend(least, compared), loc="outside upper center", ncols=2 if narrow else 4)
     # Victims that fitted their poisons count, as in `comparison.compare`, unless that leaves nothing of a condition.
     some = all(len(_fitted(group, least)) for groups in columns for group in groups)
-    counted = least if some else -math.inf
+    counted_from = least if some else -math.inf
+    compared_with = list(zip(experiments, columns, baselines, strict=True))
+    found = [
+        (f"{experiment.direction}: " * (len(columns) > 1), group, _difference(group, baseline, counted_from, column))
+        for experiment, groups, baseline in compared_with
+        for group in groups
+        if group is not baseline
+    ]
+    sizes = [_estimate(group.victims, column) for groups in columns for group in groups if group.strategy != "none"]
     return figure, {
         **shared_facts(experiments, options),
-        "counted": f"those that fitted at least {percent(least)}"
-        if some
-        else "all, for of some conditions none fitted so many",
+        "finding": _finding(compared_with, counted_from, column, compared),
+        "clean": "".join(
+            f" Without poisons: {value_text(difference, sign='+')} from {compared}."
+            for _, group, difference in found
+            if group.strategy == "none" and len(columns) == 1
+        ),
+        "which": f"that fitted {percent(least)}" if some else "all, for some conditions have none that fitted so many",
         "column": title(column).capitalize(),
-        "attacked": f"; {definition(attacks)}. Attack: {describe_all(attacks)}" if attacks else "",
+        "attacked": measured(attacks),
         "fitted": percent(least),
         "baseline": compared,
-        "differences": " | ".join(
-            f"{experiment.direction}: {_differences(groups, baseline, counted, column)}"
-            for experiment, groups, baseline in zip(experiments, columns, baselines, strict=True)
-        ),
+        "n": shared_n(sizes),
+        "n_baseline": shared_n(_estimate(baseline.victims, column) for baseline in baselines),
     }
+
+
+def _finding(
+    compared: Sequence[tuple[Experiment, Sequence[_Group], _Group]], least: float, column: str, baseline: str
+) -> str:
+    """Say how many conditions with poisons are shown to lie below the baseline, which most, and how many above."""
+    from poisonlab.documents.comparison import judge
+
+    sides: dict[str, list[tuple[float, str]]] = {"stronger": [], "weaker": []}
+    total = 0
+    for experiment, groups, base in compared:
+        others = [group for group in groups if group is not base and group.strategy != "none"]
+        found = [_difference(group, base, least, column) for group in others]
+        shares = [min(len(_fitted(one, least)) / len(one.victims) for one in (group, base)) for group in others]
+        total += len(others)
+        for group, one, (_, _, verdict) in zip(others, found, judge(found, shares), strict=True):
+            if verdict in sides:
+                where = f" ({experiment.direction})" * (len(compared) > 1)
+                sides[verdict].append((one.value, f"{group.label}{where}, {value_text(one, sign='+')}"))
+    what, (lower, higher) = title(column), (sorted(side) for side in sides.values())
+    if not total:
+        return f"There is nothing to compare with {baseline}."
+    most = f", most of all {lower[0][1]}" if lower else ""
+    return (
+        f"Of {counted(total, 'condition')}, {len(lower) or 'none'} {'are' if len(lower) > 1 else 'is'} shown to lower "
+        f"{what} more than {baseline}{most}, and {len(higher) or 'none'} less."
+    )
 
 
 def _attacked(found: Query, rows: pd.DataFrame, victims: pd.DataFrame) -> tuple[pd.DataFrame, list[pd.Series]]:
@@ -148,7 +198,7 @@ def _attacked(found: Query, rows: pd.DataFrame, victims: pd.DataFrame) -> tuple[
     return pd.concat(parts, ignore_index=True), attacks
 
 
-def _groups(name: str, rows: pd.DataFrame, victims: pd.DataFrame) -> list[_Group]:
+def _groups(name: str, rows: pd.DataFrame, victims: pd.DataFrame, labels: Mapping[str, str]) -> list[_Group]:
     """Return the groups in the order of the table, values of a sweep axis by size."""
     groups = []
     for condition in rows["condition"].unique():
@@ -158,18 +208,24 @@ def _groups(name: str, rows: pd.DataFrame, victims: pd.DataFrame) -> list[_Group
             label = condition if math.isnan(value) else f"{condition} {value:g}"
             if not same.any():
                 raise InputError(f"experiment '{name}' has no victims of condition '{label}'; train them first")
-            groups.append(_Group(label, condition, own["strategy"].iloc[0], trained[same]))
+            groups.append(_Group(named(label, labels), label, condition, own["strategy"].iloc[0], trained[same]))
     return groups
+
+
+def _place(group: _Group, column: str) -> float:
+    """Where a group stands: at its mean, which may be unknown."""
+    found = _estimate(group.victims, column)
+    return math.inf if found is None else found.value
 
 
 def _baseline(name: str, groups: Sequence[_Group], options: Mapping[str, Any]) -> _Group:
     wanted = options["baseline"]
-    found = [g for g in groups if (g.strategy == "random" if wanted is None else wanted in (g.label, g.condition))]
+    found = [g for g in groups if (g.strategy == "random" if wanted is None else wanted in (g.name, g.condition))]
     if len(found) != 1:
         what = "conditions of strategy 'random'" if wanted is None else f"conditions '{wanted}'"
         raise InputError(
             f"experiment '{name}' has {len(found)} {what}, a comparison needs exactly 1; "
-            f"choose one of {[group.label for group in groups]} by the option 'baseline'"
+            f"choose one of {[group.name for group in groups]} by the option 'baseline'"
         )
     return found[0]
 
@@ -216,19 +272,12 @@ def _fitted(group: _Group, least: float) -> pd.DataFrame:
     return group.victims if group.strategy == "none" else group.victims[group.victims["fitted_share"] >= least]
 
 
-def _differences(groups: Sequence[_Group], baseline: _Group, least: float, column: str) -> str:
-    """Write mean difference, interval and n of each group but the baseline, of victims that fitted at least so much."""
+def _difference(group: _Group, baseline: _Group, least: float, column: str) -> Difference:
+    """Mean difference of victims that fitted at least so much."""
     from poisonlab.statistics import grid, paired_difference
 
-    base = grid(_fitted(baseline, least), column)
-    words = []
-    for group in groups:
-        if group is not baseline:
-            found = paired_difference(grid(_fitted(group, least), column), base)
-            bounded = np.isfinite([found.low, found.high]).all()
-            interval = f"[{found.low:+.3f}, {found.high:+.3f}]" if bounded else "no interval"
-            words.append(f"{group.label} {found.value:+.3f} {interval}, n = {found.n}")
-    return "; ".join(words) if words else "nothing to compare"
+    own, base = (grid(_fitted(one, least), column) for one in (group, baseline))
+    return paired_difference(own, base)
 
 
 def _legend(least: float, baseline: str) -> list[Line2D]:

@@ -1,6 +1,4 @@
-"""Defences: accuracy under several attacks, against the radius and the seconds of training, on poisoned data, and
-whether it is real.
-"""
+"""Defences: accuracy under several attacks, by radius, by seconds, on poisoned data, and whether it is real."""
 
 from __future__ import annotations
 
@@ -12,7 +10,18 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import ATTACK, Option, figure, style
-from poisonlab.figures.captions import common_facts, definition, describe, provenance, shared_n
+from poisonlab.figures.captions import (
+    counted,
+    definition,
+    describe,
+    measured,
+    method,
+    most_and_least,
+    named,
+    provenance_of,
+    shared_n,
+    value_text,
+)
 from poisonlab.figures.columns import title
 
 if TYPE_CHECKING:
@@ -23,8 +32,6 @@ if TYPE_CHECKING:
     from poisonlab.statistics import Estimate
 
 COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE, style.SKY, style.GREY, style.BLACK)
-_FACTS = ("dataset", "model", "recipe", "scale")
-_LABELS = {"labels": Option("condition, poison or victim → its name", {})}
 # Column of the table of checks → what it is for people, and the limit beyond which it is warned of; see masking.py.
 _CHECKS = {
     "zero_gradients": ("no gradient", 0.0),
@@ -39,14 +46,14 @@ _CHECKS = {
     "accuracies",
     needs=("conditions", "victims", "robustness"),
     title="Natural accuracy, and accuracy under each attack",
-    caption="Natural accuracy{attacks}: means with 95 % intervals for new draws and repeats{squares}. "
-    "Accuracy under an attack: {definition}. n, draws × repeats: {n}. {provenance}",
+    caption="Natural accuracy, and accuracy under each attack: means with 95 % intervals{squares}.",
+    method="{attacks}. Accuracy under an attack: {definition}. Intervals are for new draws and repeats. n, draws × "
+    "repeats: {n}. {provenance}",
     options={
         "attacks": Option("name → {attack, epsilon}; default: the headline's", {}),
         "published": Option(
             "condition → its published values, natural accuracy first, then those of the attacks; null: none", {}
         ),
-        **_LABELS,
         **ATTACK,
     },
 )
@@ -69,7 +76,7 @@ def accuracies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
         raise InputError(f"option published names {unknown}, the experiment has {names}; correct it")
     columns: dict[str, list[Selected]] = {"natural": cells}
     attacks = []
-    for name, how in (options["attacks"] or {_shown(found): {}}).items():
+    for name, how in (options["attacks"] or {method(_shown(found)): {}}).items():
         columns[name] = [_at(found, one, "adversarial_accuracy", **how) for one in cells]
         attacks.append(found.attack(cells[0].row, **how).iloc[0])
     figure = Figure(figsize=(style.PAGE, 0.8 + 0.2 * len(cells)))
@@ -92,11 +99,12 @@ def accuracies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     panels[0].set(ylim=(len(names) - 0.4, -0.6))
     words = "; ".join(f"{name}: {describe(one)}" for name, one in zip([*columns][1:], attacks, strict=True))
     return figure, {
-        "attacks": f", and accuracy under attack ({words})",
+        "finding": most_and_least(names, means, f"accuracy under {name}"),
+        "attacks": words,
         "squares": "; squares: published values" if options["published"] else "",
         "definition": definition(attacks),
         "n": shared_n(estimates),
-        "provenance": _provenance(found),
+        "provenance": provenance_of(found.tables["conditions"], options["labels"]),
     }
 
 
@@ -105,9 +113,9 @@ def accuracies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     needs=("conditions", "victims", "robustness"),
     title="Poisons and ways to train",
     caption="Natural accuracy and {column_name} of every poison (rows) and way to train (columns): mean, and below it "
-    "half of its 95 % interval for new draws and repeats. Most of it is left by {best}, least by {worst}. "
-    "{definition_words}Attack: {attack}. n, draws × repeats: {n}. {provenance}",
-    options={**_LABELS, "column": Option("of the victims; default: the headline's"), **ATTACK},
+    "half of its 95 % interval.",
+    method="{attacked}Intervals are for new draws and repeats. n, draws × repeats: {n}. {provenance}",
+    options={"column": Option("of the victims; default: the headline's"), **ATTACK},
 )
 def matrix(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw two tables of means, natural accuracy and the headline's column, of poisons by victims. A condition without
@@ -140,28 +148,20 @@ def matrix(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
             look: dict[str, Any] = {"ha": "center", "va": "center", "size": style.TINY}
             panel.text(where[1], where[0], words, color="white" if dark else style.BLACK, **look)
             if name == column:
-                estimates.append((f"{place[0]} with {place[1]}" if place[1] else place[0], shown))
+                estimates.append((" with ".join(named(part, labels) for part in place if part), shown))
         panel.imshow(means, cmap="cividis", vmin=0, vmax=1, aspect="auto", gid=name)
         panel.set_title(title(name), size=style.SMALL, loc="center", weight="normal")
-        panel.set_xticks(range(len(victims)), [labels.get(one, one) or "all" for one in victims], rotation=30)
-        panel.set_yticks(range(len(poisons)), [labels.get(one, one) for one in poisons])
+        panel.set_xticks(range(len(victims)), [named(one, labels) or "all" for one in victims], rotation=30)
+        panel.set_yticks(range(len(poisons)), [named(one, labels) for one in poisons])
         for side in ("left", "bottom"):
             panel.spines[side].set_visible(False)
     attack = found.attack(next((one.row for one in cells if one.row["strategy"] != "none"), cells[0].row)).iloc[0]
-    ordered = sorted(estimates, key=lambda pair: pair[1].value)
-    best, worst = (
-        f"{name}, {one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for name, one in (ordered[-1], ordered[0])
-    )
     return figure, {
         "column_name": title(column),
-        "best": best,
-        "worst": worst,
-        "definition_words": f"Adversarial accuracy: {definition([attack])}. "
-        if column == "adversarial_accuracy"
-        else "",
-        "attack": describe(attack),
+        "finding": most_and_least([name for name, _ in estimates], [one for _, one in estimates], title(column)),
+        "attacked": measured([attack] if column == "adversarial_accuracy" else []),
         "n": shared_n([one for _, one in estimates]),
-        "provenance": _provenance(found),
+        "provenance": provenance_of(found.tables["conditions"], options["labels"]),
     }
 
 
@@ -169,10 +169,10 @@ def matrix(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     "radii",
     needs=("conditions", "victims", "robustness"),
     title="Accuracy against the radius of the attack",
-    caption="Accuracy against the radius ε of {attack}; bands: 95 % intervals for new draws and repeats. At ε = "
-    "{widest:g} {left} is left at most ({which}). Accuracy: {definition}. n, draws × repeats: {n}. {provenance}",
+    caption="Accuracy against the radius ε of the attack; at 0 natural accuracy. Bands: 95 % intervals.",
+    method="Under {attack}: {definition}. Intervals are for new draws and repeats. n, draws × repeats: {n}. "
+    "{provenance}",
     options={
-        **_LABELS,
         "attack": Option("an attack with several radii; default: the headline's"),
         "headlines": ATTACK["headlines"],
     },
@@ -212,22 +212,20 @@ def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
         line = "-" if n < len(COLOURS) else "--"
         panel.plot(x, [own.value for own in means], f".{line}", color=colour, label=_name(one, options), gid="accuracy")
         estimates += means
-        last.append((means[-1].value, _name(one, options)))
+        last.append((means[-1], _name(one, options)))
     panel.set(xlabel="ε", ylabel="accuracy", ylim=(-0.03, 1.03))
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    left, which = max(last)
+    left, which = max(last, key=lambda pair: pair[0].value)
     shown = found.attack(cells[0].row, attack=attack, epsilon=widths[0]).iloc[0]
     without_length = shown.copy()
     without_length["step_size"] = math.nan
     return figure, {
         # Without the radius and the length of a step, which differ from mark to mark.
         "attack": describe(without_length).replace(f", ε = {shown['epsilon']:g}", ""),
-        "widest": widths[-1],
-        "left": f"{left:.2f}",
-        "which": which,
+        "finding": f"At ε = {widths[-1]:g} at most {value_text(left)} of the accuracy is left ({which}).",
         "definition": definition([shown]),
         "n": shared_n(estimates),
-        "provenance": _provenance(found),
+        "provenance": provenance_of(found.tables["conditions"], options["labels"]),
     }
 
 
@@ -235,11 +233,11 @@ def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     "against_seconds",
     needs=("conditions", "victims", "robustness", "checks"),
     title="Accuracy against seconds of training",
-    caption="{column_name} (filled) and natural accuracy (open) against the seconds of training of a victim, "
-    "processor time of one thread, on a GPU time of the clock; vertical lines: 95 % intervals for new draws and "
-    "repeats{published_words}. {definition_words}Attack: {attack}. n, draws × repeats: {n}. {provenance}",
+    caption="{column_name} (filled) and natural accuracy (open) against the seconds that training a victim takes; "
+    "lines: 95 % intervals{published_words}.",
+    method="{attacked}Seconds are processor time of one thread, on a GPU time of the clock; intervals are for new "
+    "draws and repeats. n, draws × repeats: {n}. {provenance}",
     options={
-        **_LABELS,
         "published": Option("name → adversarial accuracy of the field, marked at the right", {}),
         **ATTACK,
     },
@@ -262,7 +260,8 @@ def against_seconds(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tu
     figure = Figure(figsize=(style.COLUMN, 2.8))
     figure.set_layout_engine("constrained")
     panel = figure.subplots()
-    estimates = []
+    estimates: list[Estimate] = []
+    names: list[str] = []
     for n, one in enumerate(cells):
         seconds = _of(checks, one)["seconds"].mean()
         if math.isnan(seconds):
@@ -274,7 +273,9 @@ def against_seconds(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tu
             look: dict[str, Any] = {"color": colour, "markersize": 4, "gid": "accuracy"}
             label = _name(one, options) if filled else None
             panel.plot(seconds, shown.value, mark, label=label, markerfacecolor=colour if filled else "white", **look)
-            estimates += [shown] if filled else []
+            if filled:
+                estimates.append(shown)
+                names.append(f"{_name(one, options)} ({seconds:.2g} s)")
     if not estimates:
         raise InputError(f"no victim of '{found.name}' knows its seconds of training; train them again")
     for name, value in options["published"].items():
@@ -290,10 +291,10 @@ def against_seconds(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tu
         "published_words": "; at the right: published values, of other machines and attacks"
         if options["published"]
         else "",
-        "definition_words": f"Adversarial accuracy: {definition([attack])}. ",
-        "attack": describe(attack),
+        "finding": most_and_least(names, estimates, title(cells[0].column)),
+        "attacked": measured([attack]),
         "n": shared_n(estimates),
-        "provenance": _provenance(found),
+        "provenance": provenance_of(found.tables["conditions"], options["labels"]),
     }
 
 
@@ -301,11 +302,10 @@ def against_seconds(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tu
     "checked",
     needs=("conditions", "checks"),
     title="Is the robustness real?",
-    caption="{verdict} Each victim's checks: share of the points without a gradient, by how much a random start and "
-    "the images of a clean net lower the accuracy under PGD, the share of points that Square alone fools, and what is "
-    "left at a radius as wide as the box; dashed: limits, below which single points do not count. Victims: {n}. "
-    "{provenance}",
-    options=_LABELS,
+    caption="Each victim's checks: share of points without a gradient, by how much a random start and a clean net's "
+    "images lower the accuracy under PGD, share that Square alone fools, accuracy at a radius as wide as the box. "
+    "Dashed: limits, below which single points do not count.",
+    method="Victims: {n}.{warned} {provenance}",
 )
 def checked(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the checks of every victim of the first experiment, a row for each condition.
@@ -329,27 +329,34 @@ def checked(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figu
             panel.plot(own, spread, ".", color=style.BLUE, markersize=3, gid="victims")
         panel.axvline(limit, color=style.VERMILLION, linestyle="--", linewidth=0.8)
         panel.set(xlabel=words)
-    panels[0].set_yticks(range(len(names)), [labels.get(name, name) for name in names])
+    panels[0].set_yticks(range(len(names)), [named(name, labels) for name in names])
     panels[0].set(ylim=(len(names) - 0.4, -0.6))
     return figure, {
-        "verdict": _verdict(checks, names, labels),
+        "finding": _verdict(checks),
+        "warned": _warned(checks, names, labels),
         "n": len(checks),
-        "provenance": provenance(common_facts(rows, _FACTS)),
+        "provenance": provenance_of(rows, labels),
     }
 
 
-def _verdict(checks: pd.DataFrame, names: Sequence[str], labels: Mapping[str, str]) -> str:
-    """What was warned of, condition by condition, in one or a few sentences."""
-    said = []
+def _verdict(checks: pd.DataFrame) -> str:
+    """Of how many victims is warned."""
+    warned = int((checks["warnings"].fillna("") != "").sum())
+    if not warned:
+        return f"Of {counted(len(checks), 'victim')} there is nothing to warn of."
+    return f"Of {counted(len(checks), 'victim')} the accuracy under gradient attacks of {warned} cannot be trusted."
+
+
+def _warned(checks: pd.DataFrame, names: Sequence[str], labels: Mapping[str, str]) -> str:
+    """Say of which conditions' victims is warned, and why of the first."""
+    said: list[str] = []
     for name in names:
         own = checks[checks["condition"] == name]
         warned = own[own["warnings"].fillna("") != ""]
         if len(warned):
-            first = str(warned["warnings"].iloc[0])
-            said.append(f"{labels.get(name, name)}: {len(warned)} of {len(own)} victims, the first because {first}.")
-    if not said:
-        return "Nothing to warn of."
-    return f"Warnings: the accuracy under gradient attacks of these victims cannot be trusted. {' '.join(said)}"
+            why = "" if said else f", the first because {warned['warnings'].iloc[0]}"
+            said.append(f"{named(name, labels)}: {len(warned)} of {len(own)}{why}")
+    return f" Warned of: {'; '.join(said)}." if said else ""
 
 
 def _cells(inputs: Mapping[str, Any], options: Mapping[str, Any], column: str | None) -> tuple[Query, list[Selected]]:
@@ -370,8 +377,7 @@ def _at(found: Query, one: Selected, column: str, **how: Any) -> Selected:
 
 def _name(one: Selected, options: Mapping[str, Any]) -> str:
     """Name of a condition for readers, with the value of its axis."""
-    name = str(one.row["condition"])
-    return one.label.replace(name, options["labels"].get(name, name), 1)
+    return named(one.label, options["labels"])
 
 
 def _place(one: Selected) -> tuple[str, str]:
@@ -391,7 +397,3 @@ def _of(table: pd.DataFrame, one: Selected) -> pd.DataFrame:
 def _shown(found: Query) -> str:
     """Name of the attack that counts when nothing else is said."""
     return str(found.attack()["attack"].iloc[0])
-
-
-def _provenance(found: Query) -> str:
-    return provenance(common_facts(found.tables["conditions"], _FACTS))

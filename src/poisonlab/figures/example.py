@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     needs=("example",),
     title="An adversarial example",
     source="label-noise thesis, section 2.3, Fig. 2.1",
-    caption="A test image (left) that a clean network calls {source} with {before} confidence, the same image moved "
-    "by at most {largest} per pixel (right), which it calls {wrong} with {after}, and their difference (middle): of "
-    "all images of the class that it is sure of, and all targets, the one with which targeted PGD of 40 steps gets "
-    "furthest. {provenance}",
+    caption="A test image (left), the same image attacked (right), and their difference (middle).",
+    method="Of all images of the class that the net is sure of, and all targets, the one with which targeted PGD of "
+    "40 steps gets furthest. {provenance}",
     options={**PROVENANCE, **CLASS_NAMES},
 )
 def adversarial_example(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -56,13 +55,11 @@ def adversarial_example(inputs: Mapping[str, Any], options: Mapping[str, Any]) -
     middle.set_title(f"difference, ±{largest:.2g}", size=style.SMALL, loc="center", weight="normal")
     for panel in (left, middle, right):
         panel.set_axis_off()
+    before, after = (percent(float(probabilities[row, labels[row]]), 1) for row in (0, 1))
     return figure, {
-        "source": names[labels[0]],
-        "wrong": names[labels[1]],
-        "before": percent(float(probabilities[0, labels[0]]), 1),
-        "after": percent(float(probabilities[1, labels[1]]), 1),
-        "largest": f"{largest:.3g}",
-        "provenance": provenance(options),
+        "finding": f"A clean network calls an image {names[labels[0]]} with {before} confidence, and "
+        f"{names[labels[1]]} with {after} once its pixels move by at most {largest:.3g}.",
+        "provenance": provenance(options, options["labels"]),
     }
 
 

@@ -1,7 +1,7 @@
 """From tables to the experiments of a figure: which conditions, which victims, and under which attack."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from poisonlab.errors import InputError
-from poisonlab.figures.captions import span
+from poisonlab.figures.captions import named, span
 from poisonlab.results.query import Headline, Query
 from poisonlab.statistics import Estimate, grid, mean_interval
 
@@ -56,7 +56,7 @@ def bucket_experiments(inputs: Mapping[str, Any], options: Mapping[str, Any]) ->
         InputError: an experiment, one of its three conditions or their victims are missing, or over three are named.
     """
     return [
-        _experiment(name, conditions, victims, options.get("class_names"))
+        _experiment(name, conditions, victims, options)
         for name, conditions, victims in chosen_experiments(inputs, options)
     ]
 
@@ -84,7 +84,7 @@ def chosen_experiments(
 
 
 def _experiment(
-    name: str, conditions: pd.DataFrame, victims: pd.DataFrame, class_names: Sequence[str] | None
+    name: str, conditions: pd.DataFrame, victims: pd.DataFrame, options: Mapping[str, Any]
 ) -> BucketExperiment:
     rows, found = {}, {}
     for strategy in ("path_bucket", "random", "none"):
@@ -105,7 +105,7 @@ def _experiment(
     return BucketExperiment(
         name=name,
         facts=facts,
-        direction=direction(name, facts, class_names),
+        direction=direction(name, facts, options),
         labels=[
             f"#{value:.0f}" if np.isnan([low, high]).any() else span(low, high)
             for value, low, high in zip(buckets["axis_value"], lows, highs, strict=True)
@@ -117,11 +117,11 @@ def _experiment(
     )
 
 
-def direction(name: str, facts: Mapping[str, Any], class_names: Sequence[str] | None) -> str:
-    """Write "source → target" by name or number of class, or the experiment's name where there are none."""
-    pair = [facts["source_class"], facts["target_class"]]
+def direction(name: str, facts: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """Write "source → target" by name or number of class, or the experiment's label where there are none."""
+    pair, class_names = [facts["source_class"], facts["target_class"]], options.get("class_names")
     if pd.isna(pair).any():
-        return name
+        return named(name, options["labels"])
     return " → ".join(str(class_names[int(index)]) if class_names else f"{index:.0f}" for index in pair)
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from poisonlab.errors import InputError
 from poisonlab.figures import ATTACK, CLASS_NAMES, Option, figure, style
-from poisonlab.figures.captions import common_facts, definition, describe_all, provenance, shared_n, span
+from poisonlab.figures.captions import (
+    counted,
+    joined,
+    measured,
+    named,
+    percent,
+    provenance,
+    provenance_of,
+    shared_n,
+    span,
+    value_text,
+)
 from poisonlab.figures.columns import ADVERSARIAL, require, title
 
 if TYPE_CHECKING:
@@ -27,8 +39,7 @@ _CHECKS = {"cleanlab": "cleanlab, out of fold", "neighbours": "10 nearest neighb
     "flipped_images",
     needs=("data", "poisons"),
     title="The points whose labels are flipped",
-    caption="The {budget} training points of {dataset} that this poison relabels, {pairs}, and their places in the "
-    "training set. First draw.",
+    caption="The images, with their places in the training set of {dataset}. First draw.",
     options={
         "condition": Option("condition whose poison is shown; default: the experiment's first one with a sweep"),
         **CLASS_NAMES,
@@ -64,17 +75,20 @@ def flipped_images(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tup
         panel.set_title(str(index), size=style.SMALL, loc="center", weight="normal")
     own = zip(dataset.train_labels[poison.relabel_index], poison.relabel_label, strict=True)
     words = dict.fromkeys(f"{names[s]} labelled {names[t] if t < len(names) else 'a new class'}" for s, t in own)
-    return figure, {"budget": len(poison.relabel_index), "dataset": dataset.name, "pairs": ", ".join(words)}
+    return figure, {
+        "finding": f"The poison relabels {counted(len(poison.relabel_index), 'training point')}, "
+        f"{joined(list(words))}.",
+        "dataset": named(dataset.name, options["labels"]),
+    }
 
 
 @figure(
     "by_distance",
     needs=("conditions", "points"),
     title="Whom the flips reach",
-    caption="Of the tenth of the test points nearest to a flip, the attack leads {near} to the flips' label, of the "
-    "farthest {far} ({first}, in pixels). Each victim's test points of the source class, in ten equal slices by their "
-    "distance to the nearest flip of that victim: share that the attack leads to the flips' label against the "
-    "slice's mean distance, l2; bands: 95 % intervals for new draws and repeats. n, draws × repeats: {n}. {provenance}",
+    caption="Test points of the source class, in ten equal slices by their distance to the victim's nearest flip: "
+    "share that the attack leads to the flips' label, against the slice's mean distance (l2).",
+    method="Bands: 95 % intervals for new draws and repeats. n, draws × repeats: {n}. {provenance}",
     options=_CONDITIONS,
 )
 def by_distance(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -91,7 +105,7 @@ def by_distance(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[
     from poisonlab.statistics import grid, mean_interval
 
     points = inputs["points"]
-    chosen = _chosen(points, options)
+    chosen, labels = _chosen(points, options), options["labels"]
     spaces = [space for space in _SPACES if space in set(points["space"])]
     figure = Figure(figsize=(style.PAGE, 2.4))
     figure.set_layout_engine("constrained")
@@ -104,7 +118,9 @@ def by_distance(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[
             apart = [part["distance"].mean() for part in slices]
             band = [one.low for one in found], [one.high for one in found]
             panel.fill_between(apart, *band, color=colour, alpha=0.2, linewidth=0)
-            panel.plot(apart, [one.value for one in found], ".-", color=colour, label=condition, gid="fooled")
+            panel.plot(
+                apart, [one.value for one in found], ".-", color=colour, label=named(condition, labels), gid="fooled"
+            )
             sizes += found
             ends[space, condition] = found[0], found[-1]
         panel.set(xlabel=f"distance in {_SPACES[space]}", ylim=(-0.03, 1.03))
@@ -112,20 +128,24 @@ def by_distance(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[
             panel.set_ylabel("share fooled")
             handles = panel.get_legend_handles_labels()
     figure.legend(*handles, loc="outside upper center", ncols=5)
-    near, far = (f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for one in ends[spaces[0], chosen[0]])
+    near, far = (value_text(one) for one in ends[spaces[0], chosen[0]])
     rows = inputs["conditions"]
-    facts = common_facts(rows[rows["condition"].isin(chosen)], ("dataset", "model", "recipe", "scale"))
-    return figure, {"near": near, "far": far, "first": chosen[0], "n": shared_n(sizes), "provenance": provenance(facts)}
+    return figure, {
+        "finding": f"Of the tenth of the test points nearest to a flip the attack leads {near} to the flips' label, "
+        f"of the farthest {far} ({named(chosen[0], labels)}, {_SPACES[spaces[0]]}).",
+        "n": shared_n(sizes),
+        "provenance": provenance_of(rows[rows["condition"].isin(chosen)], labels),
+    }
 
 
 @figure(
     "detected",
     needs=("conditions", "detection"),
     title="Would the flips be found?",
-    caption="Share of the flips among the labels that a check finds the most suspicious, against how many of them "
-    "somebody looks at: means over draws, and single draws (faint). Left: cleanlab on the confidence of nets that were "
-    "not trained on the point; what its confident learning flags: {flagged}. Right: the share of the ten nearest "
-    "neighbours in pixels with another label. n, draws: {n}. {provenance}",
+    caption="Share of the flips among the labels that a check finds the most suspicious, against how many somebody "
+    "looks at: means, and single draws (faint). Left: cleanlab on the confidence of nets that were not trained on the "
+    "point. Right: share of the ten nearest neighbours in pixels with another label.",
+    method="n, draws: {n}. {provenance}",
     options=_CONDITIONS,
 )
 def detected(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -140,7 +160,7 @@ def detected(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
     from matplotlib.figure import Figure
 
     table = inputs["detection"]
-    chosen = _chosen(table, options)
+    chosen, labels = _chosen(table, options), options["labels"]
     figure = Figure(figsize=(style.PAGE, 2.4))
     figure.set_layout_engine("constrained")
     panels = figure.subplots(1, len(_CHECKS), sharey=True)
@@ -151,22 +171,22 @@ def detected(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
             for _, one in own.groupby(["axis_value", "draw"], dropna=False):
                 panel.plot(one["looked_at"], one["found"], "-", color=colour, alpha=0.15, linewidth=0.8, gid="draw")
             mean = own.groupby("looked_at")["found"].mean()
-            panel.plot(mean.index, mean, ".-", color=colour, label=condition, gid="found")
+            panel.plot(mean.index, mean, ".-", color=colour, label=named(condition, labels), gid="found")
         panel.set(title=words, xlabel="labels looked at", xscale="log", ylim=(-0.03, 1.03))
     panels[0].set_ylabel("share of the flips found")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     flagged = table[table["rule"] == "flagged"].groupby("condition")[["hits", "looked_at", "found"]].mean()
     summary = [
-        f"{name} {flagged.loc[name, 'found']:.0%} of the flips in {flagged.loc[name, 'looked_at']:.0f} labels"
+        f"{percent(flagged.loc[name, 'found'], 0)} of the flips among {flagged.loc[name, 'looked_at']:.0f} labels "
+        f"({named(name, labels)})"
         for name in chosen
     ]
     counts = table[table["condition"].isin(chosen)].groupby("condition")["draw"].nunique()
     rows = inputs["conditions"]
-    facts = common_facts(rows[rows["condition"].isin(chosen)], ("dataset", "model", "recipe", "scale"))
     return figure, {
-        "flagged": ", ".join(summary).replace("%", " %"),
+        "finding": f"Confident learning flags {joined(summary)}.",
         "n": span(counts.min(), counts.max()),
-        "provenance": provenance(facts),
+        "provenance": provenance_of(rows[rows["condition"].isin(chosen)], labels),
     }
 
 
@@ -174,8 +194,8 @@ def detected(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
     "facts",
     needs=("conditions", "victims", "robustness"),
     title="What a set of flips comes to",
-    caption="Each dot is a set of {budget} flips, the mean of its {repeats} victims; r: correlation over {sets} sets. "
-    "Adversarial accuracy: {definition}. Attack: {attack}. {provenance}",
+    caption="Each dot is a set of {budget} flips, the mean of its {repeats} victims; r: correlation over {sets} sets.",
+    method="{attacked}{provenance}",
     options={
         "x": Option("columns of the victims for the horizontal axes, at most 3", ["fitted_share"]),
         "y": Option("columns for the vertical axes, at most 3, adversarial_accuracy or of the victims", [ADVERSARIAL]),
@@ -203,24 +223,27 @@ def facts(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     own = attacked(victims[(victims["experiment"] == name) & (victims["condition"] == row["condition"])], found, row)
     across, up = list(options["x"]), list(options["y"])
     require(own, [*across, *up], "x or y")
+    correlations: list[str] = []
     means = own.groupby("draw")[list(dict.fromkeys([*across, *up]))].mean()
     figure = Figure(figsize=(style.PAGE, 2.3 * len(up)))
     figure.set_layout_engine("constrained")
     for panels, y in zip(figure.subplots(len(up), len(across), squeeze=False), up, strict=True):
         for panel, x in zip(panels, across, strict=True):
             panel.plot(means[x], means[y], "o", color=style.BLUE, markersize=3, alpha=0.7, gid="sets")
-            spread = means[[x, y]].std().min() > 0
-            panel.set_title(f"r = {means[x].corr(means[y]):.2f}" if spread else "", size=style.SMALL, weight="normal")
-            panel.set_xlabel(options["labels"].get(x, title(x)))
-            panel.set_ylabel(options["labels"].get(y, title(y)))
+            r = means[x].corr(means[y]) if means[[x, y]].std().min() > 0 else math.nan
+            panel.set_title("" if math.isnan(r) else f"r = {r:.2f}", size=style.SMALL, weight="normal")
+            names = [options["labels"].get(column, title(column)) for column in (x, y)]
+            panel.set_xlabel(names[0])
+            panel.set_ylabel(names[1])
+            correlations.append(f"{joined(names)} " + ("do not vary" if math.isnan(r) else f"correlate at {r:.2f}"))
     attack = found.attack(row).iloc[0]
     return figure, {
+        "finding": f"Over {len(means)} sets, {', '.join(correlations)}.",
         "budget": f"{row['budget']:g}",
         "repeats": own["repeat"].nunique(),
         "sets": len(means),
-        "definition": definition([attack]),
-        "attack": describe_all([attack]),
-        "provenance": provenance({key: row[key] for key in ("dataset", "model", "recipe", "scale")}),
+        "attacked": measured([attack]),
+        "provenance": provenance({key: row[key] for key in ("dataset", "model", "recipe", "scale")}, options["labels"]),
     }
 
 

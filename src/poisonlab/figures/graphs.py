@@ -10,7 +10,7 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import CLASS_NAMES, Option, figure, style
-from poisonlab.figures.captions import percent, span
+from poisonlab.figures.captions import named, percent, span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,10 +28,9 @@ PALE = 0.45
     title="Degrees of the class graphs",
     source="label-noise thesis, section 6.1",
     caption="Share of the points of a class of {dataset} that have at least so many neighbours within γ, one line for "
-    "each of {classes} classes; γ is the least distance within which lies a given share of the pairs of the class "
-    "(the mean degree is that share of the class's other points), and with ties more (under l∞, distances of images "
-    "are few). γ, over the classes, by growing share: {gammas}. In {isolated} of the {graphs} graphs at least half of "
-    "the points have no neighbour.",
+    "each of {classes} classes. γ: the least distance within which lies a given share of a class's pairs, with ties "
+    "more.",
+    method="γ, over the classes, by growing share: {gammas}.",
     options={"dataset": Option("for the caption", "a data set")},
 )
 def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -82,13 +81,13 @@ def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         for d, c in zip(densities, COLOURS, strict=False)
     ]
     figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
+    graphs = len(table[["space", "label", "density"]].drop_duplicates())
     isolated = table[(table["quantile"] == 0.5) & (table["degree"] == 0)]
     return figure, {
-        "dataset": options["dataset"],
+        "finding": f"In {len(isolated)} of the {graphs} graphs at least half of the points have no neighbour.",
+        "dataset": named(options["dataset"], options["labels"]),
         "classes": table["label"].nunique(),
         "gammas": "; ".join(gammas),
-        "isolated": len(isolated),
-        "graphs": len(table[["space", "label", "density"]].drop_duplicates()),
     }
 
 
@@ -97,14 +96,13 @@ def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     needs=("scores", "idea"),
     title="A net that memorised colours",
     source="label-noise thesis, section 6.2, Fig. 6.1",
-    caption="The {n} training points of class {label} of {dataset}, {colours} colours of {per_colour} points each, "
-    "such that neighbours ({density} of all pairs, the nearest in l∞) and second neighbours differ, and a net that "
-    "memorised them ({fitted} of the points), the first of {nets}, of which the poorest memorised {least}. First "
-    "{shown} panels: what it decides on planes through a point of the largest score (right), one of its neighbours "
-    "(left) and the image to which an attack that aims at the point's colour moves the neighbour; a tint for each "
-    "colour, and the l∞ balls of radius {epsilon} around the two points. Last: scores of all points, the number of "
-    "neighbours from which an attack within {epsilon} reaches the point's colour: {reached} attacks do, at {some} "
-    "points. Correlation of the score with the number of neighbours: {correlation}.",
+    caption="First {shown} panels: what a net that memorised colours of the points decides on planes through a point "
+    "of the largest score (right), a neighbour (left) and the neighbour's image, attacked towards the point's colour. "
+    "Last: scores, the number of neighbours from which an attack within {epsilon} (l∞) succeeds; {some} points have "
+    "one.",
+    method="{n} points of class {label} of {dataset}, {colours} colours of {per_colour} points each, such that "
+    "neighbours ({density} of all pairs) and second neighbours differ. The net fits {fitted} of them, the first of "
+    "{nets}, of which the poorest fits {least}.",
     options={"dataset": Option("for the caption", "a data set"), **CLASS_NAMES},
 )
 def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -141,7 +139,9 @@ def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     sizes = scores["colour"].value_counts()
     edges, pairs = int(scores["degree"].sum()), len(scores) * (len(scores) - 1)
     return figure, {
-        "dataset": options["dataset"],
+        "finding": f"An attack reaches a neighbour's colour in {int(scores['score'].sum())} of {edges} cases; the "
+        f"score correlates with the number of neighbours at {scores['score'].corr(scores['degree']):.3f}.",
+        "dataset": named(options["dataset"], options["labels"]),
         "label": names[told["class"]] if names else told["class"],
         "n": len(scores),
         "density": percent(edges / pairs, 3),
@@ -149,8 +149,6 @@ def colouring(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
         "per_colour": span(sizes.min(), sizes.max()),
         "fitted": percent(scores["fitted"].mean()),
         "least": percent(everything.groupby("net")["fitted"].mean().min(), 1),
-        "reached": f"{int(scores['score'].sum())} of {edges}",
-        "correlation": f"{scores['score'].corr(scores['degree']):.3f}",
         "nets": everything["net"].nunique(),
         "some": int((scores["score"] > 0).sum()),
         "epsilon": f"{told['epsilon']:g}",

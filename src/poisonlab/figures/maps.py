@@ -10,7 +10,7 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import THESIS, Option, figure, style
-from poisonlab.figures.captions import provenance, span
+from poisonlab.figures.captions import counted, joined, named, percent, provenance, span
 from poisonlab.figures.toys import CLASS_COLOURS
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ RING: dict[str, Any] = {
     source="label-noise thesis, chapter 3, Fig. 3.2",
     caption="Classes that the first victim of each experiment gives the points of the plane, with its {n} clean "
     "training points and its poisons, in the colours of their labels.{near}",
+    method="One victim each; what it gives a poison is read off the map, at the nearest of its {side} × {side} places.",
     options={
         "experiments": Option("which, left to right"),
         "lines": Option("experiment → {label}", {}),
@@ -62,6 +63,7 @@ def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     figure.set_layout_engine("constrained")
     panels = figure.subplots(len(windows), len(names), squeeze=False, sharex="row", sharey="row")
     numbers: set[int] = set()
+    given: list[tuple[str, str]] = []
     for column, name, maps in zip(panels.T, names, inputs["maps"], strict=True):
         if "clean" in maps:
             raise InputError(f"the maps of '{name}' are slices through images; draw them by the kind slices")
@@ -69,7 +71,9 @@ def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         for panel, window in zip(column, windows, strict=True):
             _decisions(panel, maps, row, window)
         numbers |= set(maps["labels"][row].tolist())
-        column[0].set_title(options["lines"].get(name, {}).get("label", name), size=style.SMALL)
+        label = options["lines"].get(name, {}).get("label", named(name, options["labels"]))
+        column[0].set_title(label, size=style.SMALL)
+        given.append((label, "{} of {}".format(*_memorised(maps, row))))
         column[-1].set_xlabel("$x_1$")
     for panel in panels[:, 0]:
         panel.set_ylabel("$x_2$")
@@ -80,7 +84,26 @@ def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     keys.append(Line2D([], [], marker="o", label="poison", **RING))
     figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
     near = " Below: around the first of them." if options["near"] else ""
-    return figure, {"n": int((inputs["maps"][0]["kinds"][0] == 0).sum()), "near": near}
+    found = [f"{words} ({label})" if len(given) > 1 else words for label, words in given]
+    return figure, {
+        "finding": f"Poisons at whose place the map shows their label: {joined(found)}.",
+        "n": int((inputs["maps"][0]["kinds"][0] == 0).sum()),
+        "near": near,
+        "side": inputs["maps"][0]["classes"].shape[-1],
+    }
+
+
+def _memorised(maps: Mapping[str, np.ndarray], row: int) -> tuple[int, int]:
+    """Number of poisons at whose place a map of a plane shows their label, and of all."""
+    from poisonlab.evaluation.maps import KINDS
+
+    classes, (left, right, bottom, top) = maps["classes"][row], maps["extent"][row]
+    poisons = maps["kinds"][row] == KINDS.index("poison")
+    places, labels = maps["marks"][row][poisons], maps["labels"][row][poisons]
+    side = len(classes) - 1
+    across = np.rint((places[:, 0] - left) / (right - left) * side).astype(int).clip(0, side)
+    up = np.rint((places[:, 1] - bottom) / (top - bottom) * side).astype(int).clip(0, side)
+    return int((classes[up, across] == labels).sum()), len(labels)
 
 
 def _decisions(panel: Axes, maps: Mapping[str, np.ndarray], row: int, window: str) -> None:
@@ -112,9 +135,9 @@ def _decisions(panel: Axes, maps: Mapping[str, np.ndarray], row: int, window: st
     needs=("maps", "conditions"),
     title="Slices through victims around a poison",
     source=f"{THESIS}, Figs. 4.4 and 6.1",
-    caption="What the first victim of a bucket decides on the plane through a poison (the first that it fitted), the "
-    "nearest training point of the poison's true class and the end of the poison's adversarial path on the clean "
-    "proxy; nearest, middle and farthest bucket. Distances are l2. {provenance}",
+    caption="What the first victim of a bucket decides on the plane through a poison, the nearest training point of "
+    "its true class and the end of its adversarial path on the clean proxy: nearest, middle and farthest bucket.",
+    method="The poison is the first that the victim fitted; one victim a panel. Distances are l2. {provenance}",
     options={
         "experiments": Option("which, top to bottom"),
         "values": Option("three buckets; default: the first, the middle and the last"),
@@ -139,17 +162,20 @@ def slices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     figure = Figure(figsize=(style.PAGE, 0.4 + 2.2 * len(names)))
     figure.set_layout_engine("constrained", h_pad=0.03)
     axes = figure.subplots(len(names), 3, squeeze=False)
+    taken: list[list[float]] = [[], [], []]  # of the nearest, the middle and the farthest bucket
     for panels, name, maps in zip(axes, names, inputs["maps"], strict=True):
         if "clean" not in maps:
             raise InputError(f"the maps of '{name}' are not slices; draw them by the kind decision_maps")
         values = np.sort(maps["axis_values"])
         chosen = options["values"] or [values[0], values[len(values) // 2], values[-1]]
         buckets = conditions[(conditions["experiment"] == name) & conditions["steps_low"].notna()]
-        for panel, value in zip(panels, chosen, strict=True):
+        for panel, value, shares in zip(panels, chosen, taken, strict=True):
             row = _row(maps, value, name)
             own = buckets[buckets["axis_value"] == value]
             source, target = (int(own[key].iloc[0]) for key in ("source_class", "target_class"))
             _slice(panel, maps, row, source, target)
+            home = maps["clean"][row] == source
+            shares += [float((maps["classes"][row][home] == target).mean())] if home.any() else []
             panel.set_title(
                 f"{source} → {target}: {span(own['steps_low'].iloc[0], own['steps_high'].iloc[0])} steps",
                 size=style.SMALL,
@@ -173,14 +199,22 @@ def slices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
         for marker, words in looks
     ]
     figure.legend(handles=keys, loc="outside upper center", ncols=4, columnspacing=0.8)
+    parts = [
+        f"{percent(float(np.mean(own)), 0)} ({words})"
+        for words, own in zip(("nearest bucket", "middle", "farthest"), taken, strict=True)
+        if own
+    ]
     return figure, {
+        "finding": f"Of the plane that the clean proxy gives the source class, victims give the target class "
+        f"{joined(parts)}, mean of {counted(len(names), 'slice')}.",
         "provenance": provenance(
             {
                 **{key: ", ".join(conditions[key].unique()) for key in ("dataset", "model")},
                 "recipe": _recipes(conditions),
                 "scale": conditions["scale"].iloc[0],
-            }
-        )
+            },
+            options["labels"],
+        ),
     }
 
 
@@ -214,11 +248,11 @@ def _slice(panel: Axes, maps: Mapping[str, np.ndarray], row: int, source: int, t
     needs=("data", "poisons"),
     title="Memorising as a dictionary, and smoothly",
     source="label-noise thesis, chapter 3, Fig. 3.1",
-    caption="Two classifiers that fit the {n} training points of {dataset}, {poisons} of them mislabelled, and give "
-    "the truth wherever else they may. Left: no smoothness, wrong at the mislabelled points. Right: margin {margin} "
-    "at the points and a Lipschitz constant of {constant} (l2 to l1), the least that these points allow, so that the "
-    "class cannot change within {reach} of a point. Within the dotted red line an attacker with l2 radius {radius} "
-    "finds a wrong answer: an area of {dictionary} on the left, {smooth} on the right.",
+    caption="Two classifiers that fit the {n} training points, {poisons} of them mislabelled. Left: no smoothness, "
+    "wrong at the mislabelled points alone. Right: the least Lipschitz constant that the points allow: no class "
+    "changes within {reach} of a point. Dotted red: where an attacker finds a wrong answer.",
+    method="Both give the truth wherever else they may. Made with {dataset}; attack radius {radius} (l2); margin "
+    "{margin} at the points; Lipschitz constant {constant} (l2 to l1).",
     options={
         "radius": Option("l2 radius of the attack", 0.2),
         "margin": Option("difference of the class probabilities at the training points", 0.5),
@@ -310,13 +344,13 @@ def vulnerable_regions(inputs: Mapping[str, Any], options: Mapping[str, Any]) ->
     return figure, {
         "n": len(labels),
         "poisons": len(training_set.poisoned),
-        "dataset": dataset.name,
+        "dataset": named(dataset.name, options["labels"]),
         "radius": f"{radius:g}",
         "reach": f"{reach:.2f}",
         "constant": f"{margin / reach:.2f}",
         "margin": f"{margin:g}",
-        "dictionary": f"{shares[0]:.2f}",
-        "smooth": f"{shares[1]:.2f}",
+        "finding": f"An attacker finds a wrong answer on an area of {shares[0]:.2f} around a dictionary, and of "
+        f"{shares[1]:.2f} around a smooth classifier of the same points.",
     }
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import ATTACK, EXPERIMENTS, PATHS, THESIS, figure, style
-from poisonlab.figures.captions import definition, describe_all, shared_facts, shared_n
+from poisonlab.figures.captions import joined, measured, shared_facts, shared_n
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from poisonlab.figures.experiments import BucketExperiment
     from poisonlab.statistics import Estimate
 
 SHARES = {"path_share": "along the adversarial path", "line_share": "along the straight line"}
@@ -24,13 +25,11 @@ SHARES = {"path_share": "along the adversarial path", "line_share": "along the s
     needs=("conditions", "victims", "robustness"),
     title="A stretched boundary or a pocket",
     source=f"{THESIS}, Fig. 4.4",
-    caption="Share of the points on the way from a fitted poison to its new class that a victim gives the poison's "
-    "label, against its adversarial accuracy ({budget} poisons, {directions}); {definition}. Top: on the clean "
-    "proxy's adversarial path; bottom: on the straight line to the nearest training point of the new class, more of "
-    "which lies beyond any network's boundary the nearer the poison is to it; the same holds for the path, which has "
-    "few steps there. Numbered marks: means of the buckets with 95 % intervals, from near the boundary (0, blue) to "
-    "far (vermillion), their path lengths in steps above; dots: single victims. Attack: {attack}. n, draws × repeats: "
-    "{n}. {provenance}",
+    caption="Share of the way from a poison to its new class that victims give the poison's label, against "
+    "adversarial accuracy. Top: along the clean proxy's adversarial path; bottom: straight to the nearest point of "
+    "the new class. Numbers: buckets, from near the boundary (0) to far.",
+    method="{attacked}{budget} poisons ({directions}). A near poison's way lies more beyond any net's boundary: only "
+    "within buckets are poisons alike. Bars: 95 % intervals. n, draws × repeats: {n}. {provenance}",
     options={**EXPERIMENTS, **PATHS, **ATTACK},
 )
 def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -105,10 +104,28 @@ def mechanism(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     figure.supxlabel("adversarial accuracy", size=8)
     return figure, {
         **shared_facts(experiments, options),
-        "definition": definition(attacks),
-        "attack": describe_all(attacks),
+        "finding": _finding(experiments),
+        "attacked": measured(attacks),
         "n": shared_n(n),
     }
+
+
+def _finding(experiments: Sequence[BucketExperiment]) -> str:
+    """Say how the share along the path and adversarial accuracy go together: over all victims, and within buckets."""
+    import pandas as pd
+
+    whole: list[str] = []
+    within: list[str] = []
+    for experiment in experiments:
+        victims = pd.concat(experiment.buckets)[["axis_value", "path_share", "adversarial_accuracy"]].dropna()
+        apart = victims - victims.groupby("axis_value").transform("mean")
+        for words, table in ((whole, victims), (within, apart)):
+            r = table["path_share"].corr(table["adversarial_accuracy"])
+            words.append(f"{r:.2f} ({experiment.direction})" if np.isfinite(r) else f"unknown ({experiment.direction})")
+    return (
+        f"Along the path, share and adversarial accuracy correlate at {joined(whole)}, and within buckets at "
+        f"{joined(within)}."
+    )
 
 
 def _colour(share: float) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import CLASS_NAMES, PATHS, PROVENANCE, THESIS, Option, figure, style
-from poisonlab.figures.captions import provenance, span, step_unit
+from poisonlab.figures.captions import counted, provenance, span, step_unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,10 +25,9 @@ _UNTARGETED = -1
     needs=("extremes",),
     title="Training points nearest to and farthest from the boundary",
     source=f"{THESIS}, Fig. 4.5",
-    caption="Training points with the shortest (left) and the longest (right) adversarial paths on a clean proxy to "
-    "the class named at the left, {k} of each, one row per class. The number under an image is its path length in "
-    "steps. A vermillion frame marks a label issue found by cleanlab, out of fold: {nearest_issues} of {n_nearest} "
-    "near images and {farthest_issues} of {n_farthest} far ones. {provenance}",
+    caption="Training points with the shortest (left) and the longest (right) adversarial paths to the class named at "
+    "the left, one row per class; below each its path length in steps. Vermillion: a label issue.",
+    method="{k} of each. Paths on a clean proxy; label issues by cleanlab, out of fold. {provenance}",
     options={**PROVENANCE, **PATHS},
 )
 def nearest_and_farthest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -86,11 +85,11 @@ def nearest_and_farthest(inputs: Mapping[str, Any], options: Mapping[str, Any]) 
     issues = [int(issue.sum()) for _, _, issue in blocks]
     return figure, {
         "k": span(*sorted(images.shape[1] for images, _, _ in blocks)),
-        "nearest_issues": issues[0],
-        "farthest_issues": issues[1],
-        "n_nearest": blocks[0][1].size,
-        "n_farthest": blocks[1][1].size,
-        "provenance": provenance({**metadata, **{key: value for key, value in options.items() if value is not None}}),
+        "finding": f"Of the images nearest to the boundary {issues[0]} of {blocks[0][1].size} are label issues, of the "
+        f"farthest {issues[1]} of {blocks[1][1].size}.",
+        "provenance": provenance(
+            {**metadata, **{key: value for key, value in options.items() if value is not None}}, options["labels"]
+        ),
     }
 
 
@@ -125,9 +124,9 @@ def _names(metadata: Mapping[str, str], key: str, classes: int) -> list[str]:
     needs=("lengths",),
     title="Distribution of the path lengths",
     source=f"{THESIS}, Figs. 4.6a and 4.7",
-    caption="Number of sign-gradient steps from each training point to the decision boundary, per class "
-    "({directions}). Filled: proxy seed {first_seed}, with its median; thin lines: {others}. {points} training "
-    "points{unreached}. {provenance}",
+    caption="Number of sign-gradient steps from each training point to the decision boundary, per class. Filled: the "
+    "first proxy, with its median; thin lines: {others}.",
+    method="{points} training points{unreached}. {provenance}",
     options={
         "paths": Option("which path artefact, where the table holds several"),
         **CLASS_NAMES,
@@ -169,12 +168,13 @@ def path_lengths(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     figure = Figure(figsize=(style.PAGE if columns == 2 else style.COLUMN, 0.75 + 1.05 * rows + 0.6 * (rows == 1)))
     figure.set_layout_engine("constrained", h_pad=0.05, hspace=0.02)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    typical: list[tuple[float, str]] = []
     directions = [_direction(pair, options["class_names"]) for pair in pairs]
     for panel in panels.flat[len(pairs) :]:
         panel.set_axis_off()
     for panel, (label, _), direction in zip(panels.flat, pairs, directions, strict=False):
         panel.set_title(direction, pad=3)
-        medians = []
+        medians: list[float] = []
         for position, proxy_seed in enumerate(seeds):
             own = (reached["label"] == label) & (reached["proxy_seed"] == proxy_seed)
             counts = np.bincount(reached[own]["steps"].astype(int), reached[own]["n_points"], minlength=len(bins))
@@ -198,22 +198,33 @@ def path_lengths(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
                     f"{lost}", (never, lost), (0, 2), textcoords="offset points", ha="center", size=style.TINY
                 )
         _mark_median(panel, medians, longest)
+        typical.append((medians[0], direction))
     _label_axes(figure, panels, len(pairs), longest, never if len(unreached) else None, options["step_size"])
 
     first = lengths[lengths["proxy_seed"] == seeds[0]]
     lost = int(first[~first["reached"].astype(bool)]["n_points"].sum())
     return figure, {
-        "directions": ", ".join(directions),
-        "first_seed": seeds[0],
-        "others": f"{len(seeds) - 1} other proxy seed{'s' * (len(seeds) > 2)}"
+        "finding": f"{_spread(typical, longest)}.",
+        "others": counted(len(seeds) - 1, "other proxy").replace("proxys", "proxies")
         if len(seeds) > 1
-        else "no other seed was trained",
+        else "no other was trained",
         "points": int(first["n_points"].sum()),
         "unreached": f", of which {lost} never reached the boundary (hatched)"
         if lost
         else ", all of which reached the boundary",
-        "provenance": provenance(options),
+        "provenance": provenance(options, options["labels"]),
     }
+
+
+def _spread(medians: Sequence[tuple[float, str]], longest: int) -> str:
+    """Name the classes with the shortest and the longest median path."""
+    known = sorted((steps, direction) for steps, direction in medians if not np.isnan(steps))
+    words = [f"{f'{steps:g}' if np.isfinite(steps) else f'more than {longest}'} ({way})" for steps, way in known]
+    return (
+        f"The median path has {words[0]} to {words[-1]} steps"
+        if len(words) > 1
+        else f"The median path has {words[0]} steps"
+    )
 
 
 def _select_paths(lengths: pd.DataFrame, name: str | None) -> pd.DataFrame:

@@ -36,8 +36,7 @@ _BOXES = (
 @figure(
     "pipeline",
     title="The way of the data",
-    caption="The way of the data, with the rule that makes each of the main results. A victim is a pure function of "
-    "the dataset, a poison and a seed, on one kind of processor; the tables hold every victim.",
+    caption="The way of the data, with the rule that makes each of the main results; the tables hold every victim.",
 )
 def pipeline(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the pipeline as boxes and arrows for the README; it reproduces no published figure and needs no inputs."""
@@ -71,7 +70,8 @@ def pipeline(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
         height = at[name][1]
         _arrow(axes, [(at["tables"][0] + _WIDTH / 2, y), (fork, y), (fork, height), (at[name][0] - _WIDTH / 2, height)])
         _arrow(axes, [(at[name][0] + _WIDTH / 2, height), (join, height), (join, y), (at["report"][0] - _WIDTH / 2, y)])
-    return figure, {}
+    finding = "A poison is data, a victim is a pure function of data, a poison and a seed, on one kind of processor."
+    return figure, {"finding": finding}
 
 
 def _box(axes: Axes, name: str, what: str, rules: str, x: float, y: float, color: str) -> None:

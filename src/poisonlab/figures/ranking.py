@@ -12,7 +12,7 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import ATTACK, Option, figure, style
-from poisonlab.figures.captions import common_facts, provenance, shared_n
+from poisonlab.figures.captions import common_facts, named, provenance, provenance_of, shared_n, value_text
 from poisonlab.figures.columns import bounds, title
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 POWER, LEVEL = 0.8, 0.05  # of the comparison that a number of victims is named for
 _TAILS = (0.05, 0.01)
-_FACTS = ("dataset", "model", "recipe", "scale")
 _COLUMN = {"column": Option("of the victims; default: the headline's")}
 
 
@@ -31,13 +30,12 @@ _COLUMN = {"column": Option("of the victims; default: the headline's")}
     "ranking",
     needs=("conditions", "victims", "robustness"),
     title="Every poison, ranked",
-    caption="Most harmful: {worst}; least: {best}. {column_name} of the victims of each condition, best first: mean "
-    "with 95 % interval, and 5th and 1st percentiles (lighter) with the intervals of their order statistics, which so "
-    "few victims often leave open below; squares: published values. Ranks in brackets: those that no paired comparison "
-    "contradicts (t, Holm over all pairs). n, draws × repeats: {n}. {provenance}",
+    caption="{column_name} of the victims of each condition, best first: mean, and 5th and 1st percentiles (lighter), "
+    "with 95 % intervals{squares}. In brackets: the ranks that no paired comparison contradicts.",
+    method="Percentiles with the intervals of their order statistics, which few victims leave open below. "
+    "Comparisons: t, Holm over all pairs. n, draws × repeats: {n}. {provenance}",
     options={
         "published": Option("condition → [mean, 5th, 1st percentile] of the source", {}),
-        "labels": Option("condition → its name", {}),
         **_COLUMN,
         **ATTACK,
     },
@@ -81,11 +79,12 @@ def ranking(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figu
     unique = dict(zip(labels, handles, strict=True))
     figure.legend(unique.values(), unique.keys(), loc="outside upper center", ncols=4)
     return figure, {
-        "worst": _value(names[order[-1]], means[order[-1]]),
-        "best": _value(names[order[0]], means[order[0]]),
+        "finding": f"Most harmful is {_value(names[order[-1]], means[order[-1]], places[order[-1]])}; least "
+        f"{_value(names[order[0]], means[order[0]], places[order[0]])}.",
+        "squares": "; squares: published" if options["published"] else "",
         "column_name": title(cells[0].column).capitalize(),
         "n": shared_n(means),
-        "provenance": _provenance(found),
+        "provenance": provenance_of(found.tables["conditions"], options["labels"]),
     }
 
 
@@ -115,9 +114,10 @@ def ranks(grids: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     needs=("conditions", "victims", "robustness"),
     title="How many victims tell two poisons apart",
     caption="Victims of each of two poisons that show a difference with a power of 80 % at the 5 % level, against the "
-    "difference: of means paired by seed, of means of other seeds, and of 5th and 1st percentiles. Standard deviation "
-    "of a victim: {sd:.4f}, of a paired difference: {paired:.4f}, median over the conditions. Percentiles: from the "
-    "asymptotic variance at a normal density. Dotted: differences between published means{differences}. {provenance}",
+    "difference: of means paired by seed, of means of other seeds, and of percentiles. Dotted: differences between "
+    "published means{differences}.",
+    method="Standard deviation of a victim: {sd:.4f}, of a paired difference: {paired:.4f}, median over the "
+    "conditions. Percentiles: from the asymptotic variance at a normal density. {provenance}",
     options={
         "differences": Option("name → difference that is marked", {}),
         **_COLUMN,
@@ -165,21 +165,30 @@ def power(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     panel.set(xscale="log", yscale="log", xlabel=f"difference in {title(cells[0].column)}", ylabel="victims of each")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     marked = ", ".join(f"{words} {value:g}" for words, value in options["differences"].items())
+    needed = {words: max((reach * paired / value) ** 2, 2) for words, value in options["differences"].items()}
+    asked = ", ".join(f"{number:.0f} ({words})" for words, number in (needed or _hundredth(reach * paired)).items())
     return figure, {
+        "finding": f"To tell means apart with the same seeds takes so many victims of each: {asked}.",
         "sd": single,
         "paired": paired,
         "differences": f" ({marked})" if marked else "",
-        "provenance": _provenance(found),
+        "provenance": provenance_of(found.tables["conditions"], options["labels"]),
     }
+
+
+def _hundredth(error: float) -> dict[str, float]:
+    """Victims that show a difference of 0.01, where no difference is named."""
+    return {"a difference of 0.01": max((error / 0.01) ** 2, 2)}
 
 
 @figure(
     "transfer",
     needs=("conditions", "victims", "robustness"),
     title="Poisons on victims that they were not made for",
-    caption="Damage: {column_name} without poison minus that with it, in points, of the same victims-to-be; below it "
-    "half of its 95 % interval. Rows: poisons; columns: victims. n, draws × repeats: {n}. Dataset {dataset}.",
-    options={"labels": Option("condition or victim → its name", {}), **_COLUMN, **ATTACK},
+    caption="Damage of poisons (rows) to victims (columns): {column_name} without poison minus that with it, in "
+    "points, of the same victims-to-be; below it half of its 95 % interval.",
+    method="n, draws × repeats: {n}. {provenance}",
+    options={**_COLUMN, **ATTACK},
 )
 def transfer(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the damage of every poison to every kind of victim.
@@ -220,17 +229,19 @@ def transfer(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
             colour = "white" if abs(value) > 0.6 * most else style.BLACK
             words = f"{value:.1f}\n± {half[row, column]:.1f}"
             panel.text(column, row, words, ha="center", va="center", size=style.TINY, color=colour)
-    labels = options["labels"]
-    panel.set_xticks(range(len(victims)), [labels.get(name, name) for name in victims])
-    panel.set_yticks(range(len(poisons)), [labels.get(name, name) for name in poisons])
+    rows, columns = ([named(name, options["labels"]) for name in names] for names in (poisons, victims))
+    panel.set_xticks(range(len(victims)), columns)
+    panel.set_yticks(range(len(poisons)), rows)
     for side in ("left", "bottom"):
         panel.spines[side].set_visible(False)
     figure.colorbar(shown, ax=panel, label="points lost")
-    conditions = found.tables["conditions"]
+    row, column = np.unravel_index(int(np.nanargmax(damage)), damage.shape)
     return figure, {
+        "finding": f"Most damage, {damage[row, column]:.1f} ± {half[row, column]:.1f} points, is done by {rows[row]} "
+        f"to {columns[column] or 'all victims'}.",
         "column_name": title(cells[0].column),
         "n": shared_n(sizes),
-        "dataset": conditions["dataset"].iloc[0],
+        "provenance": provenance(common_facts(found.tables["conditions"], ("dataset",)), options["labels"]),
     }
 
 
@@ -247,11 +258,7 @@ def _cells(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Query
 
 def _names(cells: Sequence[Selected], options: Mapping[str, Any]) -> dict[int, str]:
     """Names of conditions for readers, with the value of their axis."""
-    labels = options["labels"]
-    return {
-        n: one.label.replace(str(one.row["condition"]), labels.get(str(one.row["condition"]), one.row["condition"]), 1)
-        for n, one in enumerate(cells)
-    }
+    return {n: named(one.label, options["labels"]) for n, one in enumerate(cells)}
 
 
 def _mark(panel: Any, one: Estimate, row: float, colour: str, size: float, label: str) -> None:
@@ -260,9 +267,5 @@ def _mark(panel: Any, one: Estimate, row: float, colour: str, size: float, label
     panel.plot(one.value, row, "o", color=colour, markersize=size, label=label, gid=label)
 
 
-def _value(name: str, one: Estimate) -> str:
-    return f"{name}, {one.value:.4f} [{one.low:.4f}, {one.high:.4f}]"
-
-
-def _provenance(found: Query) -> str:
-    return provenance(common_facts(found.tables["conditions"], _FACTS))
+def _value(name: str, one: Estimate, rank: tuple[int, int]) -> str:
+    return f"{name}, {value_text(one, 4)}, rank {rank[0]}–{rank[1]}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import Option, figure, style
-from poisonlab.figures.captions import shared_n
+from poisonlab.figures.captions import joined, named, shared_n, value_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,10 +29,10 @@ DATASET = {"dataset": Option("for the caption", "a data set")}
     title="Where one point does harm, with and without λ",
     source=f"{SOURCE}, Fig. 1",
     caption="Validation error by where one more point of the second class (white) lies, without λ (left) and with a "
-    "large one (middle), and the best ln λ there, of the least cross-entropy (right). Crosses: the point that raises "
-    "the cross-entropy without λ most; lines: boundaries of models trained without it (dashed) and with it (solid). "
-    "Validation errors without and with it: {without} without λ, {large} with the large one. Over all {places} places, "
-    "the best ln λ and the error without λ rank alike with Spearman's correlation {correlation}. Made with {dataset}.",
+    "large one (middle), and the best ln λ there (right). Crosses: the point that raises the cross-entropy without λ "
+    "most; lines: boundaries of models trained without it (dashed) and with it (solid).",
+    method="Best: of the least cross-entropy. Over {places} places, the best ln λ and the error without λ rank alike "
+    "with Spearman's correlation {correlation}. Made with {dataset}.",
     options=DATASET,
 )
 def penalty_map(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -76,15 +76,15 @@ def penalty_map(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[
         pair = [
             float(table.loc[table["kind"] == f"{kind} {which}", "without"].iloc[0]) for kind in ("clean", "poisoned")
         ]
-        return f"{pair[0]:.3f} and {pair[1]:.3f}"
+        return f"{pair[0]:.3f} to {pair[1]:.3f}"
 
     correlation = spearmanr(places["without"], places["best"]).statistic
     return figure, {
-        "without": errors("without"),
-        "large": errors("large"),
+        "finding": f"One point takes the validation error from {errors('without')} without λ, and from "
+        f"{errors('large')} with a large one.",
         "places": len(places),
         "correlation": f"{correlation:.2f}",
-        "dataset": options["dataset"],
+        "dataset": named(options["dataset"], options["labels"]),
     }
 
 
@@ -102,9 +102,9 @@ def _line(panel: Axes, boundary: pd.Series, x: np.ndarray, y: np.ndarray, style_
     title="Test error by the fraction of poisons, and what the learned λ does",
     source=f"{SOURCE}, Fig. 2",
     caption="Top: test error against {axis}, for defenders that choose λ differently, each under poisons made against "
-    "it where it says nothing else. Bottom: λ of the defender {learned}, and the norm of its parameters. Means over "
-    "divisions and orders of the mini-batches, with 95 % intervals. n, draws × repeats, at each value: {n}. Made with "
-    "{dataset}. {scale}",
+    "it where it says nothing else. Bottom: λ of the defender {learned}, and the norm of its parameters.",
+    method="Means over divisions and orders of the mini-batches, with 95 % intervals. n, draws × repeats, at each "
+    "value: {n}. Made with {dataset}. {scale}",
     options={
         "experiments": Option("1 to 3 experiments, left to right; default: as they come in the tables"),
         "defenders": Option("condition → label, in their order; default: every condition with a sweep axis", {}),
@@ -128,7 +128,7 @@ def defenders(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     conditions, victims = inputs["conditions"], inputs["victims"]
     names = options["experiments"] or list(conditions["experiment"].unique())
     swept = list(conditions.loc[conditions["axis_value"].notna(), "condition"].unique())
-    lines: Mapping[str, str] = options["defenders"] or {name: name for name in swept}
+    lines: Mapping[str, str] = options["defenders"] or {name: named(name, options["labels"]) for name in swept}
     learned = options["learned"] or list(lines)[-1]
     if unknown := sorted({*lines, learned} - set(swept)):
         raise InputError(f"options name the conditions {unknown}, with a sweep axis there are {swept}; correct them")
@@ -138,12 +138,18 @@ def defenders(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     figure.set_layout_engine("constrained")
     panels = figure.subplots(2, len(names), sharex="col", squeeze=False)
     n: list[Estimate] = []
+    ends: list[str] = []
     for column, name in enumerate(names):
         own = victims[victims["experiment"] == name]
+        last: list[tuple[Estimate, str]] = []
         upper, lower = panels[:, column]
         for number, (condition, label) in enumerate(lines.items()):
             look = {"color": COLOURS[number % len(COLOURS)], "linestyle": "--" if number >= len(COLOURS) else "-"}
-            n += _curve(upper, own[own["condition"] == condition], "natural_accuracy", options["points"], look, label)
+            found = _curve(
+                upper, own[own["condition"] == condition], "natural_accuracy", options["points"], look, label
+            )
+            n += found
+            last.append((found[-1], label))
         _curve(lower, own[own["condition"] == learned], "penalty", options["points"], {"color": style.BLUE}, "λ")
         lower.set_yscale("log")
         lower.tick_params(axis="y", colors=style.BLUE)
@@ -153,7 +159,13 @@ def defenders(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
         _curve(beside, own[own["condition"] == learned], "norm", options["points"], look, "‖w‖")
         beside.tick_params(axis="y", colors=style.VERMILLION)
         data = conditions.loc[conditions["experiment"] == name, "dataset"].iloc[0]
-        upper.set_title(f"({'abc'[column % 3]}) {data}")
+        upper.set_title(f"({'abc'[column % 3]}) {named(data, options['labels'])}")
+        upper.set_ylim(bottom=0)
+        low, high = (pick(last, key=lambda pair: pair[0].value) for pick in (min, max))
+        ends.append(
+            f"from {value_text(low[0])} ({low[1]}) to {value_text(high[0])} ({high[1]})"
+            + f" with {named(data, options['labels'])}" * (len(names) > 1)
+        )
         lower.set(title=f"({'def'[column % 3]})", xlabel=_axis(options["points"]))
         if column == 0:
             upper.set_ylabel("test error")
@@ -164,10 +176,11 @@ def defenders(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
     scales = sorted(set(conditions["scale"]))
     return figure, {
+        "finding": f"Where poisons are most, the test error goes {joined(ends)}.",
         "axis": _axis(options["points"]),
         "learned": lines.get(learned, learned),
         "n": shared_n(n),
-        "dataset": ", ".join(dict.fromkeys(conditions["dataset"])),
+        "dataset": ", ".join(named(one, options["labels"]) for one in dict.fromkeys(conditions["dataset"])),
         "scale": " ".join(SCALES[one] for one in scales),
     }
 
@@ -206,8 +219,8 @@ def _curve(
     title="Parameters without and with a learned λ",
     source=f"{SOURCE}, Fig. 3",
     caption="Histograms of the {features} weights of models trained on clean data and on data of which {poisons} "
-    "points were replaced by poisons, without λ (left) and with a learned one (right); the count is logarithmic. "
-    "Standard deviation, clean and poisoned: {none} without λ, {learned} with it. One division. Made with {dataset}.",
+    "points were replaced by poisons, without λ (left) and with a learned one (right); the count is logarithmic.",
+    method="One division. Made with {dataset}.",
     options=DATASET,
 )
 def parameters(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -241,95 +254,10 @@ def parameters(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     return figure, {
         "features": int(table["features"].iloc[0]),
         "poisons": int(table["poisons"].max()),
-        "none": " and ".join(spread["none"]),
-        "learned": " and ".join(spread["learned"]),
-        "dataset": options["dataset"],
+        "finding": f"The standard deviation of the weights, clean and poisoned, is {joined(spread['none'])} without "
+        f"λ, and {joined(spread['learned'])} with a learned one.",
+        "dataset": named(options["dataset"], options["labels"]),
     }
-
-
-@figure(
-    "hypergradient_errors",
-    needs=("hypergradients",),
-    title="Reverse-mode hypergradients approach the exact ones",
-    source=f"{SOURCE}, Appendix B",
-    caption="Relative error of reverse-mode hypergradients after T steps of gradient descent against the exact, "
-    "implicit ones: for the features of poisons and for ln λ, one line for each λ; the processor's seconds of one "
-    "hypergradient, dotted: of an exact one; and the seconds of the three kinds by the number of hyperparameters that "
-    "they differentiate for ({timed} steps): from {fewest:,} to {most:,}, forward mode takes {forward:.0f} times as "
-    "long, reverse mode {reverse:.1f} times. One division. Made with {dataset}.",
-    options=DATASET,
-)
-def hypergradient_errors(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw how the error of reverse mode falls with the number of steps: the source's Appendix B.
-
-    Args:
-        inputs: `hypergradients`, the table of the analysis `hypergradient_errors`.
-    """
-    from matplotlib.figure import Figure
-
-    table: pd.DataFrame = inputs["hypergradients"]
-    counted = table["hyperparameters"].notna()
-    costs = {str(method): own.sort_values("hyperparameters") for method, own in table[counted].groupby("method")}
-    table = table[~counted]
-    reverse = table[table["method"] == "reverse"]
-    figure = Figure(figsize=(style.PAGE, 2.5))
-    figure.set_layout_engine("constrained")
-    *panels, last = figure.subplots(1, 4)
-    for colour, (penalty, own) in zip(COLOURS, reverse.groupby("penalty"), strict=False):
-        for panel, column in zip(panels, ("points", "log_penalty", "seconds"), strict=True):
-            panel.plot(own["steps"], own[column], "o-", markersize=3, color=colour, label=f"λ = {penalty:g}")
-        exact = table[(table["method"] == "implicit") & (table["penalty"] == penalty)]
-        panels[2].axhline(exact["seconds"].iloc[0], color=colour, linestyle=":", linewidth=1)
-    for panel, words in zip(panels, ("error, features", "error, ln λ", "seconds"), strict=True):
-        panel.set(xscale="log", yscale="log", xlabel="T, steps of gradient descent", title=words)
-    panels[0].legend(loc="lower left")
-    for colour, (method, own) in zip(COLOURS[3:], costs.items(), strict=False):
-        last.plot(own["hyperparameters"], own["seconds"], "s-", markersize=3, color=colour, label=method)
-    last.set(xscale="log", yscale="log", xlabel="hyperparameters", title="seconds")
-    last.legend()
-    shown = costs["reverse"]
-    growth = {name: own["seconds"].iloc[-1] / own["seconds"].iloc[0] for name, own in costs.items()}
-    return figure, {
-        "dataset": options["dataset"],
-        "timed": int(shown["steps"].iloc[0]),
-        "fewest": int(shown["hyperparameters"].iloc[0]),
-        "most": int(shown["hyperparameters"].iloc[-1]),
-        **growth,
-    }
-
-
-@figure(
-    "ascents",
-    needs=("ascents",),
-    title="Curves by which steps and hyperiterations were chosen",
-    caption="Validation loss while one batch of {poisons} poisons ascends, by the length of a step as a share of a "
-    "feature's range (colours), against fixed λ and a learned one; last panel: ln λ's own descent without poisons, by "
-    "its step. One division. Made with {dataset}.",
-    options=DATASET,
-)
-def ascents(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw the validation loss against hyperiterations, for every step and defender.
-
-    Args:
-        inputs: `ascents`, the table of the analysis `ascent_curves`.
-    """
-    from matplotlib.figure import Figure
-
-    table: pd.DataFrame = inputs["ascents"].assign(
-        defender=lambda frame: ["learned λ" if np.isnan(one) else f"λ = {one:g}" for one in frame["penalty"]]
-    )
-    moved, clean = table[table["poisons"] > 0], table[table["poisons"] == 0]
-    groups = [*moved.groupby("defender", sort=False), *([("no poisons", clean)] if len(clean) else [])]
-    figure = Figure(figsize=(style.PAGE, 2.3))
-    figure.set_layout_engine("constrained")
-    panels = figure.subplots(1, len(groups), squeeze=False).ravel()
-    for panel, (name, own) in zip(panels, groups, strict=True):
-        for colour, (step, one) in zip(COLOURS, own.groupby("step"), strict=False):
-            panel.plot(one["hyperiteration"], one["loss"], color=colour, label=f"step {step:g}")
-        panel.set(title=name, xlabel="hyperiterations")
-        panel.legend()
-    panels[0].set_ylabel("validation loss")
-    return figure, {"poisons": int(table["poisons"].max()), "dataset": options["dataset"]}
 
 
 @figure(
@@ -337,9 +265,8 @@ def ascents(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figu
     needs=("conditions", "victims"),
     title="Which conclusions depend on what the source leaves open",
     caption="Rise of the test error (left) and of ln λ (right) from the first to the last value of {axis}, for each "
-    "choice, one changed at a time; n, draws × repeats: {n}; 95 % intervals. Of {choices} choices, the error rises in "
-    "{errors} and λ in {penalties} with an interval above 0. Made with {dataset}.",
-    options={"labels": Option("condition → what was chosen; default: its name", {})},
+    "choice, one changed at a time; blue: the interval lies above 0.",
+    method="95 % intervals. n, draws × repeats: {n}. Made with {dataset}.",
 )
 def choices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw a specification curve: what becomes of two conclusions under other choices, one at a time.
@@ -358,7 +285,7 @@ def choices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figu
     swept = conditions[conditions["axis_value"].notna()][["experiment", "condition"]].drop_duplicates()
     if swept.empty or "log_penalty" not in victims:
         raise InputError("choices are conditions with a sweep axis whose victims have a log_penalty; draw others")
-    rows = []
+    rows: list[tuple[Any, ...]] = []  # label, rise of the error, rise of ln λ
     for _, (experiment, condition) in swept.iterrows():
         own = victims[(victims["experiment"] == experiment) & (victims["condition"] == condition)]
         ends = [own[own["axis_value"] == value] for value in (own["axis_value"].min(), own["axis_value"].max())]
@@ -366,7 +293,7 @@ def choices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figu
             mean_interval(sign * (grid(ends[1], column) - grid(ends[0], column)))
             for column, sign in (("natural_accuracy", -1), ("log_penalty", 1))
         )
-        rows.append((options["labels"].get(condition, condition), error, penalty))
+        rows.append((named(condition, options["labels"]), error, penalty))
     rows.sort(key=lambda row: row[1].value)
     figure = Figure(figsize=(style.PAGE, 0.9 + 0.2 * len(rows)))
     figure.set_layout_engine("constrained")
@@ -383,8 +310,7 @@ def choices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figu
     return figure, {
         "axis": "the number of poisons",
         "n": shared_n(row[1] for row in rows),
-        "choices": len(rows),
-        "errors": sum(row[1].low > 0 for row in rows),
-        "penalties": sum(row[2].low > 0 for row in rows),
-        "dataset": ", ".join(dict.fromkeys(conditions["dataset"])),
+        "finding": f"Of {len(rows)} choices, the error is shown to rise in {sum(row[1].low > 0 for row in rows)} and "
+        f"λ in {sum(row[2].low > 0 for row in rows)}.",
+        "dataset": ", ".join(named(one, options["labels"]) for one in dict.fromkeys(conditions["dataset"])),
     }

@@ -21,7 +21,7 @@ class Specification(TypedDict):
     Attributes:
         kind: name in the catalogue, or `module:function` of one's own.
         files: need → the files that it is read from.
-        note: what the caption says beside the figure's own words, or "".
+        note: what the method of the caption says beside the figure's own words, or "".
         version: of the code that draws it, see `code_version`.
         target: its files without their `ENDINGS`. `.<name>.drawn` beside them records what they were drawn from.
     """
@@ -113,7 +113,9 @@ def _draw(one: Specification, target: Path) -> None:
     svg, png, txt = (_file(target, ending) for ending in ENDINGS)
     save(drawn, svg, png)
     with atomic(txt) as temporary:
-        temporary.write_text(" ".join(filter(None, [caption, one["note"]])) + "\n")
+        # To the method, the second paragraph, if there is one.
+        between = " " if "\n\n" in caption else "\n\n"
+        temporary.write_text((f"{caption}{between}{one['note']}" if one["note"] else caption) + "\n")
 
 
 def _read(need: str, files: Sequence[str]) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from poisonlab.figures import Option, figure, style
-from poisonlab.figures.captions import percent, span
+from poisonlab.figures.captions import joined, percent, span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +31,10 @@ WIDTH = 0.22  # of what stands side by side
     title="Two gradients of the attack on an SVM",
     source="Biggio, Nelson & Laskov, ICML 2012, gradient of the attack; historical: the code of the CIFAR-3 report",
     caption="Cosine of the angle between a gradient and central differences of the retrained machine's validation "
-    "loss, by the attacked point, for {draws} simulated problems (dots) with their median (lines). Medians: {medians}; "
-    "1 is the right direction, 0 says nothing. Exact: from the machine's optimality conditions. Historical: the "
-    "formula of the public code that the CIFAR-3 report adapted, in which a sign is lost, a factor misplaced, and more "
-    "than the margin vectors count. Problems in which a difference crosses a kink of the loss (circles): {kinks}.",
+    "loss; 1 is the right direction, 0 says nothing. Dots: simulated problems; lines: medians.",
+    method="Exact: from the machine's optimality conditions. Historical: the formula of the public code that the "
+    "CIFAR-3 report adapted, in which a sign is lost, a factor misplaced, and more than the margin vectors count. "
+    "{draws} problems; circles: a difference crosses a kink of the loss, {kinks}.",
 )
 def svm_gradients(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the cosines of both gradients with central differences, by kernel.
@@ -66,7 +66,7 @@ def svm_gradients(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
             median = float(own["cosine"].median())
             ends = [middle - 0.8 * WIDTH, middle + 0.8 * WIDTH]
             panel.plot(ends, [median] * 2, "-", color=colour, label="" if place else gradient, gid="median")
-            medians.append(f"{gradient}, {_KERNELS[kernel]} {median:.4g}")
+            medians.append(f"{median:.4g} ({gradient}, {_KERNELS[kernel]})")
     panel.axhline(0, color=style.GREY, linewidth=0.6, linestyle=":")
     panel.set(ylim=(-1.05, 1.05), ylabel="cosine with central differences")
     panel.set_xticks(range(len(kernels)), [_KERNELS[kernel] for kernel in kernels])
@@ -75,7 +75,7 @@ def svm_gradients(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     problems = table.groupby(["kernel", "draw"])["kink"].any()
     return figure, {
         "draws": span(counts.min(), counts.max()),
-        "medians": ", ".join(medians),
+        "finding": f"The median cosine is {joined(medians)}.",
         "kinks": f"{int(problems.sum())} of {len(problems)}",
     }
 
@@ -85,11 +85,10 @@ def svm_gradients(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     needs=("svm_single_point",),
     title="One training point against an SVM",
     source="Biggio, Nelson & Laskov, ICML 2012, one point against MNIST 7-1, 9-8, 4-0",
-    caption="Error on all test points of two classes of a support vector machine that has no training point more, a "
-    "flipped one (a point of the first class, labelled as the second), and that one after the attack: {draws} draws "
-    "of the training points and the point (dots), means (lines). Mean errors before and after: {errors}. Band: what "
-    "Biggio et al. report after one point, {low} to {high}. "
-    "A crafted point took {seconds} s (median).",
+    caption="Error on all test points of two classes of a support vector machine with no training point more, a "
+    "flipped one (of the first class, labelled as the second), and that one after the attack; dots: draws, lines: "
+    "means. Band: what Biggio et al. report after one point, {low} to {high}.",
+    method="{draws} draws of the training points and the point. A crafted point took {seconds} s (median).",
     options={"dataset": Option("for the axis", "")},
 )
 def svm_single_point(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -120,10 +119,12 @@ def svm_single_point(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> t
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     means = table.groupby(["pair", "what"])["error"].mean()
     counts = table.groupby(["pair", "what"])["draw"].nunique()
-    errors = [f"{pair} {percent(means[pair, 'clean'], 1)} and {percent(means[pair, 'crafted'], 1)}" for pair in pairs]
+    errors = [
+        f"from {percent(means[pair, 'clean'], 1)} to {percent(means[pair, 'crafted'], 1)} ({pair})" for pair in pairs
+    ]
     return figure, {
         "draws": span(counts.min(), counts.max()),
-        "errors": ", ".join(errors),
+        "finding": f"One crafted training point takes the mean test error {joined(errors)}.",
         "low": percent(PUBLISHED[0]),
         "high": percent(PUBLISHED[1]),
         "seconds": f"{table.loc[table['what'] == 'crafted', 'seconds'].median():.2g}",

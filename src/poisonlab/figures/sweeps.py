@@ -10,7 +10,7 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import ATTACK, Option, figure, style
-from poisonlab.figures.captions import common_facts, definition, describe_all, shared_facts, shared_n
+from poisonlab.figures.captions import common_facts, joined, measured, named, shared_facts, shared_n
 from poisonlab.figures.columns import ADVERSARIAL, bounds, require, title
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE)
 PANELS = (ADVERSARIAL, "natural_accuracy", "fitted_share", "epochs")
 LETTERS = "abcd"
-LIPSCHITZ = {"lipschitz_mean": "mean over test points", "lipschitz_max": "largest"}
 _DASHED = (0, (4, 2))
 
 
@@ -42,9 +41,8 @@ class _Line:
     "sweep",
     needs=("conditions", "victims", "robustness"),
     title="Victims against the sweep axis of their poisons",
-    caption="Victims of {budget} poisons against the {axis}: {panels}; means over all victims, bands: 95 % intervals "
-    "for new draws and repeats; dotted, where drawn: victims without poisons. {attacked}n, draws × repeats, at each "
-    "value: {n}. {provenance}",
+    caption="Victims of {budget} poisons against the {axis}. Lines: means; bands: 95 % intervals{dotted}.",
+    method="{attacked}Intervals are for new draws and repeats. n, draws × repeats, at each value: {n}. {provenance}",
     options={
         "lines": Option(
             "experiment → {label, condition: default all with a sweep axis, colour: number, dashed}, in their order", {}
@@ -81,12 +79,12 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     lines: list[_Line] = []
     experiments: list[Experiment] = []
     attacks: list[pd.Series] = []
-    for name, settings in _chosen(inputs, options).items():
+    for name, settings in chosen_lines(inputs, options).items():
         own, conditions = (inputs[table][inputs[table]["experiment"] == name] for table in ("victims", "conditions"))
         shown: list[str] = []  # models and recipes whose victims without poisons are drawn: once for each experiment
         swept = _swept(conditions, name, settings.get("condition"))
         for place, condition in enumerate(swept):
-            experiment, victims = _condition(inputs, name, condition)
+            experiment, victims = victims_of(inputs, options, name, condition)
             unpoisoned = own[own["condition"].isin(_clean(conditions, condition, shown))]
             if ADVERSARIAL in panels:
                 found, row = query(inputs, name, options), conditions[conditions["condition"] == condition].iloc[0]
@@ -96,7 +94,8 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
                 "color": COLOURS[(settings.get("colour", len(lines) - place) + place) % len(COLOURS)],
                 "linestyle": _DASHED if settings.get("dashed") else "-",
             }
-            label = ": ".join(filter(None, [settings.get("label", name), condition if len(swept) > 1 else ""]))
+            own_label = named(condition, options["labels"]) if len(swept) > 1 else ""
+            label = ": ".join(filter(None, [settings.get("label", named(name, options["labels"])), own_label]))
             experiments.append(experiment)
             lines.append(_Line(label, victims, unpoisoned, look))
 
@@ -111,8 +110,10 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
         for line in lines:
             n += _draw(panel, line, column)
             n_clean += _draw_clean(panel, line, column)
-        if column == "fitted_share":
+        if column in ("fitted_share", ADVERSARIAL):
             panel.set(ylim=(-0.04, 1.04))
+        elif column == "epochs":
+            panel.set_ylim(bottom=0)
         panel.set_ylabel(title(column))
         panel.set_xlabel(options["axis_label"])
     for panel in axes[len(panels) :]:
@@ -125,189 +126,47 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     return figure, {
         **shared_facts(experiments, options),
         "axis": options["axis_label"],
-        "panels": ", ".join(f"({letter}) {title(column)}" for letter, column in zip(LETTERS, panels, strict=False)),
-        "attacked": f"Adversarial accuracy: {definition(attacks)}. Attack: {describe_all(attacks)}. "
-        if attacks
-        else "",
+        "finding": _finding(lines, panels[0], options["axis_label"]),
+        "dotted": "; dotted: victims without poisons" if n_clean else "",
+        "attacked": measured(attacks),
         "n": shared_n(n) + (f"; without poisons: {shared_n(n_clean)}" if n_clean else ""),
     }
 
 
-@figure(
-    "by_experiment",
-    needs=("conditions", "victims", "robustness"),
-    title="Natural and adversarial accuracy of several experiments",
-    caption="Natural and adversarial accuracy: means with 95 % intervals; faint dots: single victims. Adversarial "
-    "accuracy: {definition}. Attack: {attack}. {budget} poisons. n, draws × repeats: {n}.{beside} {provenance}",
-    options={
-        "lines": Option(
-            "experiment → {label, condition: where several have poisons, published: [mean, standard deviation] of "
-            "adversarial accuracy}, in their order",
-            {},
-        ),
-        "lipschitz": Option(
-            "whether the victims' local Lipschitz constants stand beside; they come from probes", False
-        ),
-        "axis_label": Option("what the experiments differ in", ""),
-        **ATTACK,
-    },
-)
-def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw natural and adversarial accuracy of several experiments side by side.
+def _finding(lines: Sequence[_Line], column: str, axis: str) -> str:
+    """Say how the first column changes along the axis, lines of one shape together."""
+    shapes: dict[str, list[str]] = {}
+    for line in lines:
+        shapes.setdefault(_shape(line.victims, column), []).append(line.label)
+    where = [words + (f" ({joined(names)})" if len(shapes) > 1 else "") for words, names in shapes.items()]
+    return f"With the {axis}, {title(column)} {joined(where)}."
 
-    Of each experiment, the victims of its one poisoned condition, at the first value of its sweep axis if it has one;
-    faint dots are single victims, open squares published adversarial accuracies. Beside it, if asked for, the victims'
-    local Lipschitz constants.
 
-    Args:
-        inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
+def _shape(victims: pd.DataFrame, column: str) -> str:
+    """How a column changes from the first to the last value of the axis, as far as 95 % intervals of differences show.
 
-    Raises:
-        InputError: an experiment has no poisoned condition, or more than one; an attack is missing or ambiguous.
+    An extreme between them counts where both ends differ from it; as it is chosen from all values between, the
+    intervals are Bonferroni's over their number.
     """
-    from matplotlib.figure import Figure
-
-    from poisonlab.figures.experiments import attacked, query
     from poisonlab.statistics import grid, mean_interval
 
-    smoothness = options["lipschitz"]
-    figure = Figure(figsize=(style.PAGE if smoothness else style.COLUMN, 2.7))
-    figure.set_layout_engine("constrained")
-    panel, *beside = figure.subplots(1, 1 + smoothness, squeeze=False).ravel()
-    experiments, attacks, labels = [], [], []
-    estimates: dict[str, list[Estimate]] = {"natural_accuracy": [], "adversarial_accuracy": []}
-    constants: dict[str, list[Estimate]] = {name: [] for name in LIPSCHITZ} if smoothness else {}
-    published: dict[int, Sequence[float]] = {}
-    for position, (name, settings) in enumerate(_chosen(inputs, options).items()):
-        condition = _poisoned(inputs, name, settings.get("condition"))
-        experiment, victims = _condition(inputs, name, condition, first=True)
-        tables = query(inputs, name, options)
-        row = tables.conditions(condition).iloc[0]
-        first = attacked(victims, tables, row)
-        experiments.append(experiment)
-        attacks.append(tables.attack(row).iloc[0])
-        labels.append(str(settings.get("label", name)))
-        if "published" in settings:
-            published[position] = settings["published"]
-        for column in constants:
-            constants[column].append(mean_interval(grid(first, column)))
-        for column, colour, shift in zip(estimates, (style.ORANGE, style.BLUE), (-0.1, 0.1), strict=True):
-            estimates[column].append(mean_interval(grid(first, column), bounds=(0.0, 1.0)))
-            spread = position + shift + 0.08 * np.sign(shift) + np.linspace(-0.03, 0.03, len(first))
-            panel.plot(
-                spread, first[column], ".", color=colour, markersize=2.5, markeredgewidth=0, alpha=0.35, gid="victims"
-            )
-    # A line says that there is something between: between numbers, not between names.
-    mark = "o-" if all(label.replace(".", "", 1).isdecimal() for label in labels) else "o"
-    for (column, found), colour, shift in zip(estimates.items(), (style.ORANGE, style.BLUE), (-0.1, 0.1), strict=True):
-        x = np.arange(len(found)) + shift
-        panel.vlines(
-            x, [one.low for one in found], [one.high for one in found], color=colour, linewidth=1.2, gid="interval"
-        )
-        panel.plot(x, [one.value for one in found], mark, color=colour, markersize=3.5, label=title(column), gid=column)
-    if published:
-        means, spreads = zip(*published.values(), strict=True)
-        look: dict[str, Any] = {
-            "color": style.GREY,
-            "markerfacecolor": "none",
-            "markersize": 5,
-            "capsize": 2,
-            "linewidth": 1,
-        }
-        panel.errorbar([x - 0.03 for x in published], means, spreads, fmt="s", label="published, ± s.d.", **look)
-    for axes in beside:
-        for (column, words), colour in zip(LIPSCHITZ.items(), (style.GREEN, style.VERMILLION), strict=True):
-            found = constants[column]
-            axes.vlines(range(len(found)), [e.low for e in found], [e.high for e in found], color=colour, linewidth=1.2)
-            axes.plot([e.value for e in found], mark, color=colour, markersize=3.5, label=words, gid=column)
-        axes.set(ylabel="local Lipschitz constant, l∞ to l1", yscale="log")
-        axes.legend()
-    for axes in (panel, *beside):
-        axes.set_xticks(range(len(labels)), labels)
-        axes.set(xlabel=options["axis_label"], xlim=(-0.5, len(labels) - 0.5))
-    panel.set_ylabel("accuracy")
-    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3 if smoothness else 2)
-    sizes = [shared_n([one]) for one in estimates["adversarial_accuracy"]]
-    each = "; ".join(f"{label}: {size}" for label, size in zip(labels, sizes, strict=True))
-    return figure, {
-        **shared_facts(experiments, options),
-        "definition": definition(attacks),
-        "attack": describe_all(attacks),
-        "beside": " Right: local Lipschitz constants of the class probabilities, of every victim's mean and largest "
-        "over test points."
-        if smoothness
-        else "",
-        "n": each if len(set(sizes)) > 1 else sizes[0],
-    }
+    grids = [grid(own, column) for _, own in victims.groupby("axis_value")]
+    if len({one.shape for one in grids}) > 1 or len(grids) < 2:
+        return "is not compared, for victims are missing"
+    means = [float(np.nanmean(one)) for one in grids]
+    for words, place, sign in (
+        ("falls, then rises", int(np.argmin(means)), 1),
+        ("rises, then falls", int(np.argmax(means)), -1),
+    ):
+        ends = [sign * (grids[end] - grids[place]) for end in (0, -1)]
+        confidence = 1 - 0.05 / max(len(grids) - 2, 1)
+        if 0 < place < len(grids) - 1 and all(mean_interval(one, confidence).low > 0 for one in ends):
+            return words
+    change = mean_interval(grids[-1] - grids[0])
+    return "rises" if change.low > 0 else "falls" if change.high < 0 else "is not shown to rise or fall"
 
 
-@figure(
-    "memorisation",
-    needs=("conditions", "victims"),
-    title="What victims memorise, and how soon",
-    source="label-noise thesis, Appendix A",
-    caption="Share of the victims that fit every training point, {budget} poisons included, the epochs that they "
-    "took, and their natural accuracy: means with 95 % intervals for new draws and repeats (those of shares nowhere "
-    "narrower than the exact ones over draws); faint dots: single victims. Victims that never fit all count with the "
-    "limit of {limit} epochs. n, draws × repeats: {n}. {provenance}",
-    options={
-        "lines": Option("experiment → {label}, in their order", {}),
-        "limit": Option("for the caption: the epoch limit; default: the most that a victim took"),
-    },
-)
-def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw the share of victims that memorise everything, their epochs and natural accuracy: the thesis's Appendix A.
-
-    One row for each experiment.
-
-    Args:
-        inputs: the tables `conditions` and `victims` of all the experiments drawn.
-
-    Raises:
-        InputError: an experiment has no poisoned condition, or more than one.
-    """
-    from matplotlib.figure import Figure
-
-    from poisonlab.statistics import grid, mean_interval, share_interval
-
-    lines = _chosen(inputs, options)
-    figure = Figure(figsize=(style.PAGE, 0.7 + 0.3 * len(lines)))
-    figure.set_layout_engine("constrained")
-    share, epochs, accuracy = figure.subplots(1, 3, sharey=True)
-    experiments: list[Experiment] = []
-    n: list[str] = []
-    for row, name in enumerate(lines):
-        experiment, own = _condition(inputs, name, _poisoned(inputs, name, None), first=True)
-        experiments.append(experiment)
-        own = own.assign(memorised=own["memorised"].astype(float))
-        estimates = {
-            "memorised": (share, share_interval(grid(own, "memorised"))),
-            "epochs": (epochs, mean_interval(grid(own, "epochs"))),
-            "natural_accuracy": (accuracy, mean_interval(grid(own, "natural_accuracy"), bounds=(0.0, 1.0))),
-        }
-        for column, (panel, found) in estimates.items():
-            panel.hlines(row, found.low, found.high, color=style.BLUE, linewidth=1.2, gid="interval")
-            panel.plot(found.value, row, "o", color=style.BLUE, markersize=4, gid=column)
-        n.append(f"{lines[name].get('label', name)} {shared_n(found for _, found in estimates.values())}")
-        spread = row + 0.2 + np.linspace(-0.06, 0.06, len(own))
-        look: dict[str, Any] = {
-            "color": style.BLUE,
-            "markersize": 3,
-            "markeredgewidth": 0,
-            "alpha": 0.35,
-            "rasterized": True,
-        }
-        for panel, column in ((epochs, "epochs"), (accuracy, "natural_accuracy")):
-            panel.plot(own[column], spread, ".", gid="victims", **look)
-    share.set_yticks(range(len(lines)), [settings.get("label", name) for name, settings in lines.items()])
-    share.set(xlabel="share that fit everything", xlim=(-0.03, 1.03), ylim=(len(lines) - 0.5, -0.5))
-    epochs.set(xlabel="epochs", xscale="log")
-    accuracy.set(xlabel="natural accuracy", xlim=(None, 1.01))
-    limit = int(inputs["victims"]["epochs"].max()) if options["limit"] is None else options["limit"]
-    return figure, {**shared_facts(experiments, options), "n": "; ".join(n), "limit": limit}
-
-
-def _chosen(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+def chosen_lines(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """Return how each experiment's line looks; every experiment is drawn where the options choose none."""
     present = list(inputs["conditions"]["experiment"].unique())
     lines = options["lines"] or {name: {} for name in present}
@@ -340,21 +199,8 @@ def _clean(conditions: pd.DataFrame, condition: str, shown: list[str]) -> list[s
     return found
 
 
-def _poisoned(inputs: Mapping[str, Any], name: str, wanted: str | None) -> str:
-    """Name of an experiment's only condition with poisons, or of the one that is wanted."""
-    conditions = inputs["conditions"]
-    own = conditions[(conditions["experiment"] == name) & (conditions["strategy"] != "none")]
-    own = own if wanted is None else own[own["condition"] == wanted]
-    if len(found := list(own["condition"].unique())) != 1:
-        raise InputError(
-            f"experiment '{name}' has the conditions {found} with poisons, this figure needs exactly 1; "
-            "choose another experiment, or one of these by 'condition' in the option 'lines'"
-        )
-    return found[0]
-
-
-def _condition(
-    inputs: Mapping[str, Any], name: str, condition: str, first: bool = False
+def victims_of(
+    inputs: Mapping[str, Any], options: Mapping[str, Any], name: str, condition: str, first: bool = False
 ) -> tuple[Experiment, pd.DataFrame]:
     """Return an experiment with the facts of one condition, and its victims: all, or at the first value of its axis."""
     from poisonlab.figures.experiments import FACTS, Experiment, direction
@@ -369,7 +215,7 @@ def _condition(
             table[table["axis_value"].isna() | (table["axis_value"] == lowest)] for table in (conditions, victims)
         )
     facts = common_facts(conditions, FACTS)
-    return Experiment(name, facts, direction(name, facts, None)), victims
+    return Experiment(name, facts, direction(name, facts, options)), victims
 
 
 def _draw(panel: Axes, line: _Line, column: str) -> list[Estimate]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import Option, figure, style
+from poisonlab.figures.captions import named
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,8 +25,8 @@ CLASS_COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILLION)
     needs=("data", "poisons"),
     title="A toy of two dimensions and its poisons",
     source="label-noise thesis, section 4.1, Fig. 4.1",
-    caption="The {n} training points of {dataset}, and {budget} mislabelled points (crosses, in the colour of their "
-    "label) placed at distance r = {value} (circles) from the means of their classes. Dashed: the ground truth.",
+    caption="Training points of {dataset}; crosses: mislabelled points, in the colour of their label; circles: "
+    "distance r from the means. Dashed: the ground truth.",
     options={"value": Option("distance of the poisons to show; default: the largest")},
 )
 def toy_data(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -75,10 +76,9 @@ def toy_data(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
     panel.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure, {
-        "n": len(dataset.train_labels),
-        "budget": poison.budget,
-        "value": f"{value:g}",
-        "dataset": dataset.name,
+        "finding": f"Beside {len(dataset.train_labels)} training points lie {poison.budget} mislabelled ones, at "
+        f"r = {value:g} from the means of their classes.",
+        "dataset": named(dataset.name, options["labels"]),
     }
 
 

@@ -180,9 +180,9 @@ def _check_maps(config: Entry, where: str, poisons: Mapping[str, Entry]) -> None
 
 def check_figure(config: Entry, section: Entry, where: str, place: str, entry: Entry) -> None:
     kind = figures.figure.find(entry["kind"])
-    if unknown := sorted(set(entry["options"]) - set(kind.options)):
+    if unknown := sorted(set(entry["options"]) - set(kind.parameters)):
         raise InputError(
-            f"{where}.options: unknown {unknown}, kind '{entry['kind']}' takes {sorted(kind.options)}; remove or "
+            f"{where}.options: unknown {unknown}, kind '{entry['kind']}' takes {sorted(kind.parameters)}; remove or "
             "correct them"
         )
     kind.settings(entry["options"], f"{where}.options")

@@ -190,6 +190,7 @@ class Plan(Multiverses):
         """What a figure depends on, beside the content of its inputs."""
         entry, kind = self.figures[study, figure], self.figure_kind(study, figure)
         options = dict(entry["options"])
+        options["labels"] = {**self.config[study]["labels"], **options.get("labels", {})}
         if shown := entry["experiments"]:
             options["experiments"] = shown
             options["lines"] = {name: options.get("lines", {}).get(name, {}) for name in shown}
@@ -199,7 +200,7 @@ class Plan(Multiverses):
                 options |= {key: self.config["paths"][paths][key] for key in ("step_size", "clip")}
         if entry["analyses"]:
             options |= self._analysis_options(entry["analyses"][0])
-        options = {key: value for key, value in options.items() if key in kind.options and value is not None}
+        options = {key: value for key, value in options.items() if key in kind.parameters and value is not None}
         return {
             "kind": entry["kind"],
             "options": options,
