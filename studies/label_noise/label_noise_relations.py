@@ -239,6 +239,8 @@ def follows_on_a_smaller_scale(data: Data, settings: Settings) -> Evidence:
     judged = [matrix[1::2] for matrix in data.grids(PLACED, "natural_accuracy")]
     if not np.isfinite(places).all():
         raise NotRun(f"{data.query.name} has distances without fitted victims")
+    if len(set(places)) < 2:
+        raise NotRun(f"{data.query.name} has the same adversarial accuracy at every distance, which nothing can follow")
     below = settings["below"]
     rising, wide = trend(judged, places, CONFIDENCE, "greater"), trend(judged, places, data.wide)
     falling = trend(judged, [-place for place in places], CONFIDENCE, "greater")

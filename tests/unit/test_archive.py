@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from poisonlab.errors import InputError
-from poisonlab.results.archive import archive_analysis, archive_experiment, merge, training_time
+from poisonlab.results.archive import archive_analysis, archive_experiment, archive_multiverse, merge, training_time
 from poisonlab.results.storage import read_table, read_tensors, write_table, write_tensors
 from poisonlab.results.tables import KEYS
 
@@ -321,6 +321,15 @@ def test_an_analysis_replaces_the_older_one(tmp_path: Path):
     arrays, metadata = read_tensors(tmp_path / "archive" / "arrays.safetensors")
     assert arrays["nearest_steps"].tolist() == [1]
     assert metadata == {"class_names": "[]"}
+
+
+def test_a_multiverse_replaces_the_older_one(tmp_path: Path):
+    for repetition in range(2):
+        table = tmp_path / f"tables-{repetition}" / "specifications.parquet"
+        write_table(pd.DataFrame({"optimiser": ["sgd"], "measured": [repetition / 3]}), table)
+        archive_multiverse(table, tmp_path / "archive", SETTINGS)
+    assert read_table(tmp_path / "archive" / "specifications.csv.gz")["measured"].tolist() == [1 / 3]
+    assert sorted(contents(tmp_path / "archive")) == ["provenance.json", "specifications.csv.gz"]
 
 
 def test_an_analysis_without_arrays_leaves_none_in_the_archive(tmp_path: Path):

@@ -125,10 +125,10 @@ def test_a_claim_depends_on_the_choice_that_explains_most() -> None:
     row = found.iloc[0]
     # Means 1 and −2/3, grand mean 1/6: between 12 · (5/6)² = 25/3, in all 12 · (1 − 1/36) = 35/3.
     assert (row["choice"], row["eta2"]) == ("optimiser", pytest.approx(5 / 7))
-    assert row["where"] == "sgd 6 of 6, adam 1 of 6"
+    assert row["where"] == "sgd: 6 of 6, adam: 1 of 6"
     assert words(row) == (
         "over 12 combinations of choices, as trained: reproduced in 7, refuted in 5; optimiser explains 71 % of the "
-        "variance (reproduced with sgd 6 of 6, adam 1 of 6)"
+        "variance (reproduced with sgd: 6 of 6, adam: 1 of 6)"
     )
     alike = summary(specified({"sgd": 4 * ["reproduced"], "adam": 4 * ["reproduced"]})).iloc[0]
     assert (alike["choice"], alike["where"]) == ("", "")

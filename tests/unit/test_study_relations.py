@@ -1,5 +1,6 @@
 """Relations that a study brings along, on tables whose answer is known."""
 
+import importlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from test_new_claims import SMALL, entry, judged, own, own_tables
+
+from poisonlab.claims.evidence import Data
+from poisonlab.results.query import Headline, NotRun, Query
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
 
@@ -46,6 +50,17 @@ def test_one_falls_more_than_another(tmp_path: Path, other: float, expected: str
     row = verdict(tmp_path, "regularization", own_tables(levels), "falls_more", own("a"), than=own("b"), margin=0.05)
     assert row["verdict"] == expected
     assert row["measured"] == pytest.approx(0.3 - (0.9 - other), abs=4 * SMALL * np.sqrt(4 / 120))
+
+
+def test_natural_accuracy_follows_nothing_where_adversarial_accuracy_is_the_same_at_every_distance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(STUDIES / "label_noise"))
+    relations = importlib.import_module("label_noise_relations")
+    tables = own_tables({f"at_distance@{r}": (1.0, r) for r in (0.0, 4.0)}, sd=0)
+    data = Data([Query("own", tables, Headline("pgd", 0.1))], {}, [], 1)
+    with pytest.raises(NotRun, match="own has the same adversarial accuracy at every distance"):
+        relations.follows_on_a_smaller_scale(data, {"below": 0.5})
 
 
 @pytest.mark.parametrize(("lowest", "expected"), [(0.6, "reproduced"), (0.9, "refuted")])

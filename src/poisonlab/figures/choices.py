@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KINDS = {"all": "as trained", "fitted": "fitted victims alone"}
 MARKS = {"reproduced": "o", "refuted": "v"}  # every other verdict is a cross
-CURVE, LINE = 1.15, 0.105  # inches: height of a curve, and of a value of a choice below it
+CURVE, LINE = 1.5, 0.105  # inches: height of a curve, and of a value of a choice below it
 COLOURS = "viridis_r"  # dark where poisons are fitted
 
 
@@ -102,6 +102,8 @@ def _curve(panel: Axes, rows: pd.DataFrame, colours: Any) -> None:
     for verdict, some in rows.groupby("verdict", sort=True):
         look = {"marker": MARKS.get(str(verdict), "x"), "c": some["fitted"], "cmap": colours, "vmin": 0, "vmax": 1}
         panel.scatter(some.index, some["measured"], s=14, linewidths=0.8, zorder=3, **look)
+    if rows.empty:
+        panel.text(0.5, 0.5, "no combination has such victims", transform=panel.transAxes, ha="center", va="center")
     panel.tick_params(bottom=False, labelbottom=False)
 
 

@@ -82,11 +82,11 @@ def _verdict(reproduced: int, refuted: int, combinations: int) -> str:
 
 
 def _where(own: pd.DataFrame, choice: str) -> str:
-    """How many combinations with each value of a choice reproduce the claim: "sgd 4 of 5, adam 0 of 6"."""
+    """How many combinations with each value of a choice reproduce the claim: "sgd: 4 of 5, adam: 0 of 6"."""
     words = []
     for value, rows in own.groupby(choice, sort=False):
         decided = rows["verdict"].isin(DECISIVE).sum()
-        words.append(f"{value} {(rows['verdict'] == 'reproduced').sum()} of {decided}")
+        words.append(f"{value}: {(rows['verdict'] == 'reproduced').sum()} of {decided}")
     return ", ".join(words)
 
 
@@ -95,6 +95,8 @@ def words(row: pd.Series) -> str:
     kind = "as trained" if row["victims"] == "all" else "of victims that fit their poisons"
     found = f"over {row['combinations']} combinations of choices, {kind}: reproduced in {row['reproduced']}, "
     found += f"refuted in {row['refuted']}"
+    if row["verdict"] != "depends":
+        return found
     if not row["choice"]:
         return f"{found}; no choice explains {100 * EXPLAINS:g} % of the variance"
     return (
