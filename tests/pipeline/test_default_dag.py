@@ -23,6 +23,7 @@ ON_GPU = {
     "analyse",
     "craft_poison",
     "train_victims",
+    "run_multiverse",
     "evaluate_robustness",
     "probe_victims",
     "map_decisions",

@@ -18,7 +18,7 @@ rule run_multiverse:
     params:
         settings=lambda w: plan.multiverse_settings(w.study, w.multiverse, w.part),
         version=lambda w: plan.version(
-            "run_multiverse", *plan.multiverse_modules(w.study, w.multiverse)
+            "run_multiverse", *plan.multiverse_modules[w.study, w.multiverse]
         ),
     script:
         "../scripts/run_multiverse.py"

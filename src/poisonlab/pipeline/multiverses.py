@@ -18,14 +18,17 @@ class Multiverses(Training):
         """Configuration of a multiverse."""
         return self.config[study]["multiverses"][name]
 
+    @property
+    def _every(self) -> list[tuple[str, str]]:
+        return [(study, name) for study in self.folders for name in self.config[study]["multiverses"]]
+
     @cached_property
     def multiverses(self) -> list[tuple[str, str]]:
         """(study, multiverse) of those whose experiments all run; of the archive those that are there."""
-        every = [(study, name) for study in self.folders for name in self.config[study]["multiverses"]]
         if self.archive:
-            return [key for key in every if (self.root / self.multiverse_table(*key)).is_file()]
+            return [key for key in self._every if (self.root / self.multiverse_table(*key)).is_file()]
         runs = set(self.experiments)
-        return [key for key in every if {(key[0], one) for one in self.multiverse(*key)["experiments"]} <= runs]
+        return [key for key in self._every if {(key[0], one) for one in self.multiverse(*key)["experiments"]} <= runs]
 
     def multiverse_table(self, study: str, name: str) -> str:
         """File of a multiverse's table: in this run's results or in the archive."""
@@ -33,14 +36,18 @@ class Multiverses(Training):
             return str(self.root / "archive" / study / name / "specifications.csv.gz")
         return f"results/tables/{study}/{name}/specifications.parquet"
 
-    def combinations(self, study: str, name: str) -> list[Combination]:
-        """The combinations of a multiverse, in their order."""
-        entry = self.multiverse(study, name)
-        return combinations({key: list(values) for key, values in entry["choices"].items()}, entry["sample"])
+    @cached_property
+    def combinations(self) -> dict[tuple[str, str], list[Combination]]:
+        """(study, multiverse) → its combinations, in their order."""
+        entries = {key: self.multiverse(*key) for key in self._every}
+        return {
+            key: combinations({choice: list(values) for choice, values in entry["choices"].items()}, entry["sample"])
+            for key, entry in entries.items()
+        }
 
     def multiverse_parts(self, study: str, name: str) -> dict[str, range]:
         """Jobs of a multiverse: part of a file name → its combinations."""
-        count, each = len(self.combinations(study, name)), self.multiverse(study, name)["combinations_per_job"]
+        count, each = len(self.combinations[study, name]), self.multiverse(study, name)["combinations_per_job"]
         parts = (range(first, min(first + each, count)) for first in range(0, count, each))
         return {span(part): part for part in parts}
 
@@ -63,7 +70,7 @@ class Multiverses(Training):
 
     def multiverse_settings(self, study: str, name: str, part: str) -> Config:
         """What a job depends on, beside the content of its inputs: see `multiverse.running.run`."""
-        entry, every = self.multiverse(study, name), self.combinations(study, name)
+        entry, every = self.multiverse(study, name), self.combinations[study, name]
         return {
             "study": study,
             "repeats": list(range(self.multiverse_size(study, name)[1])),
@@ -110,8 +117,14 @@ class Multiverses(Training):
             "described": self.collect_settings(study, experiment),
         }
 
-    def multiverse_modules(self, study: str, name: str) -> list[str]:
-        """What builds, trains and attacks the victims beside the engines, as `code_version` takes it."""
+    @cached_property
+    def multiverse_modules(self) -> dict[tuple[str, str], list[str]]:
+        """(study, multiverse) → what builds, trains and attacks its victims beside the engines, as `code_version` takes
+        it.
+        """
+        return {key: self._modules(*key) for key in self._every}
+
+    def _modules(self, study: str, name: str) -> list[str]:
         found: set[str] = set()
         for experiment in self.multiverse(study, name)["experiments"]:
             for own in self._varied(study, experiment, name)["attacks"].values():
@@ -128,7 +141,7 @@ class Multiverses(Training):
         entry = self.multiverse(study, name)
         return {
             "columns": {"study": study, "multiverse": name, "scale": entry["scale"]},
-            "combinations": dict(enumerate(self.combinations(study, name))),
+            "combinations": dict(enumerate(self.combinations[study, name])),
             "size": list(self.multiverse_size(study, name)),
             "claims": entry["claims"],
             "headlines": {f"{study}/{one}": self.experiment(study, one)["headline"] for one in entry["experiments"]},
