@@ -44,6 +44,8 @@ multiverses:
         adam: {}
         sgd: {recipe: {optimiser: {name: sgd, momentum: 0.9}}, times: {learning_rate: 0.3}}
       inputs: {raw: {}, divided by μ: {model: {scale: mean}}}
+figures:
+  curve: {kind: specification_curve, multiverses: [choices], claims: [1, 2], options: {claim: 1}}
 """
 CLAIMS = """
 claims:
@@ -88,6 +90,15 @@ def test_every_claim_that_it_decides_has_a_row_for_each_combination_and_kind_of_
     assert set(table["trained"]) == {2 * 2 * 3}  # draws × repeats × conditions
     assert (table["seconds"] > 0).all()
     assert set(table["verdict"]) <= {"reproduced", "refuted", "inconclusive", "not run"}
+
+
+def test_the_scorecard_and_a_specification_curve_say_what_became_of_a_claim_under_the_choices(study: OwnStudy) -> None:
+    scorecard = study.file("scorecard.md").read_text()
+    assert "over 4 combinations of choices, as trained: reproduced in" in scorecard
+    assert "over 4 combinations of choices, of victims that fit their poisons: reproduced in" in scorecard
+    caption = study.file("figures/many/curve.txt").read_text()
+    assert "its estimate under each of 4 combinations of optimiser, inputs" in caption
+    assert "curve.png" in study.file("many.md").read_text()
 
 
 @pytest.mark.parametrize(("experiment", "choices"), [("adam", ("adam", "raw")), ("sgd", ("sgd", "divided by μ"))])
