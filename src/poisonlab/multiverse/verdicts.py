@@ -1,10 +1,9 @@
 """One verdict for a claim under all combinations of choices, by rules that are the same for every claim.
 
-All rules are choices, made before a multiverse ran. A combination decides a claim where it reproduces or refutes it. A
-claim of which fewer than `DECIDED` of the combinations decide is inconclusive. Where at least `AGREE` of those that
-decide agree, theirs is the verdict; else the claim depends on the choice that explains most of the variance of the
-estimates, by η² (sum of squares between its values over the whole one; Fisher, 1925), and on no named one where this is
-below `EXPLAINS`.
+All rules are choices, made before a multiverse ran. A combination reproduces a claim, refutes it, or does neither.
+Where at least `AGREE` of the combinations agree, theirs is the verdict; else the claim depends on the choice that explains
+most of the variance of the estimates, by η² (sum of squares between its values over the whole one; Fisher, 1925), and
+on no named one where this is below `EXPLAINS`.
 """
 
 from typing import Any
@@ -13,7 +12,6 @@ import pandas as pd
 
 from poisonlab.multiverse.grid import FACTS, FOUND
 
-DECIDED = 0.5
 AGREE = 0.9
 EXPLAINS = 0.1
 ROUNDING = 1e-12  # of sums of squares, which are computed to about 1e-15
@@ -72,22 +70,18 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdict(reproduced: int, refuted: int, combinations: int) -> str:
-    decided = reproduced + refuted
-    if decided == 0 or decided < DECIDED * combinations:
-        return "inconclusive"
-    for count, verdict in ((reproduced, "reproduced"), (refuted, "refuted")):
-        if count >= AGREE * decided:
-            return verdict
-    return "depends"
+    neither = combinations - reproduced - refuted
+    counts = {"reproduced": reproduced, "refuted": refuted, "inconclusive": neither}
+    return next((verdict for verdict, count in counts.items() if count >= AGREE * combinations), "depends")
 
 
 def _where(own: pd.DataFrame, choice: str) -> str:
-    """How many combinations with each value of a choice reproduce the claim: "sgd: 4 of 5, adam: 0 of 6"."""
-    words = []
+    """How many combinations with each value of a choice reproduce and refute: "sgd 4 and 0 of 5, adam 0 and 6 of 6"."""
+    found = []
     for value, rows in own.groupby(choice, sort=False):
-        decided = rows["verdict"].isin(DECISIVE).sum()
-        words.append(f"{value}: {(rows['verdict'] == 'reproduced').sum()} of {decided}")
-    return ", ".join(words)
+        reproduced, refuted = ((rows["verdict"] == verdict).sum() for verdict in DECISIVE)
+        found.append(f"{value} {reproduced} and {refuted} of {len(rows)}")
+    return ", ".join(found)
 
 
 def words(row: pd.Series) -> str:
@@ -99,9 +93,8 @@ def words(row: pd.Series) -> str:
         return found
     if not row["choice"]:
         return f"{found}; no choice explains {100 * EXPLAINS:g} % of the variance"
-    return (
-        f"{found}; {row['choice']} explains {100 * row['eta2']:.0f} % of the variance (reproduced with {row['where']})"
-    )
+    share = f"{100 * row['eta2']:.0f} % of the variance"
+    return f"{found}; {row['choice']} explains {share} (reproduced and refuted: {row['where']})"
 
 
 def with_choices(scorecard: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
