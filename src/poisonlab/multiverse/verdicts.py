@@ -1,9 +1,9 @@
 """One verdict for a claim under all combinations of choices, by rules that are the same for every claim.
 
 All rules are choices, made before a multiverse ran. A combination reproduces a claim, refutes it, or does neither.
-Where at least `AGREE` of the combinations agree, theirs is the verdict; else the claim depends on the choice that explains
-most of the variance of the estimates, by η² (sum of squares between its values over the whole one; Fisher, 1925), and
-on no named one where this is below `EXPLAINS`.
+Where at least `AGREE` of the combinations agree, theirs is the verdict; else the claim depends on the choice that
+explains most of the variance of the estimates, by η² (sum of squares between its values over the whole one; Fisher,
+1925), and on no named one where this is below `EXPLAINS`.
 """
 
 from typing import Any
