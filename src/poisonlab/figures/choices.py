@@ -24,8 +24,8 @@ COLOURS = "viridis_r"  # dark where poisons are fitted
     needs=("specifications",),
     title="A claim under every combination of choices",
     caption="The estimate of claim {claim} under each of {combinations} combinations of {choices}, in growing order, "
-    "and below it the combination; {kinds}. Circles: reproduced; triangles: refuted; crosses: neither. Colour: share of "
-    "the poisons that the victims fitted.",
+    "and below it the combination; {kinds}. Circles: reproduced; triangles: refuted; crosses: neither. Colour: share "
+    "of the poisons that the victims fitted.",
     method="{statement}. 95 % intervals. Victims in all: {victims}.",
     source="Simonsohn, Simmons and Nelson, 2020, Fig. 2",
     options={
