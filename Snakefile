@@ -74,7 +74,6 @@ rule all:
         rules.pages.input,
 
 
-# The thesis by itself: its figures and its page.
 rule thesis_figures:
     input:
         [file for file in rules.figures.input if "/label_noise/" in file],

@@ -19,6 +19,7 @@ TARGETS = {"all", "tables", "figures", "scorecard", "pages", "thesis_figures"}  
 ON_GPU = {
     "train_proxy",
     "extract_answers",
+    "extract_features",
     "trace_paths",
     "analyse",
     "craft_poison",

@@ -97,7 +97,7 @@ def test_the_scorecard_and_a_specification_curve_say_what_became_of_a_claim_unde
     assert "over 4 combinations of choices, as trained: reproduced in" in scorecard
     assert "over 4 combinations of choices, of victims that fit their poisons: reproduced in" in scorecard
     caption = study.file("figures/many/curve.txt").read_text()
-    assert "its estimate under each of 4 combinations of optimiser, inputs" in caption
+    assert "under each of 4 combinations of optimiser, inputs" in caption
     assert "curve.png" in study.file("many.md").read_text()
 
 

@@ -126,4 +126,4 @@ def test_a_poison_is_crafted_once_for_the_victims_of_every_value(study: OwnStudy
     assert len(crafting) == len(made)
     assert set(crafting.values()) == {1}
     # A job for each value of a victim's sweep, one for all values of a poison's.
-    assert study.jobs["train_victims"] == 1 + 1 + 2 + 2
+    assert study.jobs["train_victims"] == 1 + 1 + 2 + 2 + 2

@@ -200,6 +200,6 @@ def test_the_study_runs_with_its_three_files_alone(workshop, tmp_path):
     assert scorecard["claim"].tolist() == [1, 2]
     assert set(scorecard["verdict"]) <= {"reproduced", "refuted", "inconclusive"}
     page = (results / "my_study.md").read_text()
-    for words in ("# Points that are learnt late", "figures/my_study/late.png", "Mean margin of 2 classes."):
+    for words in ("# Points that are learnt late", "figures/my_study/late.png", "** Mean margin by class."):
         assert words in page
     assert (results / "figures" / "my_study" / "margins.svg").stat().st_size > 1000

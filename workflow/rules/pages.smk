@@ -1,3 +1,5 @@
+import os
+
 from poisonlab.pipeline.index import index_inputs, tabs
 
 
@@ -40,8 +42,12 @@ rule write_index:
         lambda w: index_inputs(plan),
         figures=rules.figures.input,
         scorecard=f"{plan.documents}/scorecard.csv",
-        template=str(ROOT / "workflow/report/index.html.j2"),
-        style=[str(ROOT / f"workflow/report/index.{kind}") for kind in ("css", "js")],
+        # From here: a checkout that is moved keeps its page.
+        template=os.path.relpath(ROOT / "workflow/report/index.html.j2"),
+        style=[
+            os.path.relpath(ROOT / f"workflow/report/index.{kind}")
+            for kind in ("css", "js")
+        ],
     output:
         report(
             f"{plan.documents}/index.html",

@@ -51,6 +51,8 @@ rule extract_features:
         "results/features/{dataset}.safetensors",
     log:
         "results/logs/extract_features/{dataset}.log",
+    benchmark:
+        "results/benchmarks/extract_features/{dataset}.jsonl"
     threads: 1
     resources:
         gpu=plan.gpu,
