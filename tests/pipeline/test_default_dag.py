@@ -143,7 +143,7 @@ def test_planning_the_default_run_takes_less_than_five_times_what_importing_snak
     checkout: Checkout, no_torch: str
 ):
     # Processor time and not time on the clock, and the better of two, because other work may share the machine; next to what
-    # Snakemake itself takes, because machines differ. It takes 2.5 to 3 times that, about 4 s where importing takes 1.5 s.
+    # Snakemake itself takes, because machines differ. It takes about 4 times that.
     def seconds(work: Callable[[], object]) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         work()

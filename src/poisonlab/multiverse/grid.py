@@ -1,5 +1,6 @@
 """Which combinations of choices are tried, and what a choice changes of a victim. Imports no torch."""
 
+import functools
 import itertools
 import random
 from collections import Counter
@@ -30,8 +31,14 @@ def combinations(choices: Mapping[str, Sequence[str]], sample: int | None = None
         choices: choice → its values.
         sample: number of combinations; None, or as many as there are, for all.
     """
-    names = list(choices)
-    left = [dict(zip(names, values, strict=True)) for values in itertools.product(*choices.values())]
+    named = tuple((choice, tuple(values)) for choice, values in choices.items())
+    return [dict(one) for one in _combinations(named, sample)]
+
+
+@functools.cache  # planning asks for the same ones many times
+def _combinations(choices: tuple[tuple[str, tuple[str, ...]], ...], sample: int | None) -> list[Combination]:
+    names = [choice for choice, _ in choices]
+    left = [dict(zip(names, each, strict=True)) for each in itertools.product(*(values for _, values in choices))]
     random.Random(0).shuffle(left)
     seen: Counter[tuple[tuple[str, str], ...]] = Counter()
     chosen = []
