@@ -563,3 +563,18 @@ def test_flips_are_looked_for_once_however_many_kinds_of_victims_are_trained_on_
     assert len(plan.experiment("cifar3", "transfer")["victims"]) > 1
     assert {file.split("/")[3] for file in places.values()} == poisons
     assert len(places) == len(poisons)
+
+
+def test_a_victim_may_have_another_name_in_conditions() -> None:
+    change = experiment("digits_next", victims={"plain": "digits", "other": "toy"})
+    named = Plan(default(**change), ROOT).conditions("label_noise", "digits_next")
+    assert {key.partition("@")[2]: entry["victim"] for key, entry in named.items()} == {
+        "plain": "digits",
+        "other": "toy",
+    }
+    alone = Plan(default(**experiment("digits_next", victims={"plain": "digits"})), ROOT)
+    assert {entry["victim"] for entry in alone.conditions("label_noise", "digits_next").values()} == {"digits"}
+    assert not [key for key in alone.conditions("label_noise", "digits_next") if "@" in key]
+    assert {variant for variant, _ in alone.jobs("label_noise", "digits_next")} == {"digits"}
+    expect(experiment("digits_next", victims={"plain": "nobody"}), "digits_next.victims names 'nobody'")
+    expect(experiment("digits_next", victims={}), "digits_next.victims is {}")

@@ -155,9 +155,9 @@ class Conditions(Artefacts):
         entry = self.experiment(study, experiment)
         several = len(entry["victims"]) > 1
         return {
-            f"{name}@{victim}" if several else name: {**own, "victim": victim}
+            f"{name}@{called}" if several else name: {**own, "victim": victim}
             for name, own in entry["poisons"].items()
-            for victim in entry["victims"]
+            for called, victim in entry["victims"].items()
         }
 
     def dataset(self, study: str, experiment: str) -> str:
@@ -178,7 +178,7 @@ class Conditions(Artefacts):
     def variants(self, study: str, experiment: str) -> dict[str, Variant]:
         """Victims of an experiment, one for each value of a sweep, by the name in their files."""
         found = {}
-        for name in self.experiment(study, experiment)["victims"]:
+        for name in self.experiment(study, experiment)["victims"].values():
             entry = self.config[study]["victims"][name]
             training = self.training(entry["model"], entry["recipe"])
             if entry["sweep"] is None:

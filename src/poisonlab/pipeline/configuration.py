@@ -106,8 +106,11 @@ def check(config: Mapping[str, Any], root: Path) -> tuple[Config, dict[str, Path
 
 
 def _spell_out(experiment: Config, schema: Mapping[str, Any]) -> None:
-    """Write every condition of an experiment as condition → {poison, draws, repeats, attacks}."""
-    poisons = experiment["poisons"]
+    """Write every condition of an experiment as condition → {poison, draws, repeats, attacks}, its victims as name in
+    conditions → victim.
+    """
+    poisons, victims = experiment["poisons"], experiment["victims"]
+    experiment["victims"] = {name: name for name in victims} if isinstance(victims, list) else victims
     named = {name: name for name in poisons} if isinstance(poisons, list) else poisons
     spelt = {}
     for name, own in named.items():

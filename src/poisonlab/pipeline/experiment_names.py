@@ -21,7 +21,9 @@ def check_experiment(config: Entry, section: Entry, where: str, entry: Entry) ->
         name: named(section["poisons"], own["poison"], f"{where}.poisons.{name}", f"{study}.poisons")
         for name, own in entry["poisons"].items()
     }
-    victims = [named(section["victims"], name, f"{where}.victims", f"{study}.victims") for name in entry["victims"]]
+    victims = [
+        named(section["victims"], name, f"{where}.victims", f"{study}.victims") for name in entry["victims"].values()
+    ]
     for key in ("dataset", "redraw", "split"):
         if len(values := {str(poison[key]) for poison in poisons.values()}) > 1:
             raise InputError(

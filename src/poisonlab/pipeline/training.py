@@ -296,16 +296,18 @@ class Training(Conditions):
         """What builds the victims that are checked, and the proxy beside them, as `code_version` takes it."""
         proxy = self.config["proxies"][self.experiment(study, experiment)["checks"]]
         models = [
-            self.config[study]["victims"][name]["model"] for name in self.experiment(study, experiment)["victims"]
+            self.config[study]["victims"][name]["model"]
+            for name in self.experiment(study, experiment)["victims"].values()
         ]
         return sorted({module for model in [*models, proxy["model"]] for module in self.model_modules(model)})
 
     def detection_inputs(self, study: str, experiment: str) -> dict[tuple[str, int], str]:
         """(condition, draw) → file of its poison, of the draws whose flips are looked for."""
         entry, found = self.experiment(study, experiment), {}
+        first = next(iter(entry["victims"].values()))
         for name, own in self.conditions(study, experiment).items():
             # A poison is looked for once, whatever is trained on it.
-            if own["victim"] == entry["victims"][0] and self.poison(study, own["poison"])["strategy"] != "none":
+            if own["victim"] == first and self.poison(study, own["poison"])["strategy"] != "none":
                 for draw in self._draws(study, experiment, name)[: entry["detection"]]:
                     found[name, draw] = self.poison_file(study, own["poison"], draw)
         return found
