@@ -42,3 +42,24 @@ rule extract_answers:
         ),
     script:
         "../scripts/extract_answers.py"
+
+
+rule extract_features:
+    input:
+        unpack(lambda w: plan.feature_inputs(w.dataset)),
+    output:
+        "results/features/{dataset}.safetensors",
+    log:
+        "results/logs/extract_features/{dataset}.log",
+    threads: 1
+    resources:
+        gpu=plan.gpu,
+        mem_mb=4000,
+        runtime=30,
+    params:
+        device=plan.config["device"],
+        version=lambda w: plan.version(
+            "extract_features", *plan.feature_modules(w.dataset)
+        ),
+    script:
+        "../scripts/extract_features.py"

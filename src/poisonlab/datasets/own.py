@@ -8,19 +8,21 @@ import numpy as np
 
 from poisonlab.datasets.dataset import Dataset, make_dataset
 from poisonlab.datasets.npz import read_arrays
+from poisonlab.datasets.sources import LARGEST
 from poisonlab.datasets.splits import stratified_split
 from poisonlab.errors import InputError, one_line
 
 
-def read_npz(name: str, path: Path) -> Dataset:
+def read_npz(name: str, path: Path, bounded: bool = True) -> Dataset:
     """Read `train_images, train_labels, test_images, test_labels` and, if present, `class_names`.
 
     Images are [n, height, width], [n, height, width, channels], or [n, features] for vectors; uint8, or float in
-    [0, 1]. Labels are integers from 0 without gaps. Object arrays (pickles) are never loaded.
+    [0, 1], and in ±10⁹ where they are not `bounded`. Labels are integers from 0 without gaps. Object arrays (pickles)
+    are never loaded.
     """
     arrays = read_arrays(path, ("train_images", "train_labels", "test_images", "test_labels"), ("class_names",))
     for split in ("train", "test"):
-        _check_images(path, f"{split}_images", arrays[f"{split}_images"])
+        _check_images(path, f"{split}_images", arrays[f"{split}_images"], bounded)
         _check_labels(path, f"{split}_labels", arrays[f"{split}_labels"], len(arrays[f"{split}_images"]))
     train, test = arrays["train_images"], arrays["test_images"]
     if train.shape[1:] != test.shape[1:] or (train.dtype == np.uint8) != (test.dtype == np.uint8):
@@ -54,7 +56,7 @@ def read_npz(name: str, path: Path) -> Dataset:
     )
 
 
-def _check_images(path: Path, key: str, images: np.ndarray) -> None:
+def _check_images(path: Path, key: str, images: np.ndarray, bounded: bool) -> None:
     if images.ndim not in (2, 3, 4) or 0 in images.shape:
         raise InputError(
             f"'{path}': {key} has shape {images.shape}; allowed are [n, height, width], [n, height, width, channels] "
@@ -71,16 +73,19 @@ def _check_images(path: Path, key: str, images: np.ndarray) -> None:
         raise InputError(
             f"'{path}': {key} is {images.dtype}; allowed are uint8 (0 … 255) and float in [0, 1]; convert it"
         )
+    low, high = (0, 1) if bounded else (-LARGEST, LARGEST)
+    allowed = f"[{low:g}, {high:g}]"
     finite = np.isfinite(images)
     if not finite.all():
         first = int(np.argmin(finite.reshape(len(images), -1).all(axis=1)))
         raise InputError(
-            f"'{path}': {key} contains NaN or infinity, first in image {first}; values must be in [0, 1]; remove it"
+            f"'{path}': {key} contains NaN or infinity, first in image {first}; values must be in {allowed}; remove it"
         )
-    if images.min() < 0 or images.max() > 1:
+    if images.min() < low or images.max() > high:
+        way_out = "divide by 255, or store uint8" if images.ndim > 2 else "scale them, or set standardise: true"
         raise InputError(
-            f"'{path}': {key} ranges from {images.min():g} to {images.max():g}; float images must be in [0, 1]; "
-            f"divide by 255, or store uint8"
+            f"'{path}': {key} ranges from {images.min():g} to {images.max():g}; float images must be in {allowed}; "
+            f"{way_out if bounded else 'scale them'}"
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from poisonlab.datasets.dataset import Dataset, make_dataset
 from poisonlab.datasets.npz import free_memory
 from poisonlab.datasets.own import read_folder, read_npz
+from poisonlab.datasets.scaling import standardised
 from poisonlab.datasets.sources import DIGITS, SOURCES, class_numbers, expanded, options_of, validate_specification
 from poisonlab.datasets.splits import stratified_split
 from poisonlab.datasets.toys import gaussians
@@ -32,18 +33,20 @@ def prepare(name: str, specification: dict[str, Any], raw: Path | None = None) -
     if source == "digits":
         dataset = _digits(name)
     elif source == "npz":
-        dataset = read_npz(name, expanded(options["path"], f"datasets.{name}.path"))
+        dataset = read_npz(name, expanded(options["path"], f"datasets.{name}.path"), bounded=not options["standardise"])
     elif source == "folder":
         path = expanded(options["path"], f"datasets.{name}.path")
         dataset = read_folder(name, path, options["size"], options["greyscale"], options["test_fraction"])
     elif source == "gaussians":
         _check_memory(name, options)
         dataset = gaussians(name, **options)
+    elif source == "features":
+        raise InputError(f"dataset '{name}' is made of a proxy, see `victims.proxies.featured`; prepare another source")
     else:
         dataset = _torchvision(name, source, raw)
-    if not options.get("classes"):
-        return dataset
-    return _subset(dataset, class_numbers(name, options["classes"], dataset.class_names))
+    if options.get("classes"):
+        dataset = _subset(dataset, class_numbers(name, options["classes"], dataset.class_names))
+    return standardised(dataset) if options.get("standardise") else dataset
 
 
 def _check_memory(name: str, options: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Where data sets come from: the catalogue of sources and what can be checked before anything is read."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ class Option:
 class Source:
     """What is known about a source before anything is read; empty tuples where only the data can tell."""
 
-    kind: Literal["embedded", "torchvision", "user", "toy"]
+    kind: Literal["embedded", "torchvision", "user", "toy", "derived"]
     options: dict[str, Option] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     train_counts: tuple[int, ...] = ()  # training points per class
@@ -64,6 +64,8 @@ _PATH = Option(
     "the path of a file or folder", lambda value: isinstance(value, str | Path) and str(value) != "", required=True
 )
 _SIDE = _whole(1, None)
+_SWITCH = Option("true or false", lambda value: isinstance(value, bool), False)
+_NAME = Option("a name", lambda value: isinstance(value, str) and value != "", required=True)
 DIGITS = tuple("0123456789")
 
 SOURCES: dict[str, Source] = {
@@ -99,7 +101,7 @@ SOURCES: dict[str, Source] = {
         (3, 32, 32),
         "CIFAR10",
     ),
-    "npz": Source("user", {"path": _PATH, "classes": _CLASSES}),
+    "npz": Source("user", {"path": _PATH, "classes": _CLASSES, "standardise": _SWITCH}),
     "folder": Source(
         "user",
         {
@@ -109,7 +111,7 @@ SOURCES: dict[str, Source] = {
                 "[height, width] in pixels",
                 lambda value: isinstance(value, list | tuple) and len(value) == 2 and all(map(_SIDE.accepts, value)),
             ),
-            "greyscale": Option("true or false", lambda value: isinstance(value, bool), False),
+            "greyscale": _SWITCH,
             "test_fraction": Option("a number between 0 and 1", lambda value: _is_number(value) and 0 < value < 1),
         },
     ),
@@ -126,6 +128,8 @@ SOURCES: dict[str, Source] = {
         },
         ("negative", "positive"),
     ),
+    # What a net makes of another data set's points; the data set and the proxy are checked by `pipeline.names`.
+    "features": Source("derived", {"of": _NAME, "proxy": _NAME}),
 }
 
 
@@ -147,8 +151,10 @@ def validate_specification(name: str, specification: dict[str, Any]) -> None:
             raise InputError(f"dataset '{name}': '{path}' is not a folder; correct datasets.{name}.path")
 
 
-def class_names(specification: dict[str, Any]) -> tuple[str, ...] | None:
-    """Return the names of the renumbered classes, or None where only the data can tell (`npz`, `folder`)."""
+def class_names(specification: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the names of the renumbered classes, or None where only the data can tell (`npz`, `folder`,
+    `features`).
+    """
     names = SOURCES[specification["source"]].class_names
     chosen = specification.get("classes")
     if not names:
@@ -157,8 +163,8 @@ def class_names(specification: dict[str, Any]) -> tuple[str, ...] | None:
 
 
 def inputs(name: str, specification: dict[str, Any]) -> tuple[tuple[int, ...], tuple[float, float] | None] | None:
-    """Return shape and box of a data set's images or vectors, or None where only the data can tell (`npz`,
-    `folder`).
+    """Return shape and box of a data set's images or vectors, or None where only the data can tell (`npz`, `folder`,
+    `features`).
     """
     source = SOURCES[specification["source"]]
     if source.kind == "toy":
@@ -177,7 +183,17 @@ def class_counts(specification: dict[str, Any]) -> dict[int, int] | None:
     return {new: source.train_counts[old] for new, old in enumerate(numbers)}
 
 
-def options_of(name: str, specification: dict[str, Any]) -> dict[str, Any]:
+def share_points(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two data sets have training points in common, as far as that is known before anything is read."""
+    if any(one.get(key) != other.get(key) for key in ("source", "path")):
+        return False
+    if SOURCES[one["source"]].kind == "toy":
+        return options_of("", one) == options_of("", other)
+    kept, others = (set(class_names(own) or own.get("classes") or ()) for own in (one, other))
+    return not kept or not others or bool(kept & others)
+
+
+def options_of(name: str, specification: Mapping[str, Any]) -> dict[str, Any]:
     """Return every option of the source, defaults filled in; an empty value (`size:`) counts as not given."""
     source = specification.get("source")
     if not isinstance(source, str) or source not in SOURCES:

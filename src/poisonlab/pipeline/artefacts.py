@@ -61,8 +61,9 @@ class Artefacts:
     # - data
 
     def data_file(self, dataset: str) -> str:
-        """File of a prepared data set."""
-        return f"results/data/{dataset}.safetensors"
+        """File of a prepared data set; of features, which a proxy makes, in a folder of their own."""
+        folder = "features" if self.config["datasets"][dataset]["source"] == "features" else "data"
+        return f"results/{folder}/{dataset}.safetensors"
 
     def data_inputs(self, dataset: str) -> list[str]:
         """Files that a data set is prepared from."""
@@ -71,6 +72,15 @@ class Artefacts:
             return [f"results/raw/{specification['source']}"]
         key = f"datasets.{dataset}.path"
         return [str(sources.expanded(specification["path"], key))] if specification["source"] == "npz" else []
+
+    def feature_inputs(self, dataset: str) -> dict[str, str]:
+        """Files that features are made of: the data set whose points they are of, and a proxy."""
+        entry = self.config["datasets"][dataset]
+        return {"data": self.data_file(entry["of"]), "proxy": self.proxy_file(entry["proxy"])}
+
+    def feature_modules(self, dataset: str) -> list[str]:
+        """What builds the net of features, as `code_version` takes it."""
+        return self.model_modules(self.config["proxies"][self.config["datasets"][dataset]["proxy"]]["model"])
 
     def user_files(self, dataset: str) -> list[tuple[str, int, int]]:
         """Names, sizes and times of the files of an image folder: a change of the folder prepares the data set

@@ -10,7 +10,7 @@ from poisonlab.analyses import analysis
 from poisonlab.datasets import sources
 from poisonlab.errors import InputError
 from poisonlab.pipeline.experiment_names import check_experiment, check_figure
-from poisonlab.pipeline.references import Entry, check_model, check_values, dataset_of, entry_of, named
+from poisonlab.pipeline.references import Entry, check_model, check_values, dataset_of, entry_of, leads_back, named
 from poisonlab.pipeline.studies import Config
 from poisonlab.poisons.flips import SOURCES, TARGETS, budgets, class_number, pairs
 from poisonlab.poisons.needs import need
@@ -41,6 +41,7 @@ def check_names(config: Config, studies: list[str]) -> None:
         entry_of(config, "datasets", entry["dataset"], f"proxies.{name}.dataset")
         entry_of(config, "recipes", entry["recipe"], f"proxies.{name}.recipe")
         check_model(config, entry["model"], f"proxies.{name}.model")
+    _check_features(config, {name: one for name, one in config["datasets"].items() if one["source"] == "features"})
     for name, entry in config["paths"].items():
         entry_of(config, "proxies", entry["proxy"], f"paths.{name}.proxy")
     for name, entry in config["buckets"].items():
@@ -61,6 +62,39 @@ def check_names(config: Config, studies: list[str]) -> None:
             named(section["experiments"], name, f"{study}.run", f"{study}.experiments")
         for name, entry in section["figures"].items():
             check_figure(config, section, f"{study}.figures.{name}", f"{study}.experiments", entry)
+
+
+def _check_features(config: Entry, derived: Entry) -> None:
+    """Refuse features that wait for themselves, of points that their net was trained on, or of another shape."""
+    datasets, proxies = config["datasets"], config["proxies"]
+    for name, entry in derived.items():
+        entry_of(config, "datasets", entry["of"], f"datasets.{name}.of")
+        entry_of(config, "proxies", entry["proxy"], f"datasets.{name}.proxy")
+
+    def made_of(name: str) -> list[str]:
+        return [derived[name]["of"], proxies[derived[name]["proxy"]]["dataset"]] if name in derived else []
+
+    def origin(name: str) -> Entry:
+        return origin(derived[name]["of"]) if name in derived else datasets[name]
+
+    for name in derived:
+        if leads_back(name, made_of):
+            raise InputError(
+                f"datasets.{name} is made of '{name}' itself; name another proxy, or another data set as of"
+            )
+    for name in derived:
+        of, trained = made_of(name)
+        if sources.share_points(origin(of), origin(trained)):
+            raise InputError(
+                f"datasets.{name}.proxy: '{derived[name]['proxy']}' is trained on points of '{of}', whose features "
+                "would be of what it knows by heart; name a proxy of other classes"
+            )
+        shapes = [inputs[0] for one in (of, trained) if (inputs := sources.inputs(one, datasets[one]))]
+        if len(set(shapes)) > 1:
+            raise InputError(
+                f"datasets.{name}: points of '{of}' have the shape {shapes[0]}, those of its proxy {shapes[1]}; name "
+                "another proxy"
+            )
 
 
 def _names(config: Entry, dataset: str) -> tuple[str, ...] | None:
@@ -120,14 +154,12 @@ def _check_analysis(config: Entry, where: str, entry: Entry) -> None:
 
 def _check_data_of_analysis(config: Entry, where: str, entry: Entry, name: str) -> None:
     """Refuse an analysis that waits for itself, that is of two data sets, or of a class that its data do not have."""
-    waiting, seen = [name], set()
-    while waiting:
-        one = waiting.pop()
-        for kind, used in config["analyses"][one]["needs"].items():
-            if need.find(kind).section == "analyses" and used not in seen:
-                seen.add(used)
-                waiting.append(used)
-    if name in seen:
+
+    def waits_for(one: str) -> list[str]:
+        needs = config["analyses"][one]["needs"]
+        return [used for kind, used in needs.items() if need.find(kind).section == "analyses"]
+
+    if leads_back(name, waits_for):
         raise InputError(f"{where}.needs lead back to '{name}' itself; name another analysis")
     used = [(need.find(kind).section, one) for kind, one in entry["needs"].items()]
     used += [("proxies", entry["proxy"])] if entry["proxy"] else []

@@ -5,7 +5,7 @@ import difflib
 import importlib
 import importlib.util
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,16 @@ def dataset_of(config: Entry, section: str, name: str) -> str | None:
         return dataset_of(config, "proxies", entry["proxy"])
     found = (dataset_of(config, need.find(kind).section, used) for kind, used in entry.get("needs", {}).items())
     return next(filter(None, found), None)
+
+
+def leads_back(name: str, following: Callable[[str], Iterable[str]]) -> bool:
+    """Whether what follows from a name, and from that, leads back to the name."""
+    waiting, seen = [name], set[str]()
+    while waiting:
+        new = set(following(waiting.pop())) - seen
+        seen |= new
+        waiting += new
+    return name in seen
 
 
 def check_model(config: Entry, name: str, where: str) -> None:

@@ -3,6 +3,7 @@
 They are trained in `victims.proxy`: whoever only reads them does not depend on the engines.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.datasets.scaling import standardised
 from poisonlab.errors import InputError
 from poisonlab.results.storage import read_tensors
 
@@ -63,6 +65,30 @@ class Proxy:
     def finished(path: str | Path) -> "list[Proxy]":
         """Each seed of a proxy's file at its last age."""
         return list({proxy.seed: proxy for proxy in Proxy.load(path)}.values())
+
+
+def featured(name: str, proxy: Proxy, dataset: Dataset, device: str) -> Dataset:
+    """A data set of what a proxy makes of another's points: standardised features, [n, features] float32, without box.
+
+    They are the inputs of its last linear layer. A net knows the points that it was trained on by heart, and their
+    features tell classes apart as those of no further point do: the proxy is to be one of other points. Labels, classes
+    and indices stay.
+
+    Source: Carnerero-Cano et al., 2021, section 4 and Appendix C.2 (Inception's features of ImageNet).
+
+    Raises:
+        InputError: the proxy takes points of another shape, or has no linear layer.
+    """
+    if dataset.input_shape != proxy.input_shape:
+        raise InputError(
+            f"dataset '{name}' is of points of shape {dataset.input_shape} ('{dataset.name}'), its proxy takes "
+            f"{proxy.input_shape}; change datasets.{name}.of or .proxy"
+        )
+    train, test = (
+        answers(proxy, dataclasses.replace(dataset, train_images=images), device)["features"]
+        for images in (dataset.train_images, dataset.test_images)
+    )
+    return standardised(dataclasses.replace(dataset, name=name, train_images=train, test_images=test, centres=None))
 
 
 def answers(proxy: Proxy, dataset: Dataset, device: str) -> dict[str, np.ndarray]:
