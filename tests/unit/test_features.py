@@ -7,13 +7,20 @@ import numpy as np
 import pytest
 
 from poisonlab.datasets.dataset import Dataset, make_dataset
+from poisonlab.datasets.draws import of_draw
 from poisonlab.datasets.prepare import prepare
 from poisonlab.datasets.scaling import standardised
 from poisonlab.errors import InputError
 from poisonlab.pipeline.configuration import check
 from poisonlab.pipeline.plan import Plan
 from poisonlab.pipeline.studies import merged, read_yaml
+from poisonlab.poisons.crafting import craft
+from poisonlab.poisons.poison import apply
+from poisonlab.seeds import seed
+from poisonlab.victims.engines import train
 from poisonlab.victims.proxies import Proxy, featured
+from poisonlab.victims.recipe import Recipe
+from poisonlab.victims.victim import VictimJob
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,6 +111,47 @@ def test_an_npz_of_features_beyond_1_needs_to_be_standardised(tmp_path: Path):
     np.savez(path, **arrays)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"to 1e\+12; float images must be in \[-1e\+09, 1e\+09\]; scale them"):
         prepare("wide", {"source": "npz", "path": str(path), "standardise": True})
+
+
+def published(**datasets: Any) -> Plan:
+    config = merged(read_yaml(ROOT / "config.yaml"), {"studies": ["regularization"], "published": True})
+    return Plan(merged(config, {"datasets": datasets}), ROOT)
+
+
+def test_a_file_of_2048_features_takes_the_place_of_dogfrog_and_is_attacked(tmp_path: Path):
+    path = tmp_path / "dog_fish.npz"
+    write_features(path)
+    page = (ROOT / "studies" / "regularization" / "README.md").read_text()
+    (line,) = [line for line in page.splitlines() if "dog_fish.npz," in line]
+    assert "standardise: true, of: null, proxy: null" in line
+    own = {"source": "npz", "path": str(path), "standardise": True, "of": None, "proxy": None}
+    plan = published(dogfrog=own)
+    assert plan.data_file("dogfrog") == "results/data/dogfrog.safetensors"
+    assert plan.data_inputs("dogfrog") == [str(path)]
+    settings = plan.poison_settings("regularization", "dogfrog_small")
+    divided = of_draw(prepare("dogfrog", plan.config["datasets"]["dogfrog"]), {"split": 0.25}, 0)
+    short = {
+        **settings,
+        "parameters": {**settings["parameters"], "hyperiterations": 3},
+        "sweep": "budget",
+        "values": [6],
+    }
+    (poison,) = craft(divided, short, {}, 0, "cpu")
+    low, high = divided.train_images.min(0), divided.train_images.max(0)
+    assert poison.append_images.shape == (6, 2048)
+    # Features have no box: points move in the range of the training points; they are clipped in double precision.
+    assert ((poison.append_images >= low - 1e-6) & (poison.append_images <= high + 1e-6)).all()
+    variant = plan.variants("regularization", "dogfrog")["features_small"]
+    accuracy = {}
+    for name, one in (("clean", None), ("poisoned", poison)):
+        training_set = apply(one or type(poison)(2), divided)
+        job = VictimJob(name, training_set, seed("victim", repeat=0))
+        recipe = Recipe.of(variant.training["recipe"], "recipe")
+        ((_, victim),) = train([job], variant.training["model"], recipe, "float32", "cpu", lambda line: None)
+        weight = victim.parameters["weight"]
+        scores = divided.test_images @ weight[0, :-1] + weight[0, -1]
+        accuracy[name] = np.mean((scores > 0) == divided.test_labels)
+    assert accuracy["clean"] > 0.9 > accuracy["poisoned"]  # 40 telling features; a tenth of the points is wrong
 
 
 # ------------------------------------------------------------------------------------------------------------ the plan
