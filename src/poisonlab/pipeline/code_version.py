@@ -9,22 +9,32 @@ import hashlib
 import importlib.util
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).parents[1]
 
 
-def _strip_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body
-            if (
-                body
-                and isinstance(body[0], ast.Expr)
-                and isinstance(body[0].value, ast.Constant)
-                and isinstance(body[0].value.value, str)
-            ):
-                node.body = body[1:]
-    return tree
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_SAYS_NOTHING = {"ctx", "kind", "type_comment", "type_ignores"}  # fields that follow from others, or from layout
+
+
+def _written(node: Any, imported: set[str]) -> str:
+    """A syntax tree as text without docstrings; the names that it imports anywhere are added to `imported`.
+
+    In one pass: planning reads every module of the package.
+    """
+    if isinstance(node, list):
+        return f"[{','.join([_written(one, imported) for one in node])}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    if isinstance(node, ast.Import):
+        imported.update(alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        imported.update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+    fields = [(name, getattr(node, name, None)) for name in node._fields if name not in _SAYS_NOTHING]
+    if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+        fields = [(name, node.body[1:] if name == "body" else value) for name, value in fields]
+    return f"{type(node).__name__}({','.join([_written(value, imported) for _, value in fields])})"
 
 
 def _module_files(name: str) -> list[Path]:
@@ -60,16 +70,9 @@ def _without_the_others(tree: ast.Module, function: str) -> ast.Module:
 def _read(file: Path, function: str = "") -> tuple[str, tuple[Path, ...]]:
     """Hash of a file's code, and the package's files that it imports anywhere, also inside functions."""
     tree = _without_the_others(ast.parse(file.read_text()), function)
-    imported: set[Path] = set()
-    for node in ast.walk(tree):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        imported.update(path for name in names for path in _module_files(name))
-    code = hashlib.sha256(ast.dump(_strip_docstrings(tree)).encode()).hexdigest()
-    return code, tuple(sorted(imported))
+    imported: set[str] = set()
+    code = hashlib.sha256(_written(tree, imported).encode()).hexdigest()
+    return code, tuple(sorted({path for name in imported for path in _module_files(name)}))
 
 
 def code_version(*entries: str | Path) -> str:
