@@ -30,7 +30,7 @@ victims:
   sgd: {model: scaled, recipe: sgd}
 experiments:
   adam: &experiment
-    {poisons: [clean, placed], victims: [adam], scale: published, draws: 3, repeats: 2, draws_per_job: 3, attacks: [pgd_untargeted]}
+    {poisons: [clean, placed], victims: [adam], scale: published, draws: 3, repeats: 2, draws_per_job: 3, attacks: [pgd_untargeted], probes: true}
   sgd: {<<: *experiment, victims: [sgd]}
 multiverses:
   choices:
@@ -68,7 +68,7 @@ claims:
     than: {experiment: adam, condition: placed, value: first, column: natural_accuracy}
 """
 SORT = ["condition", "axis_value", "draw", "repeat"]
-MEASURED = ["epochs", "train_accuracy", "fitted_share", "natural_accuracy", "diverged", "training_set"]
+MEASURED = ["lipschitz_mean", "line_share", "epochs", "train_accuracy", "fitted_share", "natural_accuracy", "diverged", "training_set"]
 
 
 @pytest.fixture(scope="module")

@@ -578,3 +578,17 @@ def test_a_victim_may_have_another_name_in_conditions() -> None:
     assert {variant for variant, _ in alone.jobs("label_noise", "digits_next")} == {"digits"}
     expect(experiment("digits_next", victims={"plain": "nobody"}), "digits_next.victims names 'nobody'")
     expect(experiment("digits_next", victims={}), "digits_next.victims is {}")
+
+
+def test_a_condition_may_have_a_victim_of_its_own() -> None:
+    own = {"clean": {"poison": "digits_next_random", "victim": "toy"}, "random": "digits_next_random"}
+    plan = Plan(default(**experiment("digits_next", poisons=own, victims=["digits"])), ROOT)
+    conditions = plan.conditions("label_noise", "digits_next")
+    assert {name: entry["victim"] for name, entry in conditions.items()} == {"clean": "toy", "random": "digits"}
+    jobs = plan.jobs("label_noise", "digits_next")
+    assert {variant: names for (variant, _), names in jobs.items()} == {"digits": ["random"], "toy": ["clean"]}
+    assert plan.checked_victims("label_noise", "digits_next") and len(plan.variants("label_noise", "digits_next")) == 2
+    several = Plan(default(**experiment("digits_next", poisons=own, victims=["digits", "toy64"])), ROOT)
+    assert set(several.conditions("label_noise", "digits_next")) == {"clean", "random@digits", "random@toy64"}
+    own["clean"]["victim"] = "nobody"
+    expect(experiment("digits_next", poisons=own), "digits_next.poisons.clean.victim names 'nobody'")

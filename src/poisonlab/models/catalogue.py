@@ -44,7 +44,12 @@ _register(
 )
 _register("hashed_mlp", f"{NETWORKS}:HashedMLP", {"bits": 10, "modulus": 941}, "thesis, Appendix A")
 _register("normalised_mlp", f"{NETWORKS}:NormalisedMLP", {"width": 64, "depth": 2}, "thesis, Appendix A")
-_register("soft_nn", "poisonlab.models.neighbours:SoftNearestNeighbours", {"k": 1}, "thesis, chapter 3")
+_register(
+    "soft_nn",
+    "poisonlab.models.neighbours:SoftNearestNeighbours",
+    {"k": 1, "nearest": 1e-3, "power": 1.0},
+    "thesis, chapter 3; nearest is a choice",
+)
 _register(
     "logistic",
     "poisonlab.models.regularized:RegularizedLogistic",

@@ -8,12 +8,14 @@ from typing import Any
 import pandas as pd
 
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.datasets.draws import of_draw
 from poisonlab.errors import InputError
+from poisonlab.evaluation.probes import probe_chunk
 from poisonlab.evaluation.robustness import evaluate_chunk
 from poisonlab.multiverse.grid import named
 from poisonlab.results.storage import Workspace, read_table, read_table_metadata, write_table
-from poisonlab.results.tables import KEYS, concatenate, conditions_table, without_copies
-from poisonlab.victims.chunk import load_chunk, train_chunk
+from poisonlab.results.tables import KEYS, concatenate, conditions_table, with_probes, without_copies
+from poisonlab.victims.chunk import crafted, load_chunk, train_chunk
 
 Tables = dict[str, pd.DataFrame]
 Progress = Callable[[str], None]
@@ -28,7 +30,8 @@ def run(settings: Mapping[str, Any], place: Workspace, progress: Progress = lamb
     Args:
         settings: `study`, `repeats`; `combinations`: number → choices and, by experiment, `training` (model, recipe,
             precision, device, …); `experiments`: name → `data` and, by condition, `poisons` (files), `per_draw`,
-            `attacks`, `flips`, `columns` and `described`, as the rules of an ordinary experiment take them.
+            `attacks`, `flips`, `columns`, `probed` (points, 0 for no probes) and `described`, as the rules of an
+            ordinary experiment take them.
 
     Returns:
         conditions, victims and robustness, with the combination's number in a column `combination`; `seconds` in
@@ -78,6 +81,12 @@ def _one(
     trained = load_chunk(output, own["poisons"], {**columns, **own["columns"]}, repeats)
     asked = {"model": training["model"], "attacks": own["attacks"], "flips": own["flips"]}
     robustness = evaluate_chunk(trained, dataset, asked, training["device"], progress)
+    if own["probed"]:
+        pieces = [(poison, place[0]) for _, poison, place in crafted(own["poisons"]) for _ in repeats]
+        drawn = {draw: of_draw(dataset, own["per_draw"], draw) for draw in {draw for _, draw in pieces}}
+        around = [poison for poison, _ in pieces], [drawn[draw] for _, draw in pieces]
+        rows = probe_chunk(trained, *around, training["model"], None, {}, own["probed"], training["device"], progress)
+        victims = with_probes(victims, [rows])
     output.unlink()
     victims, robustness, _ = without_copies(concatenate([victims], "victims"), concatenate([robustness], "robustness"))
     conditions = conditions_table(study, experiment, own["described"], victims, None, dataset)

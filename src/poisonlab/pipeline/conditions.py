@@ -151,15 +151,21 @@ class Conditions(Artefacts):
     def conditions(self, study: str, experiment: str) -> dict[str, Config]:
         """Condition → its poison, victim, draws, repeats and further attacks.
 
-        "poison@victim" where there are several victims.
+        "poison@victim" where there are several victims and the condition has none of its own.
         """
         entry = self.experiment(study, experiment)
         several = len(entry["victims"]) > 1
         return {
-            f"{name}@{called}" if several else name: {**own, "victim": victim}
+            f"{name}@{called}" if several and not own["victim"] else name: {**own, "victim": victim}
             for name, own in entry["poisons"].items()
-            for called, victim in entry["victims"].items()
+            for called, victim in ({"": own["victim"]} if own["victim"] else entry["victims"]).items()
         }
+
+    def victims(self, study: str, experiment: str) -> list[str]:
+        """Names of the victims of an experiment, those that a condition has of its own last."""
+        entry = self.experiment(study, experiment)
+        own = [condition["victim"] for condition in entry["poisons"].values() if condition["victim"]]
+        return list(dict.fromkeys([*entry["victims"].values(), *own]))
 
     def dataset(self, study: str, experiment: str) -> str:
         """The data set of an experiment."""
@@ -179,7 +185,7 @@ class Conditions(Artefacts):
     def variants(self, study: str, experiment: str) -> dict[str, Variant]:
         """Victims of an experiment, one for each value of a sweep, by the name in their files."""
         found = {}
-        for name in self.experiment(study, experiment)["victims"].values():
+        for name in self.victims(study, experiment):
             entry = self.config[study]["victims"][name]
             training = self.training(entry["model"], entry["recipe"])
             if entry["sweep"] is None:

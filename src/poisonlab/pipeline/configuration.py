@@ -106,8 +106,8 @@ def check(config: Mapping[str, Any], root: Path) -> tuple[Config, dict[str, Path
 
 
 def _spell_out(experiment: Config, schema: Mapping[str, Any]) -> None:
-    """Write every condition of an experiment as condition → {poison, draws, repeats, attacks}, its victims as name in
-    conditions → victim.
+    """Write every condition of an experiment as condition → {poison, draws, repeats, victim, attacks}, its
+    victims as name in conditions → victim.
     """
     poisons, victims = experiment["poisons"], experiment["victims"]
     experiment["victims"] = {name: name for name in victims} if isinstance(victims, list) else victims

@@ -21,9 +21,10 @@ def check_experiment(config: Entry, section: Entry, where: str, entry: Entry) ->
         name: named(section["poisons"], own["poison"], f"{where}.poisons.{name}", f"{study}.poisons")
         for name, own in entry["poisons"].items()
     }
-    victims = [
-        named(section["victims"], name, f"{where}.victims", f"{study}.victims") for name in entry["victims"].values()
-    ]
+    chosen = {f"{where}.victims": list(entry["victims"].values())} | {
+        f"{where}.poisons.{name}.victim": [own["victim"]] for name, own in entry["poisons"].items() if own["victim"]
+    }
+    victims = [named(section["victims"], one, place, f"{study}.victims") for place, names in chosen.items() for one in names]
     for key in ("dataset", "redraw", "split"):
         if len(values := {str(poison[key]) for poison in poisons.values()}) > 1:
             raise InputError(

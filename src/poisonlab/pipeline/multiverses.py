@@ -7,7 +7,7 @@ from poisonlab.multiverse.grid import Combination, combinations
 from poisonlab.pipeline.configuration import Config
 from poisonlab.pipeline.experiment_names import TABLES
 from poisonlab.pipeline.multiverse_names import varied
-from poisonlab.pipeline.training import Training, span
+from poisonlab.pipeline.training import PROBED_POINTS, Training, span
 from poisonlab.victims.recipe import modules as recipe_modules
 
 
@@ -88,14 +88,14 @@ class Multiverses(Training):
         }
 
     def _training(self, study: str, experiment: str) -> Config:
-        (variant,) = self.variants(study, experiment).values()
+        variant = next(iter(self.variants(study, experiment).values()))  # whatever a condition has of its own
         return variant.training
 
     def _varied(self, study: str, experiment: str, name: str) -> Config:
         """What an experiment's jobs depend on, whatever is chosen."""
         entry, conditions = self.experiment(study, experiment), self.conditions(study, experiment)
         draws = self.multiverse_size(study, name)[0]
-        (variant,) = self.variants(study, experiment)
+        variant = next(iter(self.variants(study, experiment)))
         return {
             "data": self.data_file(self.dataset(study, experiment)),
             "poisons": {
@@ -114,6 +114,7 @@ class Multiverses(Training):
             },
             "flips": {condition: self.poison(study, own["poison"])["flips"] for condition, own in conditions.items()},
             "columns": self.victim_columns(study, experiment, variant),
+            "probed": PROBED_POINTS if entry["probes"] else 0,
             "described": self.collect_settings(study, experiment),
         }
 

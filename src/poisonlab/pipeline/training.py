@@ -319,10 +319,7 @@ class Training(Conditions):
     def check_modules(self, study: str, experiment: str) -> list[str]:
         """What builds the victims that are checked, and the proxy beside them, as `code_version` takes it."""
         proxy = self.config["proxies"][self.experiment(study, experiment)["checks"]]
-        models = [
-            self.config[study]["victims"][name]["model"]
-            for name in self.experiment(study, experiment)["victims"].values()
-        ]
+        models = [self.config[study]["victims"][name]["model"] for name in self.victims(study, experiment)]
         return sorted({module for model in [*models, proxy["model"]] for module in self.model_modules(model)})
 
     def detection_inputs(self, study: str, experiment: str) -> dict[tuple[str, int], str]:
