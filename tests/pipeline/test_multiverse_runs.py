@@ -68,7 +68,16 @@ claims:
     than: {experiment: adam, condition: placed, value: first, column: natural_accuracy}
 """
 SORT = ["condition", "axis_value", "draw", "repeat"]
-MEASURED = ["lipschitz_mean", "line_share", "epochs", "train_accuracy", "fitted_share", "natural_accuracy", "diverged", "training_set"]
+MEASURED = [
+    "lipschitz_mean",
+    "line_share",
+    "epochs",
+    "train_accuracy",
+    "fitted_share",
+    "natural_accuracy",
+    "diverged",
+    "training_set",
+]
 
 
 @pytest.fixture(scope="module")

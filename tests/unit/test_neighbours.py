@@ -31,9 +31,7 @@ def fitted(k: int, data: TrainingSet, **changes: float) -> torch.nn.Module:
     return rebuild(model, (2,), data.num_classes, victim.parameters, CPU)
 
 
-def reference(
-    k: int, data: TrainingSet, inputs: np.ndarray, nearest: float = NEAREST, power: float = 1
-) -> np.ndarray:
+def reference(k: int, data: TrainingSet, inputs: np.ndarray, nearest: float = NEAREST, power: float = 1) -> np.ndarray:
     """Class sums of the inverse distances of the k nearest training points, in double precision."""
     distances, which = NearestNeighbors(n_neighbors=k).fit(data.images.astype(float)).kneighbors(inputs)
     logits = np.zeros((len(inputs), data.num_classes))

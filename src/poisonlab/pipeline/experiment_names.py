@@ -24,7 +24,8 @@ def check_experiment(config: Entry, section: Entry, where: str, entry: Entry) ->
     chosen = {f"{where}.victims": list(entry["victims"].values())} | {
         f"{where}.poisons.{name}.victim": [own["victim"]] for name, own in entry["poisons"].items() if own["victim"]
     }
-    victims = [named(section["victims"], one, place, f"{study}.victims") for place, names in chosen.items() for one in names]
+    every = [(place, name) for place, names in chosen.items() for name in names]
+    victims = [named(section["victims"], name, place, f"{study}.victims") for place, name in every]
     for key in ("dataset", "redraw", "split"):
         if len(values := {str(poison[key]) for poison in poisons.values()}) > 1:
             raise InputError(
