@@ -48,7 +48,7 @@ claims:
     of: {experiment: flips, condition: random@flat, value: first, column: natural_accuracy}
     than: {experiment: flips, condition: random@flat, value: last, column: natural_accuracy}
     margin: 0.02
-    minimum: {draws: 2, repeats: 2}
+    minimum: {draws: 3, repeats: 2}
 """
 MODULE = '''
 """A strategy of one's own."""

@@ -188,8 +188,8 @@ def test_the_study_runs_with_its_three_files_alone(workshop, tmp_path):
     results = tmp_path / "results"
     tables = results / "tables" / "my_study" / "late"
     victims = storage.read_table(tables / "victims.parquet")
-    # clean once, random and late in 2 draws at 2 budgets; 2 repeats, 2 victims.
-    assert len(victims) == (1 + 2 * 2 * 2) * 2 * 2
+    # clean once, random and late in 3 draws at 2 budgets; 2 repeats, 2 victims.
+    assert len(victims) == (1 + 2 * 2 * 3) * 2 * 2
     assert set(victims["condition"]) == {f"{p}@{v}" for p in ("clean", "random", "late") for v in ("mlp", "narrow")}
     late = victims["condition"].str.startswith("late")
     assert (victims["poison_fall"].notna() == late).all()

@@ -21,7 +21,7 @@ STUDY = """
 claims:
   - {id: 1, statement: Clever points are stronger, source: "A", published: stronger, estimand: difference, relation: larger,
      of: {experiment: own, condition: random}, than: {experiment: own, condition: clever}, margin: 0.02,
-     minimum: {draws: 2, repeats: 2}}
+     minimum: {draws: 3, repeats: 2}}
 """
 
 
@@ -50,7 +50,7 @@ def own_tables(levels, draws=6, repeats=20, sd=SMALL, seed=4):
 
 def entry(relation_, of, minimum=None, **settings):
     facts = {"id": 1, "statement": "so", "source": "A", "published": "yes", "estimand": "share", "relation": relation_}
-    return {**facts, "of": of, "minimum": minimum or {"draws": 2, "repeats": 2}, **settings}
+    return {**facts, "of": of, "minimum": minimum or {"draws": 3, "repeats": 2}, **settings}
 
 
 def own(condition, **how):
@@ -79,7 +79,7 @@ def test_a_claim_of_a_new_study_is_a_few_lines_and_its_attack_is_the_headline_s(
         assert row["test"].startswith("random − clever, rows permuted")
     assert judge(claims[:1], {"mine/own": tables}, {"mine/own": {"epsilon": 0.3}}).iloc[0]["measured"] == 0
     few = own_tables({"random": (0.5, np.nan), "clever": (0.4, np.nan)}, draws=1)
-    assert "registered are 2 × 2" in judge(claims[:1], {"mine/own": few}, headlines).iloc[0]["test"]
+    assert "registered are 3 × 2" in judge(claims[:1], {"mine/own": few}, headlines).iloc[0]["test"]
     few["conditions"]["scale"] = "analogue"
     assert judge(claims[:1], {"mine/own": few}, headlines).iloc[0]["verdict"] == "analogue"
 
@@ -245,6 +245,8 @@ def test_a_study_brings_a_relation_of_its_own(tmp_path, monkeypatch):
         ({"minimum": {}}, "minimum is empty, allowed is the least n"),
         ({"minimum": {"draws": 2, "repeats": 0}}, "repeats is 0, allowed is a number from 1"),
         ({"minimum": {"clever": [2, 2], "other": [2, 2]}}, r"unknown key \['other'\]"),
+        ({"minimum": {"draws": 2, "repeats": 9}}, "2 and 2 draws, whose test cannot give a p below 0.167 over 1 parts"),
+        ({"minimum": {"clever": [2, 2], "random": [5, 2]}, "known": 1}, "5 and 2 draws, .* below 0.200 over 1 parts"),
     ],
 )
 def test_a_claim_of_a_new_study_that_says_something_impossible_is_refused(tmp_path, change, message):

@@ -1,8 +1,9 @@
 """Comparisons of selected victims in pairs: by permuted rows, by training set, or victim by victim."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,12 @@ PAIRED_BY: dict[str, tuple[Callable[..., Tested], str]] = {
     "training set": (matched_difference, "paired by training set and repeat, signs of the training sets flipped"),
 }
 SMALL = 0.01  # difference that a plan aims at where no margin is registered and what was found is smaller
+
+
+def smallest_p(a: int, b: int, settings: Mapping[str, Any]) -> float:
+    """The least p of a difference between conditions of a and b draws, by the parameters of a relation."""
+    a, b = a - settings["known"], b - settings["known"]
+    return 1 / math.comb(a + b, a) if settings["paired_by"] == "repeat" else 0.5 ** min(a, b)
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ def all_above(
     """Test that the first grid of each pair is above the second: all of them must be (intersection–union)."""
     tests = [compare(a, b, CONFIDENCE, "greater") for a, b in grids]
     holds = all(test.low > 0 and counts(test) for test in tests)
-    return tests, Side(holds, float(np.max([test.p for test in tests])))
+    return tests, Side(holds, *(float(np.max([getattr(test, key) for test in tests])) for key in ("p", "smallest_p")))
 
 
 def smallest(
@@ -97,7 +104,8 @@ def smallest(
     reverse = [compare(b, a, 1 - (1 - CONFIDENCE) / len(grids), "greater") for a, b in grids]
     lowest = min(range(len(grids)), key=lambda n: reverse[n].p)
     against = reverse[lowest]
-    opposes = Side(against.low > 0 and counts(against), min(1.0, against.p * len(grids)))
+    p, least = (min(1.0, value * len(grids)) for value in (against.p, against.smallest_p))
+    opposes = Side(against.low > 0 and counts(against), p, least)
     refuted = opposes.holds and not supports.holds
     shown = lowest if refuted else weakest(tests)
     text = f"{words[shown]}, {rows}"

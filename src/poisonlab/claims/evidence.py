@@ -139,10 +139,12 @@ class Side:
     Attributes:
         holds: whether the values and intervals say so.
         p: of the test that must agree, one-sided; None where none is needed, NaN where it cannot be made.
+        smallest_p: the least that this size of the samples allows, where rows are rearranged.
     """
 
     holds: bool
     p: float | None = None
+    smallest_p: float | None = None
 
 
 @dataclass(frozen=True)

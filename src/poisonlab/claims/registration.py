@@ -1,5 +1,6 @@
 """The registered claims: what is measured, where, with which margins and least n, written down before the results."""
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from poisonlab.claims.evidence import LEVEL
 from poisonlab.claims.quantifiers import MEAN, Quantifier
 from poisonlab.claims.relations import Relation, relation
 from poisonlab.claims.selectors import Selector, selectors
@@ -198,13 +200,15 @@ def _claim(entry: Any, places: Mapping[str, Part], study: str, where: str) -> Cl
     if (victims := entry.get("victims", "all")) not in ("all", "fitted"):
         raise InputError(f"{where}.victims is '{victims}', allowed are all and fitted; change it")
     _check_minimum(entry["minimum"], kind, (*of, *than), f"{where}.minimum")
+    parts = _parts(entry, places, kind, (*of, *than), where)
+    _check_power(entry["minimum"], kind, settings, of, than or of, len(parts), quantifier, f"{where}.minimum")
     return Claim(
         **{key: entry[key] for key in ("id", "source", "statement", "estimand", "minimum")},
         study=study,
         published=str(entry["published"]),
         relation=kind,
         settings=settings,
-        parts=_parts(entry, places, kind, (*of, *than), where),
+        parts=parts,
         of=of,
         than=than,
         quantifier=quantifier,
@@ -227,6 +231,28 @@ def _check_minimum(minimum: Mapping[str, Any], kind: Relation, chosen: Sequence[
         if len(numbers) != (1 if sized else 2) or not all(type(number) is int and number > 0 for number in numbers):
             raise InputError(
                 f"{where}.{key} is {least}, allowed is {'a number from 1' if sized else '[draws, repeats]'}; change it"
+            )
+
+
+def _check_power(
+    minimum: Mapping[str, Any], kind: Relation, settings: Mapping[str, Any], of: Sequence[Selector],
+    than: Sequence[Selector], parts: int, quantifier: Quantifier, where: str,
+) -> None:  # fmt: skip
+    """Refuse a least size whose permutation test could not decide, whatever comes out.
+
+    Victims without poisons, whose condition is called `none` or `clean`, are compared by intervals alone; draws that
+    the values of an axis are joined to are not known here.
+    """
+    both = (*of, *than)
+    clean = any(one.condition.partition("@")[0] in ("none", "clean") for one in both)
+    if kind.smallest_p is None or quantifier != MEAN or clean or any(one.over == "draws" for one in both):
+        return
+    counts = [[minimum.get("draws", (minimum.get(one.condition) or [1])[0]) for one in side] for side in (of, than)]
+    for a, b in itertools.product(*counts):
+        if (least := kind.smallest_p(a, b, settings) * parts) > LEVEL:
+            raise InputError(
+                f"{where} has {a} and {b} draws, whose test cannot give a p below {least:.3f} over {parts} parts; a "
+                f"verdict needs {LEVEL}, register more draws"
             )
 
 

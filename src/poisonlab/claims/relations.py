@@ -6,7 +6,7 @@ the claim.
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,12 @@ import numpy as np
 
 from poisonlab.claims.comparisons import (
     PAIRED_BY,
+    all_above,
     larger_grids,
     larger_percentiles,
     larger_victims,
     pair,
+    smallest_p,
     weakest,
 )
 from poisonlab.claims.evidence import (
@@ -52,6 +54,8 @@ class Relation(Entry):
         partial: whether one experiment of several can refute the claim before the others have run.
         survey: whether it is about the paths of clean proxies, not about victims.
         unit: of the value; "" for the unit of the selected column.
+        smallest_p: the least p that two conditions of so many draws allow, by the parameters; None where no p decides,
+            or any size will do.
     """
 
     required: tuple[str, ...] = ()
@@ -60,6 +64,7 @@ class Relation(Entry):
     partial: bool = False
     survey: bool = False
     unit: str = ""
+    smallest_p: Callable[[int, int, Settings], float] | None = None
 
 
 relation = Catalogue("relation", "poisonlab.claims.relations", Relation)
@@ -191,6 +196,7 @@ def _beyond(data: Data, value: float, sign: int) -> Evidence:
     parameters={**_PAIRING, "margin": None, "by": 0.0},
     selectors=("of", "than"),
     quantifiers=_ESTIMATED,
+    smallest_p=smallest_p,
 )
 def larger(data: Data, settings: Settings) -> Evidence:
     """Each value of `of` is above that of `than`, `by` so much or more; with a margin, a difference that ends below it
@@ -257,7 +263,7 @@ def equivalent(data: Data, settings: Settings) -> Evidence:
 # ---------------------------------------------------------------------------------------------- along a list or an axis
 
 
-@relation("rank", parameters=_PAIRING, selectors=("of",))
+@relation("rank", parameters=_PAIRING, selectors=("of",), smallest_p=smallest_p)
 def rank(data: Data, settings: Settings) -> Evidence:
     """What is selected stands in growing order: each is above the one before."""
     if len(data.of) < 2:
@@ -304,7 +310,7 @@ def _along(data: Data, margin: float, sign: int) -> Evidence:
         slope.high,
         distinct_draws(slope),
         f"trend over {count}, of which {data.of[lowest].place} is the lowest, rows permuted",
-        Side(slope.low > 0 and enough(slope), slope.p),
+        Side(slope.low > 0 and enough(slope), slope.p, slope.smallest_p),
         Side(high < margin and not slope.low > 0 and enough(slope)),
         describe_design([max(math.ceil(max(slope.draws) * grown), 2)], max(math.ceil(slope.n_repeats * grown), 2)),
     )
@@ -315,11 +321,20 @@ def distinct_draws(test: Tested) -> str:
     return test.n.replace("+".join(map(str, test.draws)), "+".join(map(str, dict.fromkeys(test.draws))))
 
 
+def _smallest_p_of_chosen(a: int, b: int, settings: Settings) -> float:
+    """Half of the draws choose, the others judge: against all of the other condition, or against theirs."""
+    judged = a - settings["known"] if settings["known"] else a // 2
+    if settings["paired_by"] == "repeat":
+        return 1 / math.comb(judged + b, judged)
+    return 0.5**judged
+
+
 @relation(
     "lowest among",
     parameters={"among": ("interior", "last", "most points"), "margin": 0.0, **_PAIRING},
     required=("among", "margin"),
     selectors=("of",),
+    smallest_p=_smallest_p_of_chosen,
 )
 def lowest_among(data: Data, settings: Settings) -> Evidence:
     """The lowest value is one of a set: interior ones, the last, or the largest that hold over half of the points.
@@ -352,10 +367,9 @@ def lowest_among(data: Data, settings: Settings) -> Evidence:
         chosen = min(sorted(own), key=lambda number: filled_mean(grids[number][chooses]))
         beside = slice(None) if paired_by == "repeat" else judged
         order = sorted(others)
-        tests = [compare(grids[other][beside], grids[chosen][judged], CONFIDENCE, "greater") for other in order]
-        holds = all(test.low > 0 and enough(test) for test in tests)
+        tests, side = all_above([(grids[other][beside], grids[chosen][judged]) for other in order], compare=compare)
         last = weakest(tests)
-        return chosen, order[last], tests[last], Side(holds, float(np.max([test.p for test in tests])))
+        return chosen, order[last], tests[last], side
 
     supported, opposed = below(inside, outside), below(outside, inside)
     chosen, other, shown, _ = opposed if opposed[3].holds and not supported[3].holds else supported
@@ -375,7 +389,13 @@ def lowest_among(data: Data, settings: Settings) -> Evidence:
     )
 
 
-@relation("falls then rises", parameters={"margin": 0.0, **_PAIRING}, required=("margin",), selectors=("of",))
+@relation(
+    "falls then rises",
+    parameters={"margin": 0.0, **_PAIRING},
+    required=("margin",),
+    selectors=("of",),
+    smallest_p=_smallest_p_of_chosen,
+)
 def falls_then_rises(data: Data, settings: Settings) -> Evidence:
     """Along the sweep axis: the lowest value is an interior one."""
     return lowest_among(data, {**settings, "among": "interior"})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from poisonlab.claims.evidence import FITTED_VICTIMS, LEVEL, Data, Evidence, Tables, interval_text
+from poisonlab.claims.evidence import FITTED_VICTIMS, LEVEL, Data, Evidence, Side, Tables, interval_text
 from poisonlab.claims.registration import Claim, Part, Place
 from poisonlab.claims.selectors import choose
 from poisonlab.results.query import FITTED, Headline, NotRun, Query
@@ -52,11 +52,9 @@ def judge(claims: Sequence[Claim], tables: Tables, headlines: Headlines | None =
     rows, details = [], []
     for claim in claims:
         results = [_measure(claim, part, tables, headlines or {}) for part in claim.parts]
-        for_it = _corrected([one.evidence.supports.p if one.evidence else None for one in results], results)
-        against_it = _corrected([one.evidence.opposes.p if one.evidence else None for one in results], results)
-        columns = (claim.parts, claim.statements, results, for_it, against_it)
-        for part, statement, result, p_for, p_against in zip(*columns, strict=True):
-            verdict, test = _verdict(result, p_for, p_against, len(results))
+        columns = (claim.parts, claim.statements, results, *(_sides(results, side) for side in ("supports", "opposes")))
+        for part, statement, result, supports, opposes in zip(*columns, strict=True):
+            verdict, test = _verdict(result, supports, opposes, len(results))
             evidence = result.evidence
             rows.append(
                 {
@@ -171,6 +169,13 @@ def _shortfall(claim: Claim, data: Data) -> str | None:
     return None
 
 
+def _sides(results: Sequence[_Result], name: str) -> list[Side]:
+    """What speaks for each part, or against it, with corrected p."""
+    sides = [getattr(one.evidence, name) if one.evidence else Side(False) for one in results]
+    p, least = (_corrected([getattr(one, key) for one in sides], results) for key in ("p", "smallest_p"))
+    return [replace(one, p=own, smallest_p=bound) for one, own, bound in zip(sides, p, least, strict=True)]
+
+
 def _corrected(p: Sequence[float | None], results: Sequence[_Result]) -> list[float | None]:
     """The p of each part, corrected over the family; None where none is needed.
 
@@ -184,23 +189,23 @@ def _corrected(p: Sequence[float | None], results: Sequence[_Result]) -> list[fl
     return corrected
 
 
-def _verdict(result: _Result, p_for: float | None, p_against: float | None, parts: int) -> tuple[str, str]:
-    """The verdict, and the text of the test."""
+def _verdict(result: _Result, supports: Side, opposes: Side, parts: int) -> tuple[str, str]:
+    """The verdict, and the text of the test, from both sides with their corrected p."""
     evidence = result.evidence
     if evidence is None:
         return "not run", result.blocked or ""
 
-    supported, opposed = (
-        side.holds and (p is None or p <= LEVEL)
-        for side, p in ((evidence.supports, p_for), (evidence.opposes, p_against))
-    )
+    supported, opposed = (side.holds and (side.p is None or side.p <= LEVEL) for side in (supports, opposes))
     # Of the side that decides; of an open case, of the one that is nearer to deciding it.
-    against = opposed if opposed != supported else p_against is not None and p_for is not None and p_against < p_for
-    p, test = p_against if against else p_for, evidence.test
-    if p is not None:
+    nearer = supports.p is not None and opposes.p is not None and opposes.p < supports.p
+    against = opposed if opposed != supported else nearer
+    shown, test = opposes if against else supports, evidence.test
+    if (p := shown.p) is not None:
         value = "not possible" if math.isnan(p) else "< 0.001" if p < 0.001 else f"= {p:.3f}"
         corrected = f" (Holm over {parts})" if parts > 1 else ""
         test += f"; one-sided p {value}{' against it' if against else ''}{corrected}"
+        if shown.smallest_p is not None and shown.smallest_p > LEVEL:
+            test += f", which this size cannot bring below {shown.smallest_p:.3f}"
     if result.analogue:
         return "analogue", test
     if result.blocked or supported == opposed:
