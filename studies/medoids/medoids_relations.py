@@ -1,22 +1,12 @@
-"""Relations of this study alone: the best bucket beside medoids, and what random sets owe to their coverage."""
+"""A relation of this study alone: what random sets owe to their coverage."""
 
 import math
 
 import numpy as np
 from scipy import stats
 
-from poisonlab.claims.comparisons import larger_grids
-from poisonlab.claims.evidence import CONFIDENCE, Data, Evidence, Side, filled_mean
+from poisonlab.claims.evidence import CONFIDENCE, Data, Evidence, Side
 from poisonlab.claims.relations import MORE, Settings, relation
-
-
-@relation("best_bucket_above", parameters={"margin": 0.0}, required=("margin",))
-def best_bucket_above(data: Data, settings: Settings) -> Evidence:
-    """The best bucket, lowest on its even draws and judged on its odd ones, is above medoids."""
-    buckets, medoids = data.grids("path_bucket"), data.grids("medoids")[0]
-    best = min(range(len(buckets)), key=lambda bucket: filled_mean(buckets[bucket][0::2]))
-    words = f"bucket {best} (lowest on even draws) − medoids"
-    return larger_grids([(buckets[best][1::2], medoids)], [words], data, margin=settings["margin"])
 
 
 @relation("follows_coverage", parameters={"margin": 0.0}, required=("margin",))

@@ -1,6 +1,4 @@
-"""Relations of this study alone: how much a change differs between two defenders, what goes with what, and what a value
-that was chosen by some draws does on the others.
-"""
+"""Relations of this study alone: how much a change differs between two defenders, and what goes with what."""
 
 import math
 
@@ -8,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from poisonlab.claims.comparisons import larger_grids
-from poisonlab.claims.evidence import CONFIDENCE, Chosen, Data, Evidence, Side, filled_mean
+from poisonlab.claims.evidence import CONFIDENCE, Chosen, Data, Evidence, Side
 from poisonlab.claims.relations import MORE, Settings, relation
 from poisonlab.errors import InputError
 
@@ -27,20 +25,6 @@ def falls_more(data: Data, settings: Settings) -> Evidence:
     """From the first to the last value of the axis, `of` falls more than `than`, paired by training set."""
     words = f"fall of {data.of[0].name} − fall of {data.than[0].name}"
     grids = [(_fall(data.of), _fall(data.than))]
-    return larger_grids(grids, [words], data, paired_by="training set", margin=settings["margin"])
-
-
-@relation("chosen_above_first", parameters={"margin": 0.0, "by": ""}, required=("margin",), selectors=("of",))
-def chosen_above_first(data: Data, settings: Settings) -> Evidence:
-    """The value of the axis that is highest on the even draws is above the first value on the odd ones, paired by
-    training set; highest in the selected column, or in the column that `by` names.
-    """
-    name = data.of[0].name
-    judged = [one.grid for one in data.of]
-    choosing = data.grids(name, settings["by"]) if settings["by"] else judged
-    best = max(range(len(judged)), key=lambda position: filled_mean(choosing[position][0::2]))
-    words = f"{data.of[best].place} (highest on even draws) − {data.of[0].place}"
-    grids = [(judged[best][1::2], judged[0][1::2])]
     return larger_grids(grids, [words], data, paired_by="training set", margin=settings["margin"])
 
 

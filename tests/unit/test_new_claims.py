@@ -236,6 +236,7 @@ def test_a_study_brings_a_relation_of_its_own(tmp_path, monkeypatch):
         ({"of": own("random", epsilon="0.1")}, "epsilon is '0.1', which it cannot be"),
         ({"of": own("random", times=float("inf"))}, "times is inf, which it cannot be"),
         ({"of": []}, "of is empty, allowed is 1 selector or more"),
+        ({"of": own("random", by="epochs")}, "has by and no value that it chooses"),
         ({"of": own("random", over="all")}, "over is 'all', allowed are mean, draws"),
         ({"of": own("random", classes=[1])}, r"classes is \[1\], allowed is \[source, target\]"),
         ({"parts": ["one"]}, r"has the parts \['one'\], allowed are the places"),
@@ -253,3 +254,53 @@ def test_a_claim_of_a_new_study_that_says_something_impossible_is_refused(tmp_pa
     larger = entry("larger", own("random"), than=own("clever"))
     with pytest.raises(InputError, match=message):
         judged(tmp_path, own_tables({"random": (0.5, np.nan)}), {**larger, **change})
+
+
+PAIRED = {"relation_": "larger", "minimum": {"draws": 10, "repeats": 2}, "paired_by": "training set", "margin": 0.05}
+
+
+def decays(*levels):
+    return own_tables({f"random@{value}": (level, value) for value, level in enumerate(levels)}, draws=10, repeats=2)
+
+
+@pytest.mark.parametrize(("levels", "expected"), [((0.4, 0.5, 0.7), "reproduced"), ((0.7, 0.5, 0.4), "refuted")])
+def test_a_chosen_value_is_judged_on_other_draws(tmp_path, levels, expected):
+    row = judged(
+        tmp_path, decays(*levels), entry(**PAIRED, of=own("random", value="highest"), than=own("random", value="first"))
+    )
+    assert row["verdict"] == expected
+    # The first value itself differs from itself by nothing.
+    assert row["measured"] == pytest.approx(max(levels) - levels[0], abs=4 * SMALL * np.sqrt(2 / 10))
+    assert "= 0 − " in row["test"] or "(highest on even draws) − random" in row["test"]
+    assert row["n"].startswith("5 × 2")
+
+
+def test_what_is_chosen_by_may_be_another_column(tmp_path):
+    tables = decays(0.4, 0.5, 0.7)
+    tables["victims"]["natural_accuracy"] *= -1  # the other way round
+    of = own("random", value="highest", by="natural_accuracy")
+    row = judged(tmp_path, tables, entry(**PAIRED, of=of, than=own("random", value="first")))
+    assert (row["measured"], row["verdict"]) == (0, "refuted")
+
+
+@pytest.mark.parametrize("paired_by", ["repeat", "training set"])
+@pytest.mark.parametrize(("lowest", "expected"), [(0.6, "reproduced"), (0.9, "refuted")])
+def test_the_best_of_an_axis_is_judged_on_other_draws(tmp_path, lowest, expected, paired_by):
+    levels = {"other": (0.8, np.nan), "tuned@0": (0.95, 0.0), "tuned@1": (lowest, 1.0)}
+    claim = entry(**{**PAIRED, "paired_by": paired_by}, of=own("other"), than=own("tuned", value="lowest"))
+    row = judged(tmp_path, own_tables(levels, draws=10, repeats=2), claim)
+    assert row["verdict"] == expected
+    assert row["measured"] == pytest.approx(0.8 - lowest, abs=4 * SMALL * np.sqrt(2 / 10))
+    # By repeat, all draws of what nobody chose are judged.
+    assert row["n"].startswith("5 × 2" if paired_by == "training set" else "10+5 × 2")
+
+
+def test_the_choosing_draws_have_no_part_in_the_judgement(tmp_path):
+    tables = decays(0.5, 0.5)
+    for name, column in (("victims", "natural_accuracy"), ("robustness", "adversarial_accuracy")):
+        even = (tables[name]["draw"] % 2 == 0) & (tables[name]["axis_value"] == 1)
+        tables[name].loc[even, column] = 1.0
+    row = judged(
+        tmp_path, tables, entry(**PAIRED, of=own("random", value="highest"), than=own("random", value="first"))
+    )
+    assert row["measured"] == pytest.approx(0, abs=4 * SMALL * np.sqrt(2 / 10))

@@ -39,6 +39,14 @@ class Pair:
         place = f" at {self.a.place}" if self.a.place and self.a.place == self.b.place else ""
         return f"{self.a.beside(self.b)} − {self.b.beside(self.a)}{place}"
 
+    def grids(self, paired_by: str) -> tuple[np.ndarray, np.ndarray]:
+        """Both grids; by training set, the draws that both have where even draws chose one of them."""
+        a, b = (
+            one.grid[1::2] if paired_by == "training set" and other.halved > one.halved else one.grid
+            for one, other in ((self.a, self.b), (self.b, self.a))
+        )
+        return a, b
+
     @property
     def clean(self) -> bool:
         """Whether one has no poisons: its one training set is no sample of draws, so victims are compared one

@@ -33,6 +33,7 @@ class Chosen:
         grid: [draws, repeats], NaN where there is no value.
         row: of the table `conditions`; the first where values were joined.
         labelled: whether the claim gives the name.
+        halved: whether its even draws chose it; the grid has the odd ones.
     """
 
     experiment: str
@@ -42,6 +43,7 @@ class Chosen:
     grid: np.ndarray
     row: pd.Series
     labelled: bool = False
+    halved: bool = False
 
     @property
     def short(self) -> str:

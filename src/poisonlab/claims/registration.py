@@ -12,7 +12,7 @@ import yaml
 from poisonlab.claims.evidence import LEVEL
 from poisonlab.claims.quantifiers import MEAN, Quantifier
 from poisonlab.claims.relations import Relation, relation
-from poisonlab.claims.selectors import Selector, selectors
+from poisonlab.claims.selectors import CHOSEN, Selector, selectors
 from poisonlab.errors import InputError, one_line
 
 
@@ -247,7 +247,13 @@ def _check_power(
     clean = any(one.condition.partition("@")[0] in ("none", "clean") for one in both)
     if kind.smallest_p is None or quantifier != MEAN or clean or any(one.over == "draws" for one in both):
         return
-    counts = [[minimum.get("draws", (minimum.get(one.condition) or [1])[0]) for one in side] for side in (of, than)]
+    counts = [
+        [
+            minimum.get("draws", (minimum.get(one.condition) or [1])[0]) // (2 if one.value in CHOSEN else 1)
+            for one in side
+        ]
+        for side in (of, than)
+    ]
     for a, b in itertools.product(*counts):
         if (least := kind.smallest_p(a, b, settings) * parts) > LEVEL:
             raise InputError(

@@ -216,7 +216,8 @@ def larger(data: Data, settings: Settings) -> Evidence:
                 "leave out paired_by, known and by"
             )
         return (larger_percentiles if percentile else larger_victims)(pairs, data, margin)
-    return larger_grids([(one.a.grid, one.b.grid) for one in pairs], [one.words for one in pairs], data, **settings)
+    grids = [one.grids(settings["paired_by"]) for one in pairs]
+    return larger_grids(grids, [one.words for one in pairs], data, **settings)
 
 
 @relation(

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from poisonlab.claims.evidence import Chosen, Data
+from poisonlab.claims.evidence import Chosen, Data, filled_mean
 from poisonlab.errors import InputError
 from poisonlab.results.query import NotRun, Query
 
 _NUMBER = (int, float)
 _TYPES: dict[str, Any] = {
     "condition": str, "experiment": str, "column": str, "attack": str, "epsilon": _NUMBER, "classes": list,
-    "value": (int, float, str), "over": str, "times": _NUMBER, "label": str,
+    "value": (int, float, str), "by": str, "over": str, "times": _NUMBER, "label": str,
 }  # fmt: skip
 _OVER = ("mean", "draws")
+CHOSEN = {"lowest": 1, "highest": -1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,9 @@ class Selector:
         experiment: "study/experiment", or the experiment of the claim's study; None: those of the claim's place.
         column, attack, epsilon: default: the experiment's headline.
         classes: source and target class of a targeted attack; default: those of the poisons.
-        value: of the condition's sweep axis: "first", "last" or a number; default: all, one grid each.
+        value: of the condition's sweep axis: "first", "last", a number, or "lowest" or "highest": that of the even
+            draws, whose odd draws are judged; default: all, one grid each.
+        by: column whose lowest or highest mean it is; default: `column`.
         over: how the values of the axis become one grid: "mean" of each draw and repeat, or side by side as further
             "draws".
         times: factor of the column.
@@ -43,6 +46,7 @@ class Selector:
     epsilon: float | None = None
     classes: Sequence[int] | None = None
     value: float | str | None = None
+    by: str | None = None
     over: str | None = None
     times: float = 1
     label: str = ""
@@ -54,17 +58,23 @@ class Selector:
             NotRun: the tables hold no such victims.
             InputError: more than one attack fits.
         """
-        how = {key: getattr(self, key) for key in ("value", "attack", "epsilon", "classes")}
-        cells = data.select(query, self.condition, self.column, **how)
+        how = {key: getattr(self, key) for key in ("attack", "epsilon", "classes")}
+        chosen = self.value in CHOSEN
+        cells = data.select(query, self.condition, self.column, **how, value=None if chosen else self.value)
         grids = [one.grid if self.times == 1 else self.times * one.grid for one in cells]
         places = [place(one.row) for one in cells]
+        if chosen:
+            by = grids if self.by is None else [one.grid for one in data.select(query, self.condition, self.by, **how)]
+            best = min(range(len(by)), key=lambda position: filled_mean(CHOSEN[str(self.value)] * by[position][0::2]))
+            cells, grids = [cells[best]], [grids[best][1::2]]
+            places = [f"{places[best]} ({self.value} on even draws)"]
         if self.over == "mean":  # a value of one draw is the same in every draw of the others
             grids, places = [np.mean(np.broadcast_arrays(*grids), axis=0)], [""]
         elif self.over == "draws":
             grids, places = [np.concatenate(grids)], [""]
-        name = self.label or str(cells[0].row["condition"])
+        name = self.label or (places[0] if chosen else str(cells[0].row["condition"]))
         return [
-            Chosen(query.name, name, where, one.column, grid, one.row, bool(self.label))
+            Chosen(query.name, name, where, one.column, grid, one.row, bool(self.label) or chosen, chosen)
             for where, grid, one in zip(places, grids, cells, strict=False)
         ]
 
@@ -99,6 +109,8 @@ def selectors(entry: Any, study: str, where: str) -> tuple[Selector, ...]:
                 raise InputError(f"{where}.{key} is {value!r}, which it cannot be; see Selector in claims/selectors.py")
         if one.get("over", "mean") not in _OVER:
             raise InputError(f"{where}.over is '{one['over']}', allowed are {', '.join(_OVER)}; change it")
+        if "by" in one and one.get("value") not in CHOSEN:
+            raise InputError(f"{where} has by and no value that it chooses; set value: lowest or highest, or drop by")
         if len(one.get("classes", (0, 1))) != 2:
             raise InputError(f"{where}.classes is {one['classes']}, allowed is [source, target]; change it")
         full = dict(one)
