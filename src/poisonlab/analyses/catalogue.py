@@ -214,3 +214,39 @@ def svm_single_point(subject: Subject) -> Findings:
     from poisonlab.analyses.svm import single_points
 
     return Findings(single_points(subject.dataset, dict(subject.parameters), subject.progress))
+
+
+@analysis(
+    "recipe_trials",
+    parameters={"model": "mlp", "recipes": [], "budget": 10},
+    table="trials",
+    resources={"gpu": 1, "runtime": 120},
+)
+def recipe_trials(subject: Subject) -> Findings:
+    """What each of several `recipes` comes to on a `model` where `budget` random points have a wrong label."""
+    from poisonlab.analyses.screening import try_recipes
+
+    own = subject.parameters
+    table = try_recipes(subject.dataset, own["model"], own["recipes"], own["budget"], subject.device, subject.progress)
+    return Findings(table)
+
+
+@analysis(
+    "class_pairs",
+    needs=("models",),
+    parameters={"radii": [0.05, 0.1], "points": 200},
+    of="proxy",
+    table="pairs",
+    resources={"gpu": 1, "runtime": 120},
+)
+def class_pairs(subject: Subject) -> Findings:
+    """How many test points of each class a targeted attack leads to each other class on clean nets, at l∞ `radii`; at
+    most `points` of a class.
+    """
+    from poisonlab.analyses.screening import attack_pairs
+    from poisonlab.models.inference import resolve_device
+
+    where, radii, points = resolve_device(subject.device), subject.parameters["radii"], subject.parameters["points"]
+    last = {proxy.seed: proxy for proxy in sorted(subject.needs["models"], key=lambda proxy: proxy.age)}
+    networks = {number: proxy.build(where) for number, proxy in sorted(last.items())}
+    return Findings(attack_pairs(subject.dataset, networks, radii, points, subject.progress))

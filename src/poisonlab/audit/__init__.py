@@ -1,0 +1,167 @@
+"""An audit: what would a few wrong labels do to a model of one's own data? It writes a study and runs it.
+
+Everything that is trained, attacked and drawn goes through the pipeline, so that a killed audit goes on where it was,
+and its study can be read, edited and run again.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from poisonlab.audit import study
+from poisonlab.audit.answer import NARROW, Answer, exposed, reference_radius
+from poisonlab.audit.page import page
+from poisonlab.audit.question import Question
+from poisonlab.audit.study import Choices, Facts
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.errors import InputError
+from poisonlab.pipeline.studies import read_yaml
+from poisonlab.results.storage import read_table
+
+SIZES = ((3, 2), (4, 4), (8, 4), (8, 8), (16, 8))  # draws × repeats, until intervals are narrow or the time is spent
+LEAST_FITTED = 1.0
+Run = Callable[[Sequence[str]], None]  # makes files, raises InputError where that fails
+
+
+def audit(question: Question, run: Run, templates: Path, say: Callable[[str], None] = print) -> Path:
+    """Answer a question by one page.
+
+    Args:
+        run: makes files of the pipeline in the current folder, where the audit's study lies too.
+        templates: folder of the page's template.
+        say: gets a line for each phase.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: something that the user can repair.
+    """
+    start, folder, name = time.monotonic(), Path(question.name), question.name
+    results, size = Path("results"), _stored_size(folder)
+    study.write({"title": "Audit", "datasets": {name: dict(question.dataset)}, "run": []}, folder)
+    say("1 of 5  reading the data")
+    run([f"results/data/{name}.safetensors"])
+    facts = facts_of(Dataset.load(results / "data" / f"{name}.safetensors"))
+    budgets = _budgets(question, facts)
+    say(f"2 of 5  looking for a recipe: {facts.n_train} training points, {len(facts.classes)} classes")
+    study.write(study.first_looks(question, facts), folder)
+    run([trials := f"results/tables/analyses/{name}_recipes/table.parquet"])
+    table = read_table(trials)
+    trial = best_recipe(table)
+    choices = Choices(study.candidates(facts)[int(trial["recipe"])])
+    say("3 of 5  clean nets: which pairs of classes are exposed")
+    study.write(study.clean_nets(question, facts, choices), folder)
+    run([found := f"results/tables/analyses/{name}_pairs/table.parquet"])
+    table = read_table(found)
+    radii = sorted(table["epsilon"].unique())
+    radius, pairs = reference_radius(table, radii), exposed(table, radii)
+    pair = _pair(question, facts) or (pairs[0]["source"], pairs[0]["target"])
+    epsilons = tuple(float(f"{factor * radius:.3g}") for factor in (0.5, 1, 2))
+    budgets = tuple(one for one in budgets if 2 * one <= facts.counts[pair[0]])
+    if not budgets:
+        raise InputError(
+            f"class '{facts.classes[pair[0]]}' has {facts.counts[pair[0]]} training points, at most half of them can "
+            "be flipped; lower --budget or choose another class by --flip"
+        )
+    choices = replace(choices, pair=pair, epsilons=epsilons, budgets=budgets)
+    while True:
+        choices = replace(choices, draws=SIZES[size][0], repeats=SIZES[size][1])
+        say(f"4 of 5  poisons and victims: {choices.draws} draws × {choices.repeats} trainings of each")
+        study.write(study.whole(question, facts, choices), folder)
+        before = time.monotonic()
+        run(_targets(name))
+        answer = Answer(results, name, facts, choices)
+        took, spent, width = time.monotonic() - before, time.monotonic() - start, answer.widest()
+        grows = size + 1 < len(SIZES) and _victims(SIZES[size + 1]) / _victims(SIZES[size])
+        if width <= NARROW or not grows or spent + took * (grows - 1) > question.seconds:
+            break
+        size += 1
+    say("5 of 5  the page")
+    rests_on = [
+        f"{answer.size()}; {_precision(width)}.",
+        f"{facts.n_train} training points of {len(facts.classes)} classes; the pair {answer.source} → {answer.target} "
+        f"is {'asked for' if question.flip else f'the most exposed of {len(pairs)}'}.",
+        f"Targeted PGD, 20 steps, l∞ ε = {choices.epsilon:g}{' standard deviations' * (facts.kind == 'vectors')}, "
+        f"{'asked for' if question.epsilon else 'at which clean nets withstand about nine of ten attacks'}.",
+        f"Model {question.model or facts.model}, {_recipe(choices.recipe, trial)}.",
+        "Intervals are 95 %, for new draws of the poisons and new trainings; without wrong labels, for new trainings.",
+    ]
+    written = folder / "audit.html"
+    written.write_text(page(answer, rests_on, pairs, templates), encoding="utf-8")
+    return written
+
+
+def _precision(width: float) -> str:
+    if width <= NARROW:
+        return f"narrow enough: half of the widest interval in the first sentence is {width:.3f}"
+    return f"the time or the largest size was reached: half of the widest interval in the first sentence is {width:.3f}"
+
+
+def _recipe(recipe: Mapping[str, Any], trial: Mapping[str, float]) -> str:
+    fitted = f"{100 * trial['train_accuracy']:.1f} %" if trial["train_accuracy"] < 1 else "everything"
+    why = "which fits the most" if trial["train_accuracy"] < 1 else "the quickest that fits everything"
+    return (
+        f"learning rate {recipe['learning_rate']:g}, batches of {recipe['batch_size']}, at most {recipe['epochs']} "
+        f"epochs: of three recipes {why} ({fitted} in {trial['epochs']:.0f} epochs)"
+    )
+
+
+def facts_of(dataset: Dataset) -> Facts:
+    """What is known once the data are prepared."""
+    kind = "vectors" if len(dataset.input_shape) == 1 else "grey" if dataset.input_shape[0] == 1 else "colour"
+    counts = tuple(int((dataset.train_labels == label).sum()) for label in range(dataset.num_classes))
+    return Facts(len(dataset.train_labels), counts, tuple(dataset.class_names), kind)
+
+
+def best_recipe(trials: Any) -> Mapping[str, float]:
+    """The quickest recipe that fits everything; where none does, the one that fits the most."""
+    fits = trials[trials["train_accuracy"] >= LEAST_FITTED]
+    if len(fits):
+        return dict(fits.sort_values(["epochs", "recipe"]).iloc[0])
+    return dict(trials.sort_values(["train_accuracy", "recipe"], ascending=[False, True]).iloc[0])
+
+
+def _budgets(question: Question, facts: Facts) -> tuple[int, ...]:
+    """Half, once and twice the number of wrong labels."""
+    asked = question.budget
+    if asked is None:
+        middle = max(1, min(10, min(facts.counts) // 10))
+    else:
+        middle = max(1, round(asked * facts.n_train)) if asked < 1 else int(asked)
+    return tuple(sorted({max(1, middle // 2), middle, 2 * middle}))
+
+
+def _pair(question: Question, facts: Facts) -> tuple[int, int] | None:
+    if question.flip is None:
+        return None
+    found = []
+    for word in question.flip:
+        if word in facts.classes:
+            found.append(facts.classes.index(word))
+        elif word.isdecimal() and int(word) < len(facts.classes):
+            found.append(int(word))
+        else:
+            raise InputError(f"--flip names '{word}', the classes are {', '.join(facts.classes)}; choose two of these")
+    return found[0], found[1]
+
+
+def _targets(name: str) -> list[str]:
+    tables = [f"results/tables/{name}/{experiment}/robustness.parquet" for experiment in ("harm", "defences")]
+    figures = [f"results/figures/{name}/{one}.png" for one in ("budgets", "radii", "defences", "detected")]
+    return [*tables, f"results/tables/{name}/defences/detection.parquet", *figures]
+
+
+def _victims(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
+
+
+def _stored_size(folder: Path) -> int:
+    """The size that an audit had come to before it was stopped, as its study says."""
+    file = folder / "study.yaml"
+    experiments = read_yaml(file).get("experiments", {}) if file.is_file() else {}
+    own = experiments.get("harm", {})
+    size = (own.get("draws"), own.get("repeats"))
+    return SIZES.index(size) if size in SIZES else 0

@@ -1,0 +1,233 @@
+"""What an audit found: numbers with intervals from its tables, and three sentences."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from poisonlab.audit.study import ATTACK, WAYS, Choices, Facts
+from poisonlab.datasets.dataset import Dataset
+from poisonlab.poisons import files
+from poisonlab.results.query import Headline, NotRun, Query
+from poisonlab.results.storage import read_table
+from poisonlab.statistics import Estimate, mean_interval, paired_difference
+
+NARROW = 0.05  # half of an interval that is narrow enough
+ADVERSARIAL, NATURAL = "adversarial_accuracy", "natural_accuracy"
+SELECTIONS = {"random": "random points", "medoids": "medoids"}
+
+
+def named(entry: Estimate) -> str:
+    """A share with its interval: "0.61 [0.52, 0.70]"."""
+    if math.isnan(entry.low) or math.isnan(entry.high):
+        return f"{entry.value:.2f}"
+    return f"{entry.value:.2f} [{entry.low:.2f}, {entry.high:.2f}]"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A training point whose label is flipped.
+
+    Attributes:
+        index: its place in the user's training data, of a table the row of its file.
+        steps: of its adversarial path, how far it lies from the boundary of a clean net; None where that is not known.
+        image: [height, width] or [height, width, channels] uint8; None for a vector.
+        values: column → value, of a table.
+    """
+
+    index: int
+    steps: float | None
+    image: np.ndarray | None
+    values: Mapping[str, str]
+
+
+class Answer:
+    """The tables of an audit, read once."""
+
+    def __init__(self, folder: Path, study: str, facts: Facts, choices: Choices) -> None:
+        self.folder, self.study, self.facts, self.choices = folder, study, facts, choices
+        self.harm, self.defences = self._query("harm"), self._query("defences")
+        self.detection = read_table(folder / "tables" / study / "defences" / "detection.parquet")
+        self.dataset = Dataset.load(folder / "data" / f"{study}.safetensors")
+
+    def _query(self, experiment: str) -> Query:
+        place = self.folder / "tables" / self.study / experiment
+        tables = {name: read_table(place / f"{name}.parquet") for name in ("conditions", "victims", "robustness")}
+        return Query(f"{self.study}/{experiment}", tables, Headline(ATTACK, self.choices.epsilon))
+
+    @property
+    def source(self) -> str:
+        return self.facts.classes[self.choices.pair[0]]
+
+    @property
+    def target(self) -> str:
+        return self.facts.classes[self.choices.pair[1]]
+
+    # ------------------------------------------------------------------------------------------------------- numbers
+
+    def grid(self, query: Query, condition: str, column: str = ADVERSARIAL, **how: Any) -> np.ndarray:
+        """[draws, repeats] of a condition."""
+        return query.select(condition, column, **how)[0].grid
+
+    def harmed(
+        self, selection: str, budget: int | None = None, epsilon: float | None = None, column: str = ADVERSARIAL
+    ) -> Estimate:
+        """What is left of a column where so many labels are flipped; `clean` for none."""
+        value = None if selection == "clean" else (budget or self.choices.budget)
+        epsilon = epsilon if column == ADVERSARIAL else None
+        return mean_interval(self.grid(self.harm, selection, column, value=value, epsilon=epsilon), bounds=(0.0, 1.0))
+
+    def defended(self, selection: str, way: str, column: str = ADVERSARIAL) -> Estimate:
+        """What is left with a defence; `plain` for none."""
+        return mean_interval(self.grid(self.defences, f"{selection}@{way}", column), bounds=(0.0, 1.0))
+
+    def widest(self) -> float:
+        """Half of the widest interval among what the verdict rests on."""
+        found = [self.harmed(selection) for selection in ("clean", *SELECTIONS)]
+        return max((one.high - one.low) / 2 if math.isfinite(one.high - one.low) else 1.0 for one in found)
+
+    def buckets(self) -> list[tuple[str, Estimate]]:
+        """Adversarial accuracy by path length of the flips, nearest to the boundary first."""
+        try:
+            cells = self.harm.select("bucket")
+        except NotRun:
+            return []
+        return [
+            (f"path length, part {place + 1} of {len(cells)}", mean_interval(one.grid, bounds=(0.0, 1.0)))
+            for place, one in enumerate(cells)
+        ]
+
+    @property
+    def worst(self) -> str:
+        """The selection that leaves the least: of the two that are always made."""
+        return min(SELECTIONS, key=lambda selection: self.harmed(selection).value)
+
+    def found(self, selection: str, check: str, rule: str = "budget") -> Estimate:
+        """Share of the flips among the labels that a check finds the most suspicious."""
+        rows = self.detection
+        own = rows[(rows["condition"] == f"{selection}@plain") & (rows["check"] == check) & (rows["rule"] == rule)]
+        return mean_interval(own["found"].to_numpy(dtype=float)[:, None], bounds=(0.0, 1.0))
+
+    def looked_at(self, selection: str, check: str, share: float = 0.9) -> int | None:
+        """The least number of labels to look at, of those tried, until so many of the flips are found in the mean."""
+        rows = self.detection
+        own = rows[(rows["condition"] == f"{selection}@plain") & (rows["check"] == check)]
+        by = own[own["rule"] != "flagged"].groupby("looked_at")["found"].mean()
+        enough = by.index[by >= share]
+        return int(min(enough)) if len(enough) else None
+
+    def best_way(self) -> str:
+        """The defence that keeps the most under the worst selection."""
+        return max(WAYS, key=lambda way: self.defended(self.worst, way).value)
+
+    # -------------------------------------------------------------------------------------------------------- points
+
+    def points(self) -> list[Point]:
+        """The points that the worst selection flips, of its first draw."""
+        poison = f"{self.worst}_budgets"
+        crafted = files.load(self.folder / "poisons" / self.study / poison / "draw-0.safetensors")
+        paths = read_table(self.folder / "paths" / f"{self.study}.parquet")
+        steps = paths[paths["proxy_seed"] == paths["proxy_seed"].min()].set_index("index")["steps"]
+        data = self.dataset
+        found = []
+        for position in crafted.poison(float(self.choices.budget)).relabel_index:
+            image = data.train_images[position]
+            picture = None
+            if image.ndim == 3:
+                picture = image if image.dtype == np.uint8 else np.round(255 * image.clip(0, 1)).astype(np.uint8)
+                picture = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
+            own = steps.get(position)
+            known = own is not None and np.isfinite(own)
+            found.append(
+                Point(int(data.train_index[position]), float(own) if known else None, picture, _row(data, image))
+            )
+        return found
+
+    # ----------------------------------------------------------------------------------------------------- sentences
+
+    def sentences(self) -> list[str]:
+        """Three sentences: what it does, whether it would be found, what helps."""
+        worst, choices = self.worst, self.choices
+        clean, hit, random = self.harmed("clean"), self.harmed(worst), self.harmed("random")
+        kept = self.harmed(worst, column=NATURAL)
+        share = 100 * choices.budget / self.facts.n_train
+        how = "chosen as medoids" if worst == "medoids" else "chosen at random"
+        beside = f"; random ones leave {named(random)}" if worst != "random" else ""
+        change = paired_difference(self.grid(self.harm, worst, value=choices.budget), self.grid(self.harm, "clean"))
+        certain = "" if change.high < 0 else ", a fall that this size does not show for certain"
+        harm = (
+            f"{choices.budget} wrong labels ({share:.2g} % of the training data, {self.source} called {self.target}, "
+            f"{how}) leave {named(hit)} of the {self.source} test points right under attack, where clean labels leave "
+            f"{named(clean)}{certain}{beside}; natural accuracy is {named(kept)} then, "
+            f"{named(self.harmed('clean', column=NATURAL))} before."
+        )
+        first = self.found(worst, "cleanlab")
+        needed = {check: self.looked_at(worst, check) for check in ("cleanlab", "neighbours")}
+        easier = min(needed, key=lambda check: needed[check] or math.inf)
+        words = "cleanlab" if easier == "cleanlab" else "a check of the nearest neighbours"
+        cost = (
+            f"nine in ten are among the first {needed[easier]} that {words} lists"
+            if needed[easier]
+            else "neither check lists nine in ten of them among its first thousand"
+        )
+        find = (
+            f"You would find {100 * first.value:.0f} % of them among the first {choices.budget} labels that cleanlab "
+            f"lists; {cost}."
+        )
+        way = self.best_way()
+        undefended, defended = self.defended(worst, "plain"), self.defended(worst, way)
+        gain = paired_difference(self.grid(self.defences, f"{worst}@{way}"), self.grid(self.defences, f"{worst}@plain"))
+        helps = (
+            f"Of four defences {WAYS[way]} keeps the most, {named(defended)} where nothing is done leaves "
+            f"{named(undefended)}, at a natural accuracy of {named(self.defended(worst, way, NATURAL))}"
+            f"{'' if gain.low > 0 else '; its gain is not certain at this size'}."
+        )
+        return [harm, find, helps]
+
+    def size(self) -> str:
+        """n in words."""
+        draws, repeats = self.grid(self.harm, "random", value=self.choices.budget).shape
+        return f"{draws} draws of the poisons × {repeats} trainings each"
+
+
+def _row(data: Dataset, vector: np.ndarray) -> dict[str, str]:
+    """A row of a table as its user wrote it; nothing for other data."""
+    if data.columns is None:
+        return {}
+    values: dict[str, str] = {}
+    for column, value in zip(data.columns, vector, strict=True):
+        if column.category is None:
+            values[column.name] = f"{value * column.scale + column.mean:.4g}"
+        elif value == 1:
+            values[column.name] = column.category
+    return values
+
+
+def exposed(pairs: Any, epsilons: Sequence[float]) -> list[dict[str, Any]]:
+    """Pairs of classes by what a targeted attack on clean nets leaves, the most exposed first.
+
+    Args:
+        pairs: table of the analysis `class_pairs`.
+
+    Returns:
+        `source`, `target`, `least`, the share at the reference radius, and the radius.
+    """
+    radius = reference_radius(pairs, epsilons)
+    own = pairs[np.isclose(pairs["epsilon"], radius)]
+    means = own.groupby(["source", "target"])["adversarial_accuracy"].mean().sort_values(kind="stable")
+    return [{"source": int(s), "target": int(t), "left": float(left)} for (s, t), left in means.items()]
+
+
+def reference_radius(pairs: Any, epsilons: Sequence[float]) -> float:
+    """The radius at which clean nets withstand about nine of ten attacks on their most exposed pair."""
+    least = {
+        epsilon: pairs[np.isclose(pairs["epsilon"], epsilon)]
+        .groupby(["source", "target"])["adversarial_accuracy"]
+        .mean()
+        .min()
+        for epsilon in epsilons
+    }
+    return min(epsilons, key=lambda epsilon: abs(least[epsilon] - 0.9))

@@ -1,0 +1,230 @@
+"""The study that an audit writes, phase by phase: it can be read, edited and run like any other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from poisonlab.audit.question import Question
+
+VECTORS = "mlp"
+GREY, COLOUR = "pooled", "small_cnn"
+RADII = {
+    "vectors": [0.05, 0.1, 0.2, 0.5, 1.0],
+    "grey": [0.02, 0.05, 0.1, 0.2, 0.3],
+    "colour": [0.0078, 0.0157, 0.0314, 0.0627],
+}
+SMALL = 5000  # training points: fewer are trained in smaller batches, for more epochs
+ATTACK = "audit_pgd"
+BUCKETS = 4
+HEAD = """# Written by `poisonlab audit`, which reads nothing back but the sizes below `experiments`.
+# Run it again, edited or not: snakemake --config "studies=[{folder}]"
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known once the data are prepared.
+
+    Attributes:
+        n_train: training points; counts: of each class.
+        classes: their names.
+        kind: vectors, grey or colour.
+    """
+
+    n_train: int
+    counts: tuple[int, ...]
+    classes: tuple[str, ...]
+    kind: str
+
+    @property
+    def model(self) -> str:
+        """The model where the user names none."""
+        return {"vectors": VECTORS, "grey": GREY, "colour": COLOUR}[self.kind]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What was chosen for the user, or by the user.
+
+    Attributes:
+        recipe: of the victims.
+        pair: numbers of the source and target class.
+        budgets: numbers of wrong labels; the middle one is the audit's.
+        epsilons: radii; the middle one is the audit's.
+        draws, repeats: sizes of the experiments.
+    """
+
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    pair: tuple[int, int] = (0, 1)
+    budgets: tuple[int, ...] = ()
+    epsilons: tuple[float, ...] = ()
+    draws: int = 3
+    repeats: int = 2
+
+    @property
+    def budget(self) -> int:
+        return self.budgets[len(self.budgets) // 2]
+
+    @property
+    def epsilon(self) -> float:
+        return self.epsilons[len(self.epsilons) // 2]
+
+
+def candidates(facts: Facts) -> list[dict[str, Any]]:
+    """Recipes that are tried: three rates each, as many epochs as small or large data take."""
+    small = facts.n_train <= SMALL
+    epochs = (200 if small else 60) if facts.kind == "vectors" else (100 if small else 30)
+    rates = [0.001, 0.003, 0.01]
+    shared = {"batch_size": 64 if small else 128, "beta2": 0.99, "warmup": 0.1, "final": 0.1}
+    return [{"epochs": epochs, "learning_rate": rate, **shared} for rate in rates]
+
+
+def first_looks(question: Question, facts: Facts) -> dict[str, Any]:
+    """The study before its recipe is known."""
+    name, model = question.name, question.model or facts.model
+    budget = max(1, min(10, facts.n_train // 50))
+    return {
+        "title": f"Audit of {name.removeprefix('audit_')}: what would wrong labels do?",
+        "datasets": {name: dict(question.dataset)},
+        "analyses": {
+            f"{name}_recipes": {
+                "analysis": "recipe_trials",
+                "dataset": name,
+                "parameters": {"model": model, "recipes": candidates(facts), "budget": budget},
+            }
+        },
+        "run": [],
+    }
+
+
+def clean_nets(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
+    """The study before its pair of classes and its radius are known."""
+    found = first_looks(question, facts)
+    name, model = question.name, question.model or facts.model
+    found["recipes"] = {name: dict(choices.recipe)}
+    found["proxies"] = {name: {"dataset": name, "model": model, "recipe": name, "seeds": 3}}
+    radii = [question.epsilon] if question.epsilon else RADII[facts.kind]
+    found["analyses"][f"{name}_pairs"] = {
+        "analysis": "class_pairs",
+        "proxy": name,
+        "needs": {"models": name},
+        "parameters": {"radii": radii},
+    }
+    return found
+
+
+def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
+    """The study with its experiments."""
+    found = clean_nets(question, facts, choices)
+    name, model = question.name, question.model or facts.model
+    source, target = choices.pair
+    recipe, budgets = dict(choices.recipe), list(choices.budgets)
+    count = min(BUCKETS, facts.counts[source] // (2 * choices.budget))
+    flips = {"dataset": name, "flips": {"source": source, "target": target}, "budget": choices.budget}
+    size = {"draws": choices.draws, "repeats": choices.repeats, "draws_per_job": 2, "repeats_per_job": 4}
+    attacked = {"attacks": [ATTACK], "headline": {"attack": ATTACK, "epsilon": choices.epsilon}}
+    found |= {
+        "recipes": {
+            name: recipe,
+            f"{name}_early": {
+                **recipe,
+                "guard": {
+                    "name": "validation",
+                    "points": 0.2,
+                    "by": "natural",
+                    "patience": 3,
+                    "epsilon": choices.epsilon,
+                    "fgsm_epsilon": choices.epsilon,
+                },
+            },
+            f"{name}_cleaned": {**recipe, "cleaning": "cleanlab"},
+            f"{name}_decayed": {
+                **{key: value for key, value in recipe.items() if key != "beta2"},
+                "optimiser": {"name": "adamw", "beta2": recipe["beta2"], "weight_decay": 1.0},
+            },
+            f"{name}_hardened": {
+                **recipe,
+                "objective": {"name": "adversarial", "epsilon": choices.epsilon, "steps": 5},
+            },
+        },
+        "paths": {name: {"proxy": name}},
+        "buckets": {name: {"paths": name, "source": source, "count": count, "minimum": 2 * choices.budget}},
+        "attacks": {ATTACK: {"epsilon": list(choices.epsilons)}},
+        "poisons": {
+            "clean": {**flips, "strategy": "none"},
+            "random": {**flips, "strategy": "random"},
+            "medoids": {**flips, "strategy": "medoids"},
+            "bucket": {**flips, "strategy": "path_bucket", "needs": {"buckets": name}, "sweep": {"bucket": "all"}},
+            "random_budgets": {**flips, "strategy": "random", "sweep": {"budget": budgets}},
+            "medoids_budgets": {**flips, "strategy": "medoids", "sweep": {"budget": budgets}},
+        },
+        "victims": {
+            "plain": {"model": model, "recipe": name},
+            **{way: {"model": model, "recipe": f"{name}_{way}"} for way in WAYS},
+        },
+        "experiments": {
+            "harm": {
+                "poisons": {
+                    "clean": "clean",
+                    "random": "random_budgets",
+                    "medoids": "medoids_budgets",
+                    "bucket": "bucket",
+                },
+                "victims": ["plain"],
+                **attacked,
+                **size,
+            },
+            "defences": {
+                "poisons": ["clean", "random", "medoids"],
+                "victims": ["plain", *WAYS],
+                **attacked,
+                **size,
+                "detection": 2,
+            },
+        },
+        "labels": {name: name.removeprefix("audit_"), "random": "random points", "clean": "no poisons", **WAYS},
+        "figures": {
+            "budgets": {
+                "kind": "sweep",
+                "title": "Adversarial accuracy against the number of wrong labels",
+                "experiments": ["harm"],
+                "options": {"axis_label": "wrong labels", "epsilon": choices.epsilon, "lines": {"harm": {"label": ""}}},
+            },
+            "radii": {"kind": "radii", "experiments": ["harm"], "options": {"attack": ATTACK}},
+            "defences": {
+                "kind": "matrix",
+                "title": "What helps",
+                "experiments": ["defences"],
+                "options": {"labels": {"plain": "as it is", "clean": "no poisons", "random": "random points", **WAYS}},
+            },
+            "detected": {
+                "kind": "detected",
+                "experiments": ["defences"],
+                "options": {"conditions": ["medoids@plain", "random@plain"]},
+            },
+        },
+        "run": None,
+    }
+    return found
+
+
+WAYS = {
+    "early": "early stopping",
+    "cleaned": "labels cleaned by cleanlab",
+    "decayed": "weight decay",
+    "hardened": "adversarial training",
+}
+
+
+def write(study: Mapping[str, Any], folder: Path) -> None:
+    """Write study.yaml, unless it says so already: files that do not change need nothing to run again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = HEAD.format(folder=f"./{folder.name}") + yaml.safe_dump(
+        dict(study), sort_keys=False, allow_unicode=True, width=120
+    )
+    file = folder / "study.yaml"
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")

@@ -1,0 +1,110 @@
+"""An audit: what it reads of a command, what it chooses, and what it says."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from poisonlab.audit import best_recipe, facts_of
+from poisonlab.audit.answer import exposed, reference_radius
+from poisonlab.audit.question import question
+from poisonlab.audit.study import Choices, Facts, candidates, clean_nets, first_looks, whole
+from poisonlab.errors import InputError
+from poisonlab.pipeline.plan import Plan
+from poisonlab.pipeline.studies import read_yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+FACTS = Facts(455, (170, 285), ("malignant", "benign"), "vectors")
+KNOWN = {"digits01": {"source": "digits", "classes": [0, 1]}}
+
+
+def pictures(folder: Path, mode: str = "L", sizes: tuple[tuple[int, int], ...] = ((8, 8),)) -> Path:
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number, size in enumerate(sizes):
+            Image.new(mode, size).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_the_kind_of_data_is_seen_by_the_file(tmp_path: Path) -> None:
+    table = tmp_path / "Breast Cancer.csv"
+    table.write_text("a,label\n1,x\n")
+    assert (found := question(str(table), KNOWN)).name == "audit_breast_cancer"
+    assert found.dataset == {"source": "table", "path": str(table)}
+    assert question("digits01", KNOWN).dataset == KNOWN["digits01"]
+    assert question("mnist", {}).dataset == {"source": "mnist"}
+    grey = question(str(pictures(tmp_path / "grey")), KNOWN).dataset
+    assert grey == {"source": "folder", "path": str(tmp_path / "grey"), "greyscale": True}
+    colour = question(str(pictures(tmp_path / "colour", "RGB", ((40, 50), (20, 60)))), KNOWN).dataset
+    assert colour == {"source": "folder", "path": str(tmp_path / "colour"), "size": [32, 20]}
+    np.savez(tmp_path / "vectors.npz", train_images=np.zeros((3, 2)))
+    assert question(str(tmp_path / "vectors.npz"), KNOWN).dataset["standardise"] is True
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"data": "nothing.csv"},
+            "'nothing.csv' is not there as a folder of images.* nor is it one of cifar10, digits, digits01",
+        ),
+        ({"flip": "a"}, "--flip is 'a', allowed is source:target"),
+        ({"flip": "a:a"}, "two different classes"),
+        ({"budget": "none"}, "--budget is 'none', allowed are a number of labels from 1 or a share like 1%"),
+        ({"budget": "0"}, "--budget is '0'"),
+        ({"budget": "100%"}, "--budget is '100%'"),
+        ({"time": "15"}, "--time is '15', allowed is a number with s, m or h"),
+        ({"epsilon": 0.0}, "--epsilon is 0.0, allowed is a finite radius above 0"),
+    ],
+)
+def test_a_word_that_cannot_be_read_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        question(**{"data": "digits01", "known": KNOWN, **change})  # type: ignore[arg-type]
+
+
+def test_words_become_numbers() -> None:
+    found = question("digits01", KNOWN, flip="0:1", budget="2.5 %", time="1.5h")
+    assert (found.flip, found.budget, found.seconds) == (("0", "1"), 0.025, 5400)
+
+
+@pytest.mark.parametrize("kind", ["vectors", "grey", "colour"])
+def test_the_study_of_every_phase_can_be_planned(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    facts = Facts(300, (100, 200), ("a", "b"), kind)
+    asked = question("digits01", KNOWN)
+    choices = Choices(candidates(facts)[0], (0, 1), (5, 10, 20), (0.05, 0.1, 0.2), 4, 4)
+    for phase in (first_looks(asked, facts), clean_nets(asked, facts, choices), whole(asked, facts, choices)):
+        folder = tmp_path / asked.name
+        folder.mkdir(exist_ok=True)
+        (folder / "study.yaml").write_text(json.dumps(phase))
+        plan = Plan({**read_yaml(ROOT / "config.yaml"), "studies": [f"./{asked.name}"]}, ROOT)
+    assert {experiment for _, experiment in plan.experiments} == {"harm", "defences"}
+    assert {name for _, name in plan.figures} == {"budgets", "radii", "defences", "detected"}
+
+
+def test_the_quickest_recipe_that_fits_everything_is_taken_or_the_one_that_fits_most() -> None:
+    trials = pd.DataFrame({"recipe": [0, 1, 2], "epochs": [90, 40, 20], "train_accuracy": [1.0, 1.0, 0.99]})
+    assert best_recipe(trials)["recipe"] == 1
+    assert best_recipe(trials[trials["recipe"] == 2])["recipe"] == 2
+
+
+def test_the_radius_is_where_clean_nets_withstand_nine_of_ten_attacks_and_the_weakest_pair_comes_first() -> None:
+    rows = [
+        {"proxy_seed": 0, "source": s, "target": 1 - s, "epsilon": epsilon, "adversarial_accuracy": left}
+        for epsilon, values in {0.1: (0.99, 1.0), 0.2: (0.88, 0.95), 0.5: (0.2, 0.3)}.items()
+        for s, left in enumerate(values)
+    ]
+    table = pd.DataFrame(rows)
+    assert reference_radius(table, [0.1, 0.2, 0.5]) == 0.2
+    assert [(one["source"], one["left"]) for one in exposed(table, [0.1, 0.2, 0.5])] == [(0, 0.88), (1, 0.95)]
+
+
+def test_facts_say_what_kind_of_data_there_is() -> None:
+    labels = np.array([0, 1, 1])
+    for shape, kind in (((3,), "vectors"), ((1, 8, 8), "grey"), ((3, 8, 8), "colour")):
+        data = SimpleNamespace(input_shape=shape, train_labels=labels, num_classes=2, class_names=("a", "b"))
+        assert facts_of(data) == Facts(3, (1, 2), ("a", "b"), kind)  # type: ignore[arg-type]
