@@ -7,10 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from poisonlab.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +29,7 @@ class Dataset:
         box: the values that an attack may reach: (0, 1) for images, None for unbounded features.
         centres: [classes, features] float64, means of the classes' distributions where they are known (toys); further
             features, which are noise, have none.
+        free: bool, of the shape of one point: the features that attacks may move; None for all of them.
     """
 
     name: str
@@ -40,6 +45,7 @@ class Dataset:
     validation_images: np.ndarray | None = None  # as train_images
     validation_labels: np.ndarray | None = None  # [n] int64
     validation_index: np.ndarray | None = None  # [n], position in the source's training set
+    free: np.ndarray | None = None
 
     @property
     def num_classes(self) -> int:
@@ -60,6 +66,12 @@ class Dataset:
             raise InputError(
                 f"{key}: class {label} is not in '{self.name}' (0 … {self.num_classes - 1}); choose one of these"
             )
+
+    def free_on(self, device: "torch.device") -> "torch.Tensor | None":
+        """Return `free` as attacks take it."""
+        import torch
+
+        return None if self.free is None else torch.from_numpy(self.free).to(device)
 
     def without_test_set(self) -> "Dataset":
         """Return the data set with an empty test set; a validation set stays."""
@@ -117,7 +129,7 @@ class Dataset:
 
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "train_index", "test_index")
-OPTIONAL = ("centres", "validation_images", "validation_labels", "validation_index")
+OPTIONAL = ("centres", "validation_images", "validation_labels", "validation_index", "free")
 
 
 def as_float(images: np.ndarray) -> np.ndarray:
