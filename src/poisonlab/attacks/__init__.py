@@ -159,8 +159,8 @@ def check_inputs(
     if method.images and (len(input_shape) != 3 or box is None or tuple(box) != (0, 1)):
         range_ = "without a box" if box is None else f"in {list(box)}"
         raise InputError(
-            f"{where}: '{method.name}' takes images [channels, height, width] in [0, 1] only, these are inputs "
-            f"{tuple(input_shape)} {range_}; take fgsm or pgd"
+            f"{where}: '{method.name}' takes images [channels, height, width] in [0, 1] only, these are "
+            f"{'vectors' if len(input_shape) == 1 else f'inputs {tuple(input_shape)}'} {range_}; take fgsm or pgd"
         )
     if held and not method.holds:
         raise InputError(

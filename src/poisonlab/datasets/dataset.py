@@ -17,19 +17,36 @@ if TYPE_CHECKING:
     import torch
 
 
+@dataclass(frozen=True)
+class Column:
+    """What a feature of a table is.
+
+    Attributes:
+        name: of the table's column.
+        category: the feature is 1 in rows of this category and 0 in others; None for a number.
+        mean, scale: a number of the table is feature × scale + mean.
+    """
+
+    name: str
+    category: str | None = None
+    mean: float = 0.0
+    scale: float = 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Training and test images with their labels; validation images where `splits.split` divided the training set.
 
     Images are [n, channels, height, width], vectors [n, features]: uint8 0 … 255 that means value / 255, or float32.
     Labels are 0 … num_classes − 1, int64; of a subset they follow the order in which its classes are listed.
-    An index is the position in the source's training or test set, int64.
+    An index is the position in the source's training or test set, of a table the row of its file, int64.
 
     Attributes:
         box: the values that an attack may reach: (0, 1) for images, None for unbounded features.
         centres: [classes, features] float64, means of the classes' distributions where they are known (toys); further
             features, which are noise, have none.
         free: bool, of the shape of one point: the features that attacks may move; None for all of them.
+        columns: of a table, what each feature is.
     """
 
     name: str
@@ -46,6 +63,7 @@ class Dataset:
     validation_labels: np.ndarray | None = None  # [n] int64
     validation_index: np.ndarray | None = None  # [n], position in the source's training set
     free: np.ndarray | None = None
+    columns: tuple[Column, ...] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -88,7 +106,7 @@ class Dataset:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of the content: arrays, class names and box. Renaming a data set leaves it as it is."""
+        """SHA-256 (hex) of the content: arrays, class names and box. Other names leave it as it is."""
         state = hashlib.sha256(json.dumps([self.class_names, self.box]).encode())
         for name, array in self._arrays().items():
             state.update(f"{name} {array.dtype.str} {array.shape}".encode())
@@ -99,8 +117,10 @@ class Dataset:
         """Write a safetensors file; the same data set gives the same bytes."""
         from poisonlab.results import storage
 
-        facts = json.dumps({"box": self.box, "class_names": self.class_names, "name": self.name}, sort_keys=True)
-        storage.write_tensors(self._arrays(), path, {"dataset": facts})
+        facts: dict[str, object] = {"box": self.box, "class_names": self.class_names, "name": self.name}
+        if self.columns is not None:
+            facts["columns"] = [dataclasses.astuple(column) for column in self.columns]
+        storage.write_tensors(self._arrays(), path, {"dataset": json.dumps(facts, sort_keys=True)})
 
     @staticmethod
     def load(path: str | Path) -> "Dataset":
@@ -120,6 +140,7 @@ class Dataset:
             name=facts["name"],
             class_names=tuple(facts["class_names"]),
             box=box,
+            columns=tuple(Column(*column) for column in facts["columns"]) if "columns" in facts else None,
             **{name: arrays[name] for name in (*ARRAYS, *OPTIONAL) if name in arrays},
         )
 

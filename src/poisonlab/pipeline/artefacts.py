@@ -70,8 +70,10 @@ class Artefacts:
         specification = self.config["datasets"][dataset]
         if sources.SOURCES[specification["source"]].kind == "torchvision":
             return [f"results/raw/{specification['source']}"]
-        key = f"datasets.{dataset}.path"
-        return [str(sources.expanded(specification["path"], key))] if specification["source"] == "npz" else []
+        if specification["source"] not in ("npz", "table"):
+            return []
+        given = [key for key in ("path", "test_path") if specification.get(key) is not None]
+        return [str(sources.expanded(specification[key], f"datasets.{dataset}.{key}")) for key in given]
 
     def feature_inputs(self, dataset: str) -> dict[str, str]:
         """Files that features are made of: the data set whose points they are of, and a proxy."""

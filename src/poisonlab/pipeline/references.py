@@ -1,7 +1,6 @@
 """What the names of a configuration refer to: its own entries, and models of the user's. Imports no torch."""
 
 import ast
-import difflib
 import importlib
 import importlib.util
 import itertools
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from poisonlab import models
-from poisonlab.errors import InputError, one_line
+from poisonlab.errors import InputError, did_you_mean, one_line
 from poisonlab.poisons.needs import need
 
 Entry = Mapping[str, Any]
@@ -23,9 +22,8 @@ def named(entries: Entry, name: str, where: str, place: str) -> Any:
         InputError: there is no such entry.
     """
     if name not in entries:
-        near = difflib.get_close_matches(name, entries, 1)
         known = [*list(entries)[:20], *(["…"] if len(entries) > 20 else [])]
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint = did_you_mean(name, entries)
         raise InputError(
             f"{where} names '{name}', which is not in {place} ({', '.join(known)}); {hint}add or correct it"
         )
