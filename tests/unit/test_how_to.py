@@ -15,6 +15,7 @@ from how_to_pages import OWN, PYTHON_FILES, REPOSITORY, blocks, changed, command
 
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.datasets.prepare import prepare
+from poisonlab.datasets.tables import rows
 from poisonlab.errors import InputError
 from poisonlab.models.inference import predict, rebuild, resolve_device
 from poisonlab.poisons.crafting import craft
@@ -52,6 +53,31 @@ def test_the_folder_becomes_the_data_set_that_the_page_describes(inside):
     assert dataset.class_names == ("cat", "dog")
     assert dataset.input_shape == (1, 32, 32)
     assert dataset.test_labels.tolist() == [0, 1]
+
+
+def test_the_table_becomes_the_data_set_that_the_page_describes(inside):
+    from sklearn.datasets import load_breast_cancer
+
+    config = configuration(studies=["tumours"])
+    dataset, source = prepare("tumours", config["datasets"]["tumours"]), load_breast_cancer()
+    assert (dataset.class_names, dataset.input_shape, dataset.box, dataset.free) == (
+        ("benign", "malignant"), (30,), None, None,
+    )  # fmt: skip
+    for index, labels, images in (
+        (dataset.train_index, dataset.train_labels, dataset.train_images),
+        (dataset.test_index, dataset.test_labels, dataset.test_images),
+    ):
+        assert (source.target_names[source.target[index]] == np.array(dataset.class_names)[labels]).all()
+        # A float32 of a standardised number, times a standard deviation that is at most as large as the mean.
+        np.testing.assert_allclose(rows(dataset, images), source.data[index], rtol=1e-5, atol=1e-5)
+    assert config["tumours"]["poisons"]["random"]["flips"] == {"source": 1, "target": 0, "both": False}
+
+
+def test_a_class_of_the_page_may_be_misspelt(inside):
+    with pytest.raises(
+        InputError, match=r"flips.source: class sewen is not among 0 … 1 or 'seven', 'one'; did you mean"
+    ):
+        configuration(studies=[changed(inside, "sevens", "source: seven", "source: sewen")])
 
 
 def test_a_bad_array_gives_the_error_that_the_page_shows(inside, monkeypatch):
