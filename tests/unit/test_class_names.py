@@ -53,8 +53,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def planned(folder: Path, *changes: tuple[str, str]) -> dict[str, Any]:
-    """The checked configuration of the study with replaced texts."""
+def planned(folder: Path, *changes: tuple[str, str]) -> Plan:
+    """The study with replaced texts."""
     text = STUDY
     for old, new in changes:
         assert old in text
@@ -62,11 +62,12 @@ def planned(folder: Path, *changes: tuple[str, str]) -> dict[str, Any]:
     (folder / "animals").mkdir(exist_ok=True)
     (folder / "animals" / "study.yaml").write_text(text)
     config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"studies": ["animals"]}
-    return Plan(copy.deepcopy(config), ROOT).config
+    return Plan(copy.deepcopy(config), ROOT)
 
 
 def test_names_become_the_numbers_of_each_data_set(folder):
-    config = planned(folder)
+    plan = planned(folder)
+    config = plan.config
     found = {
         name: (own["flips"]["source"], own["flips"]["target"]) for name, own in config["animals"]["poisons"].items()
     }
@@ -77,6 +78,8 @@ def test_names_become_the_numbers_of_each_data_set(folder):
         "two": (0, 1), "seen": (0, 1),  # the same mapping, by an anchor, of other data
     }  # fmt: skip
     assert config["buckets"]["pets"]["source"] == 2
+    assert plan.class_names("pets") == tuple(pets)
+    assert plan.class_names("seen") == ("dog", "cat")
     assert config["analyses"]["nets"]["parameters"]["source"] == 2
 
 

@@ -278,7 +278,7 @@ REFUSED = {
         {"attacks": {"square": {"epsilon": [0.1], "method": "square", "goal": "untargeted"}},
          **experiment("toy16_third", attacks=["square"])},
         "toy16_third: attack 'square': 'square' takes images [channels, height, width] in [0, 1] only",
-        "these are vectors without a box; take fgsm or pgd",
+        "these are inputs (16,) without a box; take fgsm or pgd",
     ),
     "an attack from one class on poisons of all": (
         experiment("digits_next", attacks=["pgd"]),

@@ -73,6 +73,12 @@ def test_the_table_becomes_the_data_set_that_the_page_describes(inside):
     assert config["tumours"]["poisons"]["random"]["flips"] == {"source": 1, "target": 0, "both": False}
 
 
+def test_an_attack_that_takes_images_alone_is_refused_for_a_table_before_anything_runs(inside):
+    apgd = "{method: apgd_ce, epsilon: [0.1, 0.2], goal: untargeted}"
+    with pytest.raises(InputError, match="'apgd_ce' takes images .* only, these are vectors without a box; take fgsm"):
+        configuration(studies=[changed(inside, "tumours", "{epsilon: [0.1, 0.2], goal: untargeted}", apgd)])
+
+
 def test_a_class_of_the_page_may_be_misspelt(inside):
     with pytest.raises(
         InputError, match=r"flips.source: class sewen is not among 0 … 1 or 'seven', 'one'; did you mean"
@@ -267,8 +273,7 @@ def test_data_model_and_strategy_of_ones_own_go_through_the_pipeline(workshop, s
     assert conditions.loc["near", "axis_value"] == 0.2
     assert conditions.loc["corner", "parameters"] == '{"side": 3}'
     caption = (results / "figures" / "mine" / "mine.txt").read_text()
-    # Classes of your own have no names before the data are read, so the figure numbers them.
-    assert "5 poisons (0 → 1)" in caption
+    assert "5 poisons (seven → one)" in caption
     assert caption.startswith("**Of ")
     assert (results / "figures" / "mine" / "mine.svg").stat().st_size > 1000
 

@@ -149,7 +149,7 @@ def check_inputs(
     """Refuse an attack, given by its `settings`, that cannot be made on such data.
 
     Args:
-        input_shape: of one image or vector; num_classes: number of the model's logits, None where it is not known yet;
+        input_shape: of one image or vector, (0,) of a vector of unknown length; num_classes: number of the model's logits, None where it is not known yet;
             box: of the data; held: number of features that attacks leave out.
 
     Raises:
@@ -160,7 +160,7 @@ def check_inputs(
         range_ = "without a box" if box is None else f"in {list(box)}"
         raise InputError(
             f"{where}: '{method.name}' takes images [channels, height, width] in [0, 1] only, these are "
-            f"{'vectors' if len(input_shape) == 1 else f'inputs {tuple(input_shape)}'} {range_}; take fgsm or pgd"
+            f"{'vectors' if input_shape == (0,) else f'inputs {tuple(input_shape)}'} {range_}; take fgsm or pgd"
         )
     if held and not method.holds:
         raise InputError(

@@ -8,11 +8,19 @@ from typing import Any
 from poisonlab import attacks, models
 from poisonlab.analyses import analysis
 from poisonlab.datasets import sources
-from poisonlab.datasets.own import class_names
 from poisonlab.errors import InputError
 from poisonlab.pipeline.experiment_names import check_experiment, check_figure
 from poisonlab.pipeline.multiverse_names import check_multiverse
-from poisonlab.pipeline.references import Entry, check_model, check_values, dataset_of, entry_of, leads_back, named
+from poisonlab.pipeline.references import (
+    Entry,
+    check_model,
+    check_values,
+    class_names,
+    dataset_of,
+    entry_of,
+    leads_back,
+    named,
+)
 from poisonlab.pipeline.studies import Config
 from poisonlab.poisons.flips import SOURCES, TARGETS, budgets, class_number, pairs
 from poisonlab.poisons.needs import need
@@ -108,15 +116,10 @@ def _names(config: Entry, dataset: str) -> tuple[str, ...] | None:
 
 
 def _class(config: Entry, dataset: str, label: int | str, where: str) -> int:
-    """Number of a class; a name of a class of the user's data is looked up in their files."""
-    names, origin = _names(config, dataset), dataset
-    if names is None and isinstance(label, str):
-        while config["datasets"][origin]["source"] == "features":
-            origin = config["datasets"][origin]["of"]
-        names = _names(config, origin) or class_names(origin, config["datasets"][origin])
-    if names is None:
-        return int(label)  # the job that reads the data looks whether it is there
-    return class_number(label, names, where)
+    """Number of a class. A number of the user's data is taken as it is: the job that reads them looks for it."""
+    if isinstance(label, int) and _names(config, dataset) is None:
+        return label
+    return class_number(label, class_names(config, dataset), where)
 
 
 def _check_needs(

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from poisonlab import models
+from poisonlab.datasets import sources
+from poisonlab.datasets.own import class_names as names_in_files
 from poisonlab.errors import InputError, did_you_mean, one_line
 from poisonlab.poisons.needs import need
 
@@ -60,6 +62,18 @@ def dataset_of(config: Entry, section: str, name: str) -> str | None:
         return dataset_of(config, "proxies", entry["proxy"])
     found = (dataset_of(config, need.find(kind).section, used) for kind, used in entry.get("needs", {}).items())
     return next(filter(None, found), None)
+
+
+def class_names(config: Entry, dataset: str) -> tuple[str, ...]:
+    """Names of a data set's classes, those of the user's data from their files.
+
+    Raises:
+        InputError: a file of the user's cannot be read.
+    """
+    entry = config["datasets"][dataset]
+    if entry["source"] == "features":
+        return class_names(config, entry["of"])
+    return sources.class_names(entry) or names_in_files(dataset, entry)
 
 
 def leads_back(name: str, following: Callable[[str], Iterable[str]]) -> bool:
