@@ -75,7 +75,7 @@ def test_the_table_becomes_the_data_set_that_the_page_describes(inside):
 
 def test_an_attack_that_takes_images_alone_is_refused_for_a_table_before_anything_runs(inside):
     apgd = "{method: apgd_ce, epsilon: [0.1, 0.2], goal: untargeted}"
-    with pytest.raises(InputError, match="'apgd_ce' takes images .* only, these are vectors without a box; take fgsm"):
+    with pytest.raises(InputError, match=r"'apgd_ce' takes images .* only, these are vectors without a box; take fgsm"):
         configuration(studies=[changed(inside, "tumours", "{epsilon: [0.1, 0.2], goal: untargeted}", apgd)])
 
 

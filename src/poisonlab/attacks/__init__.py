@@ -149,8 +149,9 @@ def check_inputs(
     """Refuse an attack, given by its `settings`, that cannot be made on such data.
 
     Args:
-        input_shape: of one image or vector, (0,) of a vector of unknown length; num_classes: number of the model's logits, None where it is not known yet;
-            box: of the data; held: number of features that attacks leave out.
+        input_shape: of one image or vector, (0,) of a vector of unknown length.
+        num_classes: number of the model's logits, None where it is not known yet.
+        box: of the data; held: number of features that attacks leave out.
 
     Raises:
         InputError: it cannot.
