@@ -15,7 +15,7 @@ from PIL import Image
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory) -> Path:
-    """Folder with every file of the pages, with images where a page lists some, and with what two of the scripts make."""
+    """Folder with every file of the pages, with images where a page lists some, and with what three of the scripts make."""
     folder = tmp_path_factory.mktemp("workshop")
     for name, text in (PYTHON_FILES | YAML_FILES).items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -27,6 +27,7 @@ def workshop(tmp_path_factory) -> Path:
             Image.fromarray(np.full((20 + number, 30, 3), 40 * number, dtype=np.uint8)).save(folder / line)
     with contextlib.chdir(folder):
         runpy.run_path("make_my_data.py")
+        runpy.run_path("make_tumours.py")
         runpy.run_path("write_poison.py")
     return folder
 

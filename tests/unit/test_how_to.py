@@ -15,6 +15,7 @@ from how_to_pages import OWN, PYTHON_FILES, REPOSITORY, blocks, changed, command
 
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.datasets.prepare import prepare
+from poisonlab.datasets.tables import rows
 from poisonlab.errors import InputError
 from poisonlab.models.inference import predict, rebuild, resolve_device
 from poisonlab.poisons.crafting import craft
@@ -52,6 +53,37 @@ def test_the_folder_becomes_the_data_set_that_the_page_describes(inside):
     assert dataset.class_names == ("cat", "dog")
     assert dataset.input_shape == (1, 32, 32)
     assert dataset.test_labels.tolist() == [0, 1]
+
+
+def test_the_table_becomes_the_data_set_that_the_page_describes(inside):
+    from sklearn.datasets import load_breast_cancer
+
+    config = configuration(studies=["tumours"])
+    dataset, source = prepare("tumours", config["datasets"]["tumours"]), load_breast_cancer()
+    assert (dataset.class_names, dataset.input_shape, dataset.box, dataset.free) == (
+        ("benign", "malignant"), (30,), None, None,
+    )  # fmt: skip
+    for index, labels, images in (
+        (dataset.train_index, dataset.train_labels, dataset.train_images),
+        (dataset.test_index, dataset.test_labels, dataset.test_images),
+    ):
+        assert (source.target_names[source.target[index]] == np.array(dataset.class_names)[labels]).all()
+        # A float32 of a standardised number, times a standard deviation that is at most as large as the mean.
+        np.testing.assert_allclose(rows(dataset, images), source.data[index], rtol=1e-5, atol=1e-5)
+    assert config["tumours"]["poisons"]["random"]["flips"] == {"source": 1, "target": 0, "both": False}
+
+
+def test_an_attack_that_takes_images_alone_is_refused_for_a_table_before_anything_runs(inside):
+    apgd = "{method: apgd_ce, epsilon: [0.1, 0.2], goal: untargeted}"
+    with pytest.raises(InputError, match=r"'apgd_ce' takes images .* only, these are vectors without a box; take fgsm"):
+        configuration(studies=[changed(inside, "tumours", "{epsilon: [0.1, 0.2], goal: untargeted}", apgd)])
+
+
+def test_a_class_of_the_page_may_be_misspelt(inside):
+    with pytest.raises(
+        InputError, match=r"flips.source: class sewen is not among 0 … 1 or 'seven', 'one'; did you mean"
+    ):
+        configuration(studies=[changed(inside, "sevens", "source: seven", "source: sewen")])
 
 
 def test_a_bad_array_gives_the_error_that_the_page_shows(inside, monkeypatch):
@@ -241,8 +273,7 @@ def test_data_model_and_strategy_of_ones_own_go_through_the_pipeline(workshop, s
     assert conditions.loc["near", "axis_value"] == 0.2
     assert conditions.loc["corner", "parameters"] == '{"side": 3}'
     caption = (results / "figures" / "mine" / "mine.txt").read_text()
-    # Classes of your own have no names before the data are read, so the figure numbers them.
-    assert "5 poisons (0 → 1)" in caption
+    assert "5 poisons (seven → one)" in caption
     assert caption.startswith("**Of ")
     assert (results / "figures" / "mine" / "mine.svg").stat().st_size > 1000
 

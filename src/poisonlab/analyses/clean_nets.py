@@ -49,7 +49,8 @@ def attack_clean_nets(
     last = {proxy.seed: proxy for proxy in sorted(proxies, key=lambda proxy: proxy.age)}
     for number, proxy in sorted(last.items()):
         network = proxy.build(where)
-        verdicts = attack(network, images, labels, [settings["far"]], Attack(), box=dataset.box)
+        free = dataset.free_on(where)
+        verdicts = attack(network, images, labels, [settings["far"]], Attack(), box=dataset.box, free=free)
         found = _most_confident(network, images[labels == settings["source"]], settings, dataset)
         rows.append(
             {
@@ -82,7 +83,8 @@ def _most_confident(
     for target in set(range(dataset.num_classes)) - {source} if len(own) else ():
         for batch in own.split(AT_ONCE):
             truth, aim = (torch.full((len(batch),), label, device=batch.device) for label in (source, target))
-            moved = perturb(network, batch, truth, epsilon, SEARCH, targets=aim, box=dataset.box)
+            free = dataset.free_on(batch.device)
+            moved = perturb(network, batch, truth, epsilon, SEARCH, targets=aim, box=dataset.box, free=free)
             with torch.no_grad():
                 probabilities = network(moved).softmax(1)
             confidence = torch.where(probabilities.argmax(1) == target, probabilities[:, target], 0)

@@ -55,12 +55,13 @@ def reached(
     epsilon: float,
     box: tuple[float, float] | None,
     progress: Callable[[str], None] = lambda line: None,
+    free: torch.Tensor | None = None,
 ) -> np.ndarray:
     """Number of neighbours [m] of each point from which a targeted attack (PGD, l∞ within ε) reaches the point's
     colour.
 
     Args:
-        model: a net of colours; images: [m, …] float.
+        model: a net of colours; images: [m, …] float; free: bool […], features that may be moved, None for all.
     """
     edges = csr_array(graph).tocoo()
     # An edge stands in both directions: the attack starts at its column and aims at the colour of its row.
@@ -74,6 +75,7 @@ def reached(
         Attack(norm="linf"),
         targets=taught[points],
         box=box,
+        free=free,
         progress=lambda line: progress(f"from neighbours to colours: {line}"),
     )
     hits = points[verdicts.fooled[0]].cpu().numpy()
@@ -119,18 +121,18 @@ def score_points(
         class_graphs.degrees(graph),
         settings["epsilon"],
     )
-    tables, maps = [], []
+    tables, maps, free = [], [], dataset.free_on(where)
     for net, (_, trained) in enumerate(
         train(jobs, settings["model"], Recipe.of(recipe, "recipe"), precision, where, progress)
     ):
         model = rebuild(settings["model"], dataset.input_shape, training_set.num_classes, trained.parameters, where)
-        scores = reached(model, images, colours, graph, epsilon, dataset.box, progress)
+        scores = reached(model, images, colours, graph, epsilon, dataset.box, progress, free)
         fitted = predict(model, images).cpu().numpy() == colours
         columns = {"index": index, "degree": degrees, "colour": colours, "fitted": fitted, "score": scores}
         tables.append(pd.DataFrame({"net": net, **columns}))
         if net == 0:
             best = np.lexsort((-degrees, -scores))[: int((scores > 0).sum())][:SHOWN]
-            drawn = (map_of(model, images, colours, graph, point, epsilon, dataset.box) for point in best)
+            drawn = (map_of(model, images, colours, graph, point, epsilon, dataset.box, free) for point in best)
             maps = [one for one in drawn if one is not None]
     stacked = {name: np.stack([one[name] for one in maps]) for name in maps[0]} if maps else {}
     return pd.concat(tables, ignore_index=True), stacked
@@ -144,6 +146,7 @@ def map_of(
     point: int,
     epsilon: float,
     box: tuple[float, float] | None,
+    free: torch.Tensor | None = None,
 ) -> Map | None:
     """Map the plane through the nearest neighbour from which an attack ends in the point's colour, the point, and that
     end.
@@ -156,7 +159,8 @@ def map_of(
     near = near[(images[near] - images[point]).flatten(1).norm(dim=1).argsort(stable=True)]
     taught = torch.from_numpy(colours).to(images.device)
     aims = taught[point].expand(len(near))
-    ends = perturb(model, images[near], taught[near], epsilon, Attack(norm="linf"), targets=aims, box=box)
+    linf = Attack(norm="linf")
+    ends = perturb(model, images[near], taught[near], epsilon, linf, targets=aims, box=box, free=free)
     arrived = (predict(model, ends) == aims).nonzero()
     if not len(arrived):
         return None

@@ -9,6 +9,8 @@ A method is one registered function, of this package or of your own (``module:fu
     images    [n, …] float32; labels [n]; targets [n], or None for an untargeted attack
     epsilons  E radii ≥ 0 of the norm, "linf" or "l2", in the unit of the images
     box       range that attacked images stay in, None for features without one
+    free      only where the registration says `holds=True`: bool, of the shape of one image, the features that may be
+              moved, None for all of them; a method without it refuses data with features that attacks leave out
     seed      of every random number; progress gets lines of text
 """
 
@@ -51,6 +53,7 @@ class Method(Entry):
         norms: norms of the ball that it knows.
         targeted: it can lead points to a given class.
         images: it takes images [n, channels, height, width] in [0, 1] only, no vectors and no features without a box.
+        holds: it takes `free` and holds all other features where they are.
         least_classes: fewer classes have no such attack; `instead` says what to take then.
         check: called with norm and the parameters; raises InputError for values that do not fit.
         columns: norm and the parameters → its values of `COLUMNS`, where they are not its parameters of these names.
@@ -59,6 +62,7 @@ class Method(Entry):
     norms: tuple[str, ...] = ("linf", "l2")
     targeted: bool = True
     images: bool = False
+    holds: bool = False
     least_classes: int = 2
     instead: str = "pgd"
     check: Callable[..., Any] = lambda **parameters: None
@@ -138,13 +142,16 @@ def check_inputs(
     chosen: Mapping[str, Any],
     where: str,
     input_shape: Sequence[int],
-    num_classes: int,
+    num_classes: int | None,
     box: tuple[float, float] | None,
+    held: int = 0,
 ) -> None:
     """Refuse an attack, given by its `settings`, that cannot be made on such data.
 
     Args:
-        input_shape: of one image or vector; num_classes: number of the model's logits; box: of the data.
+        input_shape: of one image or vector, (0,) of a vector of unknown length.
+        num_classes: number of the model's logits, None where it is not known yet.
+        box: of the data; held: number of features that attacks leave out.
 
     Raises:
         InputError: it cannot.
@@ -153,10 +160,16 @@ def check_inputs(
     if method.images and (len(input_shape) != 3 or box is None or tuple(box) != (0, 1)):
         range_ = "without a box" if box is None else f"in {list(box)}"
         raise InputError(
-            f"{where}: '{method.name}' takes images [channels, height, width] in [0, 1] only, these are inputs "
-            f"{tuple(input_shape)} {range_}; take fgsm or pgd"
+            f"{where}: '{method.name}' takes images [channels, height, width] in [0, 1] only, these are "
+            f"{'vectors' if input_shape == (0,) else f'inputs {tuple(input_shape)}'} {range_}; take fgsm or pgd"
         )
-    if num_classes < method.least_classes:
+    if held and not method.holds:
+        raise InputError(
+            f"{where}: '{method.name}' cannot leave features out, and {held} of {math.prod(input_shape)} are not to be "
+            f"attacked; take {', '.join(name for name, one in attack.entries().items() if one.holds)}, or register "
+            "one of your own with holds=True and let it take `free`"
+        )
+    if num_classes is not None and num_classes < method.least_classes:
         raise InputError(
             f"{where}: '{method.name}' needs at least {method.least_classes} classes, there are {num_classes}; "
             f"take {method.instead}"
@@ -172,6 +185,7 @@ def run(
     *,
     targets: "Tensor | None" = None,
     box: tuple[float, float] | None = (0.0, 1.0),
+    free: "Tensor | None" = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Verdicts:
@@ -181,6 +195,7 @@ def run(
         where: names the attack in messages.
         labels: [n]; targets: [n], or None for an untargeted attack.
         box: range that attacked images stay in, None for features without one.
+        free: bool […], features that may be moved; None for all of them.
         seed: of all random numbers; progress: gets lines of text.
 
     Raises:
@@ -194,7 +209,8 @@ def run(
     with frozen(model):
         with torch.no_grad():
             num_classes = model(images[:1]).shape[1]
-        check_inputs(chosen, where, images.shape[1:], num_classes, box)
+        held = 0 if free is None else int((~free).sum())
+        check_inputs(chosen, where, images.shape[1:], num_classes, box, held)
         found = method.function(
             model,
             images,
@@ -205,6 +221,7 @@ def run(
             box=box,
             seed=seed,
             progress=progress,
+            **({"free": free} if method.holds else {}),
             **parameters,
         )
     wanted = (len(chosen["epsilon"]), len(labels))

@@ -16,6 +16,11 @@ Box = tuple[float, float] | None
 ACTIVE_POINTS = 512  # places of the active set: a few MB of activations for the small nets, enough to fill a core
 
 
+def held(gradient: Tensor, free: Tensor | None) -> Tensor:
+    """The gradient [n, …] without the features that attacks leave out: `free` is […] bool, None for all free."""
+    return gradient if free is None else gradient.masked_fill(~free, 0)
+
+
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """Put the model into evaluation mode without parameter gradients for a while."""

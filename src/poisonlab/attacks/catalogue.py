@@ -39,6 +39,7 @@ def _by_apgd(*inputs: Any, targets: None, box: Any, **options: Any) -> Verdicts:
 @attack(
     "fgsm",
     source="Goodfellow, Shlens & Szegedy, Explaining and Harnessing Adversarial Examples, ICLR 2015, section 4",
+    holds=True,
     columns=lambda **chosen: _columns(steps.fgsm(**chosen)),
 )
 def fgsm(*inputs: Any, norm: str, **options: Any) -> Verdicts:
@@ -49,6 +50,7 @@ def fgsm(*inputs: Any, norm: str, **options: Any) -> Verdicts:
 @attack(
     "r_fgsm",
     source="Tramèr et al., Ensemble Adversarial Training, ICLR 2018, section 4.1",
+    holds=True,
     parameters={"alpha": 0.5},
     norms=("linf",),
     check=steps.r_fgsm,
@@ -62,13 +64,14 @@ def r_fgsm(*inputs: Any, norm: str, alpha: float, **options: Any) -> Verdicts:
 @attack(
     "pgd",
     source="thesis, Algorithm 1; Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, 2018",
+    holds=True,
     parameters={"steps": 20, "step_size": None, "random_start": False, "restarts": 1},
     check=steps.Attack,
     columns=lambda **chosen: _columns(steps.Attack(**chosen)),
 )
-def pgd(*inputs: Any, targets: Any, box: Any, seed: int, progress: Any, **chosen: Any) -> Verdicts:
+def pgd(*inputs: Any, targets: Any, box: Any, free: Any, seed: int, progress: Any, **chosen: Any) -> Verdicts:
     """Gradient steps that are projected to the ball; the best one counts. `steps.Attack` says the parameters."""
-    options = {"targets": targets, "box": box, "seed": seed, "progress": progress}
+    options = {"targets": targets, "box": box, "free": free, "seed": seed, "progress": progress}
     return _by_steps(steps.Attack(**chosen), *inputs, **options)
 
 

@@ -13,9 +13,9 @@ from poisonlab.datasets.dataset import Dataset
 from poisonlab.models.inference import rebuild, resolve_device, to_float
 
 
-def _step(step_size: float, box: Box) -> active_set.Advance:
+def _step(step_size: float, box: Box, free: Tensor | None) -> active_set.Advance:
     def advance(points: Tensor, gradient: Tensor, where: Tensor) -> Tensor:
-        moved = points + step_size * gradient.sign()
+        moved = points + step_size * active_set.held(gradient, free).sign()
         return moved if box is None else moved.clamp(*box)
 
     return advance
@@ -30,6 +30,7 @@ def path_lengths(
     *,
     targets: Tensor | None = None,
     box: Box = None,
+    free: Tensor | None = None,
     places: int = ACTIVE_POINTS,
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[Tensor, Tensor]:
@@ -43,12 +44,13 @@ def path_lengths(
         images: positions [k] → images [k, …]; a function, so that a large training set need not exist as float.
         labels: [n]; targets: [n], or None for untargeted paths.
         step_size: l∞ length of a step, in the unit of the images; max_steps: where to give up.
+        free: bool […], features that may be moved; None for all of them.
 
     Returns:
         steps [n], `max_steps` where the boundary was not reached; reached [n] bool.
     """
     aims = labels if targets is None else targets
-    advance = _step(step_size, box)
+    advance = _step(step_size, box, free)
     steps, reached, _ = active_set.run(
         model, images, aims, labels, targets is not None, advance, max_steps, places, progress
     )
@@ -56,11 +58,17 @@ def path_lengths(
 
 
 def path_points(
-    model: nn.Module, images: Tensor, targets: Tensor, step_size: float, max_steps: int, box: Box = None
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    step_size: float,
+    max_steps: int,
+    box: Box = None,
+    free: Tensor | None = None,
 ) -> list[Tensor]:
     """Points of the targeted adversarial paths of a few images [n, …]: of each [steps + 1, …], the image first."""
     paths = [[image] for image in images]
-    advance = _step(step_size, box)
+    advance = _step(step_size, box, free)
 
     def recorded(points: Tensor, gradient: Tensor, where: Tensor) -> Tensor:
         moved = advance(points, gradient, where)
@@ -105,6 +113,7 @@ def trace(
         max_steps,
         targets=None if targets is None else torch.from_numpy(targets).to(where),
         box=dataset.box if clip else None,
+        free=dataset.free_on(where),
         progress=progress,
     )
     return pd.DataFrame(

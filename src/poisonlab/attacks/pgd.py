@@ -46,14 +46,22 @@ def _random_offsets(shape: torch.Size, norm: str, generator: torch.Generator) ->
     return directions * _expand(radii / directions.flatten(1).norm(dim=1), directions)
 
 
-def _starts(settings: Attack, images: Tensor, seed: int) -> Tensor | None:
+def _starts(settings: Attack, images: Tensor, seed: int, free: Tensor | None) -> Tensor | None:
     """Offsets [n, …] of the starting points from the images, as shares of ε; None for a start at the images."""
     generator = torch.Generator().manual_seed(seed)
+    # In the ball of the free features alone: a point of a larger ball would lie too near its middle.
+    shape = images.shape if free is None else torch.Size((len(images), int(free.sum())))
     if settings.random_start:
-        return _random_offsets(images.shape, settings.norm, generator).to(images)
-    if settings.random_sign:
-        return (settings.random_sign * torch.randn(images.shape, generator=generator).sign()).to(images)
-    return None
+        offsets = _random_offsets(shape, settings.norm, generator).to(images)
+    elif settings.random_sign:
+        offsets = (settings.random_sign * torch.randn(shape, generator=generator).sign()).to(images)
+    else:
+        return None
+    if free is None:
+        return offsets
+    spread = torch.zeros_like(images)
+    spread[:, free] = offsets
+    return spread
 
 
 def attack(
@@ -65,6 +73,7 @@ def attack(
     *,
     targets: Tensor | None = None,
     box: Box = (0.0, 1.0),
+    free: Tensor | None = None,
     seed: int = 0,
     places: int = ACTIVE_POINTS,
     progress: Callable[[str], None] = lambda line: None,
@@ -77,6 +86,8 @@ def attack(
         images: [n, …] float; labels: [n] true labels; targets: [n] or None for an untargeted attack.
         epsilons: E radii ≥ 0, in the unit of the images.
         box: pixel range that adversarial images stay in, None for unbounded features.
+        free: bool […], features that may be moved; None for all of them. The verdicts are those of the same attack in
+            the space of these features, with the others as they are.
         seed: of the random starts.
         places: points that are worked on at a time.
         progress: gets a line per round.
@@ -93,14 +104,14 @@ def attack(
 
     def advance(points: Tensor, gradient: Tensor, where: Tensor) -> Tensor:
         epsilon = radius[where]
-        moved = _ascend(points, gradient, epsilon * settings.relative_step, settings.norm)
+        moved = _ascend(points, active_set.held(gradient, free), epsilon * settings.relative_step, settings.norm)
         return _project(moved, images[position[where]], epsilon, settings.norm, box)
 
     fooled = torch.zeros_like(aims, dtype=torch.bool)
     correct = torch.ones_like(fooled)
     for restart in range(settings.restarts):
         left = (~fooled).nonzero()[:, 0]
-        offsets = _starts(settings, images, seed + restart)
+        offsets = _starts(settings, images, seed + restart, free)
 
         def starts(where: Tensor, left: Tensor = left, offsets: Tensor | None = offsets) -> Tensor:
             centres = images[position[left[where]]]
@@ -138,6 +149,7 @@ def perturb(
     *,
     targets: Tensor | None = None,
     box: Box = (0.0, 1.0),
+    free: Tensor | None = None,
     seed: int = 0,
     loss: str = "ce",
 ) -> Tensor:
@@ -147,6 +159,7 @@ def perturb(
 
     Args:
         epsilon: one radius, or one for each image [n], ≥ 0.
+        free: bool […], features that may be moved; None for all of them.
         loss: what the steps increase, see `active_set.loss_gradient`.
 
     Raises:
@@ -159,12 +172,13 @@ def perturb(
         radius = torch.full((len(images),), epsilon, dtype=images.dtype, device=images.device)
     aims = labels if targets is None else targets
     points = images.clone()
-    if (offsets := _starts(settings, images, seed)) is not None:
+    if (offsets := _starts(settings, images, seed, free)) is not None:
         points = _project(points + offsets * _expand(radius, images), images, radius, settings.norm, box)
     with active_set.frozen(model):
         for _ in range(settings.steps):
             points.requires_grad_(True)
             gradient = active_set.loss_gradient(model(points), points, aims, targets is not None, loss)
+            gradient = active_set.held(gradient, free)
             moved = _ascend(points.detach(), gradient, radius * settings.relative_step, settings.norm)
             points = _project(moved, images, radius, settings.norm, box)
     return points

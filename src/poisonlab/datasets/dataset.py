@@ -7,10 +7,30 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from poisonlab.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a feature of a table is.
+
+    Attributes:
+        name: of the table's column.
+        category: the feature is 1 in rows of this category and 0 in others; None for a number.
+        mean, scale: a number of the table is feature × scale + mean.
+    """
+
+    name: str
+    category: str | None = None
+    mean: float = 0.0
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,12 +39,14 @@ class Dataset:
 
     Images are [n, channels, height, width], vectors [n, features]: uint8 0 … 255 that means value / 255, or float32.
     Labels are 0 … num_classes − 1, int64; of a subset they follow the order in which its classes are listed.
-    An index is the position in the source's training or test set, int64.
+    An index is the position in the source's training or test set, of a table the row of its file, int64.
 
     Attributes:
         box: the values that an attack may reach: (0, 1) for images, None for unbounded features.
         centres: [classes, features] float64, means of the classes' distributions where they are known (toys); further
             features, which are noise, have none.
+        free: bool, of the shape of one point: the features that attacks may move; None for all of them.
+        columns: of a table, what each feature is.
     """
 
     name: str
@@ -40,6 +62,8 @@ class Dataset:
     validation_images: np.ndarray | None = None  # as train_images
     validation_labels: np.ndarray | None = None  # [n] int64
     validation_index: np.ndarray | None = None  # [n], position in the source's training set
+    free: np.ndarray | None = None
+    columns: tuple[Column, ...] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -61,6 +85,12 @@ class Dataset:
                 f"{key}: class {label} is not in '{self.name}' (0 … {self.num_classes - 1}); choose one of these"
             )
 
+    def free_on(self, device: "torch.device") -> "torch.Tensor | None":
+        """Return `free` as attacks take it."""
+        import torch
+
+        return None if self.free is None else torch.from_numpy(self.free).to(device)
+
     def without_test_set(self) -> "Dataset":
         """Return the data set with an empty test set; a validation set stays."""
         images, labels, index = self.test_images[:0], self.test_labels[:0], self.test_index[:0]
@@ -76,7 +106,7 @@ class Dataset:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of the content: arrays, class names and box. Renaming a data set leaves it as it is."""
+        """SHA-256 (hex) of the content: arrays, class names and box. Other names leave it as it is."""
         state = hashlib.sha256(json.dumps([self.class_names, self.box]).encode())
         for name, array in self._arrays().items():
             state.update(f"{name} {array.dtype.str} {array.shape}".encode())
@@ -87,8 +117,10 @@ class Dataset:
         """Write a safetensors file; the same data set gives the same bytes."""
         from poisonlab.results import storage
 
-        facts = json.dumps({"box": self.box, "class_names": self.class_names, "name": self.name}, sort_keys=True)
-        storage.write_tensors(self._arrays(), path, {"dataset": facts})
+        facts: dict[str, object] = {"box": self.box, "class_names": self.class_names, "name": self.name}
+        if self.columns is not None:
+            facts["columns"] = [dataclasses.astuple(column) for column in self.columns]
+        storage.write_tensors(self._arrays(), path, {"dataset": json.dumps(facts, sort_keys=True)})
 
     @staticmethod
     def load(path: str | Path) -> "Dataset":
@@ -108,6 +140,7 @@ class Dataset:
             name=facts["name"],
             class_names=tuple(facts["class_names"]),
             box=box,
+            columns=tuple(Column(*column) for column in facts["columns"]) if "columns" in facts else None,
             **{name: arrays[name] for name in (*ARRAYS, *OPTIONAL) if name in arrays},
         )
 
@@ -117,7 +150,7 @@ class Dataset:
 
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "train_index", "test_index")
-OPTIONAL = ("centres", "validation_images", "validation_labels", "validation_index")
+OPTIONAL = ("centres", "validation_images", "validation_labels", "validation_index", "free")
 
 
 def as_float(images: np.ndarray) -> np.ndarray:

@@ -1,16 +1,50 @@
 """Your own data: an .npz file, or a folder of images per class."""
 
 import contextlib
-from collections.abc import Iterator
+import functools
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from poisonlab.datasets.dataset import Dataset, make_dataset
 from poisonlab.datasets.npz import read_arrays
-from poisonlab.datasets.sources import LARGEST
+from poisonlab.datasets.sources import LARGEST, class_numbers, expanded, options_of
 from poisonlab.datasets.splits import stratified_split
 from poisonlab.errors import InputError, one_line
+
+
+def class_names(name: str, specification: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the renumbered classes of an `npz`, a `folder` or a `table`, from as little of its files as tells them.
+
+    Raises:
+        InputError: the files cannot be read.
+    """
+    options = options_of(name, specification)
+    given = [options[key] for key in ("path", "test_path") if options.get(key) is not None]
+    times = tuple(expanded(path, f"datasets.{name}.path").stat().st_mtime_ns for path in given)
+    names = _all_class_names(name, json.dumps(options, default=str), times, specification["source"])
+    chosen = options["classes"]
+    return tuple(names[number] for number in class_numbers(name, chosen, names)) if chosen else names
+
+
+@functools.cache
+def _all_class_names(name: str, options: str, times: tuple[int, ...], source: str) -> tuple[str, ...]:
+    """Names of all classes; `times` of the files' changes, so that none is read twice and a new one is."""
+    given = json.loads(options)
+    path = expanded(given["path"], f"datasets.{name}.path")
+    if source == "npz":
+        arrays = read_arrays(path, ("train_labels", "test_labels"), ("class_names",))
+        if "class_names" in arrays:
+            return tuple(map(str, np.atleast_1d(arrays["class_names"])))
+        return tuple(map(str, range(1 + int(max(arrays[f"{split}_labels"].max() for split in SPLITS)))))
+    if source == "folder":
+        return tuple(group.name for group in _class_folders(path / "train" if (path / "train").is_dir() else path))
+    from poisonlab.datasets import tables
+
+    return tables.class_names(given, f"datasets.{name}")
 
 
 def read_npz(name: str, path: Path, bounded: bool = True) -> Dataset:

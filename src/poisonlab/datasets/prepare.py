@@ -12,6 +12,7 @@ from poisonlab.datasets.own import read_folder, read_npz
 from poisonlab.datasets.scaling import standardised
 from poisonlab.datasets.sources import DIGITS, SOURCES, class_numbers, expanded, options_of, validate_specification
 from poisonlab.datasets.splits import stratified_split
+from poisonlab.datasets.tables import read_table
 from poisonlab.datasets.toys import gaussians
 from poisonlab.errors import InputError, one_line
 
@@ -37,6 +38,8 @@ def prepare(name: str, specification: dict[str, Any], raw: Path | None = None) -
     elif source == "folder":
         path = expanded(options["path"], f"datasets.{name}.path")
         dataset = read_folder(name, path, options["size"], options["greyscale"], options["test_fraction"])
+    elif source == "table":
+        return read_table(name, options)
     elif source == "gaussians":
         _check_memory(name, options)
         dataset = gaussians(name, **options)

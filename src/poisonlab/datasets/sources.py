@@ -1,12 +1,13 @@
 """Where data sets come from: the catalogue of sources and what can be checked before anything is read."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from poisonlab.errors import InputError, one_line
+from poisonlab.errors import InputError, did_you_mean, one_line
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,19 @@ def _is_class_list(value: object) -> bool:
     )
 
 
+def _is_column(value: object) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+_COLUMNS = Option(
+    "a list of names of columns", lambda value: isinstance(value, list | tuple) and all(map(_is_column, value))
+)
 _CLASSES = Option("a list of two or more class numbers or quoted class names", _is_class_list)
 _PATH = Option(
     "the path of a file or folder", lambda value: isinstance(value, str | Path) and str(value) != "", required=True
 )
+_TEST_PATH = dataclasses.replace(_PATH, allowed="the path of a file", required=False)
+_SHARE = Option("a number between 0 and 1", lambda value: _is_number(value) and 0 < value < 1)
 _SIDE = _whole(1, None)
 _SWITCH = Option("true or false", lambda value: isinstance(value, bool), False)
 _NAME = Option("a name", lambda value: isinstance(value, str) and value != "", required=True)
@@ -112,7 +122,19 @@ SOURCES: dict[str, Source] = {
                 lambda value: isinstance(value, list | tuple) and len(value) == 2 and all(map(_SIDE.accepts, value)),
             ),
             "greyscale": _SWITCH,
-            "test_fraction": Option("a number between 0 and 1", lambda value: _is_number(value) and 0 < value < 1),
+            "test_fraction": _SHARE,
+        },
+    ),
+    "table": Source(
+        "user",
+        {
+            "path": _PATH,
+            "test_path": _TEST_PATH,
+            "test_fraction": _SHARE,
+            "label": Option("the name of a column", _is_column),
+            "classes": _CLASSES,
+            "drop": _COLUMNS,
+            "categorical": _COLUMNS,
         },
     ),
     "gaussians": Source(
@@ -145,15 +167,23 @@ def validate_specification(name: str, specification: dict[str, Any]) -> None:
         class_numbers(name, options["classes"], SOURCES[source].class_names)
     if "path" in options:
         path = expanded(options["path"], f"datasets.{name}.path")
-        if source == "npz" and not path.is_file():
+        if source != "folder" and not path.is_file():
             raise InputError(f"dataset '{name}': '{path}' is not a file; correct datasets.{name}.path")
         if source == "folder" and not path.is_dir():
             raise InputError(f"dataset '{name}': '{path}' is not a folder; correct datasets.{name}.path")
+    if options.get("test_path"):
+        path = expanded(options["test_path"], f"datasets.{name}.test_path")
+        if not path.is_file():
+            raise InputError(f"dataset '{name}': '{path}' is not a file; correct datasets.{name}.test_path")
+        if options["test_fraction"] is not None:
+            raise InputError(
+                f"dataset '{name}' has test_path, so test_fraction means nothing; remove datasets.{name}.test_fraction"
+            )
 
 
 def class_names(specification: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Return the names of the renumbered classes, or None where only the data can tell (`npz`, `folder`,
-    `features`).
+    `table`, `features`); see `own.class_names`.
     """
     names = SOURCES[specification["source"]].class_names
     chosen = specification.get("classes")
@@ -164,12 +194,14 @@ def class_names(specification: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 def inputs(name: str, specification: dict[str, Any]) -> tuple[tuple[int, ...], tuple[float, float] | None] | None:
     """Return shape and box of a data set's images or vectors, or None where only the data can tell (`npz`, `folder`,
-    `features`).
+    `features`); of a table, the number of whose features only the data can tell, the shape (0,).
     """
     source = SOURCES[specification["source"]]
     if source.kind == "toy":
         options = options_of(name, specification)
         return (options["dimensions"] + options["noise"],), None
+    if specification["source"] == "table":
+        return (0,), None
     return (source.shape, (0.0, 1.0)) if source.shape else None
 
 
@@ -244,7 +276,7 @@ def class_numbers(name: str, classes: Sequence[int | str], names: Sequence[str])
             listed = ", ".join(repr(known) for known in names)
             raise InputError(
                 f"class {item!r} is not in '{name}' (0 … {len(names) - 1}, or by name: {listed}); "
-                f"change datasets.{name}.classes"
+                f"{did_you_mean(item, names)}change datasets.{name}.classes"
             )
         if number in numbers:
             raise InputError(

@@ -136,7 +136,8 @@ def map_slice(
     neighbour = others[(others - origin).flatten(1).norm(dim=1).argmin()]
     box = dataset.box if path_settings["clip"] else None
     steps = {key: path_settings[key] for key in ("step_size", "max_steps")}
-    (path,) = path_points(clean, origin[None], torch.tensor([label], device=device), **steps, box=box)
+    free = dataset.free_on(device)
+    (path,) = path_points(clean, origin[None], torch.tensor([label], device=device), **steps, box=box, free=free)
     extent, points, marks = _plane(origin, path[-1].detach(), neighbour)
     classes, before = _map([network, clean], points, SLICE)
     return {

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from poisonlab import attacks
-from poisonlab.attacks.active_set import frozen, margin
+from poisonlab.attacks.active_set import Box, frozen, held, margin
 from poisonlab.attacks.pgd import Attack, perturb
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.models.inference import logits, predict, rebuild, resolve_device, to_float
@@ -41,12 +41,19 @@ COLUMNS = (
 
 
 def check(
-    model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, box: tuple[float, float] | None, other: nn.Module
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    box: Box,
+    other: nn.Module,
+    free: Tensor | None = None,
 ) -> Row:
     """Check a model on images [n, …] float32 at an l∞ radius, in the unit of the images.
 
     Args:
         other: a model of the same classes that was trained without an attack; its adversarial images are transferred.
+        free: bool […], features that may be moved; None for all of them.
 
     Returns:
         `randomised`: passes differ, by `moved` (l2 of the normalised logits); `probabilities`: outputs look like them;
@@ -61,9 +68,9 @@ def check(
         found: Row = {
             **_outputs(model, images, labels),
             "dynamic": _takes_gradients(model, images),
-            "zero_gradients": _without_gradient(model, images, labels, epsilon),
+            "zero_gradients": _without_gradient(model, images, labels, epsilon, free),
             **_scales(images, epsilon, box),
-            **_attacked(model, images, labels, epsilon, box, other),
+            **_attacked(model, images, labels, epsilon, box, other, free),
         }
     return {**found, "warnings": "; ".join(words(found))}
 
@@ -151,7 +158,7 @@ def _takes_gradients(model: nn.Module, images: Tensor) -> bool:
     return bool(noted)
 
 
-def _without_gradient(model: nn.Module, images: Tensor, labels: Tensor, epsilon: float) -> float:
+def _without_gradient(model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, free: Tensor | None) -> float:
     """Share of the correctly classified points whose gradient of the margin is 0 at a random start. The margin is the
     DLR loss without its denominator, which two classes do not have.
     """
@@ -160,15 +167,15 @@ def _without_gradient(model: nn.Module, images: Tensor, labels: Tensor, epsilon:
         return math.nan
     own, answers = images[right], labels[right]
     noise = 2 * torch.rand(own.shape, generator=torch.Generator().manual_seed(0)) - 1
-    own = (own + epsilon * noise.to(own)).requires_grad_(True)
+    own = (own + epsilon * held(noise.to(own), free)).requires_grad_(True)
     total = margin(model(own), answers).sum()
     if not total.requires_grad:
         return 1.0
     (gradient,) = torch.autograd.grad(total, own, allow_unused=True)
-    return 1.0 if gradient is None else float((gradient.flatten(1).abs().sum(1) == 0).double().mean())
+    return 1.0 if gradient is None else float((held(gradient, free).flatten(1).abs().sum(1) == 0).double().mean())
 
 
-def _scales(images: Tensor, epsilon: float, box: tuple[float, float] | None) -> Row:
+def _scales(images: Tensor, epsilon: float, box: Box) -> Row:
     if box is None:
         return {"levels": math.nan, "spread": math.nan}
     width = box[1] - box[0]
@@ -176,23 +183,29 @@ def _scales(images: Tensor, epsilon: float, box: tuple[float, float] | None) -> 
 
 
 def _fooled(
-    method: Mapping[str, Any], model: nn.Module, images: Tensor, labels: Tensor, box: tuple[float, float] | None
+    method: Mapping[str, Any], model: nn.Module, images: Tensor, labels: Tensor, box: Box, free: Tensor | None
 ) -> Tensor:
     """Points [n] that an attack of the catalogue fools."""
     chosen = attacks.settings({"goal": "untargeted", **method}, "checks")
-    return attacks.run(chosen, "checks", model, images, labels, box=box).fooled[0]
+    return attacks.run(chosen, "checks", model, images, labels, box=box, free=free).fooled[0]
 
 
 def _attacked(
-    model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, box: tuple[float, float] | None, other: nn.Module
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    box: Box,
+    other: nn.Module,
+    free: Tensor | None,
 ) -> Row:
     if not any(p.requires_grad for p in model.parameters()) and not _differentiable(model, images):
         return dict.fromkeys(("plain", "random_gain", "square_gain", "transfer_gain", "left"), math.nan)
     n = len(labels)
     radius: Row = {"epsilon": [epsilon]}
-    plain = _fooled({**radius, "steps": STEPS}, model, images, labels, box)
-    drawn = _fooled({**radius, "steps": STEPS, "random_start": True}, model, images, labels, box)
-    moved = perturb(other, images, labels, epsilon, Attack(steps=STEPS), box=box)
+    plain = _fooled({**radius, "steps": STEPS}, model, images, labels, box, free)
+    drawn = _fooled({**radius, "steps": STEPS, "random_start": True}, model, images, labels, box, free)
+    moved = perturb(other, images, labels, epsilon, Attack(steps=STEPS), box=box, free=free)
     lent = predict(model, moved) != labels
     found = {
         "plain": float((~plain).double().mean()),
@@ -202,19 +215,20 @@ def _attacked(
         "left": math.nan,
     }
     if box is not None:
-        far = perturb(model, images, labels, box[1] - box[0], Attack(steps=STEPS), box=box, loss="margin")
+        wide = box[1] - box[0]
+        far = perturb(model, images, labels, wide, Attack(steps=STEPS), box=box, free=free, loss="margin")
         found["left"] = float((predict(model, far) == labels).double().mean())
-    if images.dim() == 4 and box is not None and tuple(box) == (0, 1):
+    if images.dim() == 4 and box is not None and tuple(box) == (0, 1) and free is None:
         others = plain | drawn
         for method in ("apgd_ce", "apgd_margin"):
             left = (~others).nonzero()[:, 0]
             if len(left):
                 others[left] = _fooled(
-                    {**radius, "method": method, "steps": APGD_STEPS}, model, images[left], labels[left], box
+                    {**radius, "method": method, "steps": APGD_STEPS}, model, images[left], labels[left], box, None
                 )
         left = (~others).nonzero()[:, 0]
         more = (
-            _fooled({**radius, "method": "square", "queries": QUERIES}, model, images[left], labels[left], box)
+            _fooled({**radius, "method": "square", "queries": QUERIES}, model, images[left], labels[left], box, None)
             if len(left)
             else left[:0]
         )
@@ -256,7 +270,7 @@ def check_victims(
     rows = []
     for number, (identity, classes, parameters) in enumerate(victims, 1):
         network = rebuild(model, dataset.input_shape, classes, parameters, where)
-        found = check(network, images, labels, epsilon, dataset.box, clean)
+        found = check(network, images, labels, epsilon, dataset.box, clean, dataset.free_on(where))
         key = victim_key(identity["condition"], (identity["draw"], identity["axis_value"]), identity["repeat"])
         rows.append({**identity, **found, "seconds": seconds.get(key, math.nan)})
         warned = found["warnings"] or "nothing to warn of"

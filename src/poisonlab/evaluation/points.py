@@ -77,6 +77,7 @@ def measure_chunk(
             torch.from_numpy(dataset.test_labels[chosen]).to(where),
             targets=torch.full((len(chosen),), int(poison.relabel_label[0]), device=where),
             box=dataset.box,
+            free=dataset.free_on(where),
         )
         apart = {
             f"distance_{name}": pairwise_distances_argmin_min(test[chosen], train[poison.relabel_index])[1]

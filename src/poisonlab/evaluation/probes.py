@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from poisonlab.attacks.active_set import frozen
+from poisonlab.attacks.active_set import frozen, held
 from poisonlab.attacks.paths import path_points
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.models.inference import INFERENCE_BATCH, features, predict, rebuild, resolve_device, to_float
@@ -20,12 +20,12 @@ NEIGHBOURS = 10  # whose features a poison's are compared with
 PROBES = ("line_share", "path_share", "feature_ratio", "lipschitz_mean", "lipschitz_max")
 
 
-def lipschitz(model: nn.Module, inputs: Tensor) -> Tensor:
+def lipschitz(model: nn.Module, inputs: Tensor, free: Tensor | None = None) -> Tensor:
     """Local Lipschitz constants of the class probabilities at inputs [n, …], l∞ to l1 (thesis, Theorem 2): [n].
 
     The derivative moves the probabilities by at most Σ_c ‖∇p_c‖₁ for a step of l∞ length 1; that is the estimate, exact
     for two classes. Jumps, such as those of soft nearest neighbours where the set of neighbours changes, have no
-    derivative and are not in it.
+    derivative and are not in it. Features that are not `free` (bool […], None for all free) stay.
     """
     with frozen(model):
         inputs = inputs.detach().requires_grad_(True)
@@ -33,7 +33,7 @@ def lipschitz(model: nn.Module, inputs: Tensor) -> Tensor:
         total = torch.zeros(len(inputs), device=inputs.device)
         for column in probabilities.sum(0):
             (gradient,) = torch.autograd.grad(column, inputs, retain_graph=True)
-            total += gradient.flatten(1).abs().sum(1)
+            total += held(gradient, free).flatten(1).abs().sum(1)
     return total
 
 
@@ -82,7 +82,8 @@ class Surroundings:
         if proxy is not None:
             keep = {key: path_settings[key] for key in ("step_size", "max_steps")}
             box = dataset.box if path_settings["clip"] else None
-            self.paths = [path[1:] for path in path_points(proxy, self.images, self.labels.to(device), **keep, box=box)]
+            free, labels = dataset.free_on(device), self.labels.to(device)
+            self.paths = [path[1:] for path in path_points(proxy, self.images, labels, **keep, box=box, free=free)]
 
 
 def _nearest(point: Tensor, others: Tensor, k: int) -> Tensor:
@@ -91,7 +92,7 @@ def _nearest(point: Tensor, others: Tensor, k: int) -> Tensor:
     return others[distances.topk(min(k, len(others)), largest=False).indices]
 
 
-def probe(model: nn.Module, surroundings: Surroundings | None, test_images: Tensor) -> Row:
+def probe(model: nn.Module, surroundings: Surroundings | None, test_images: Tensor, free: Tensor | None = None) -> Row:
     """Measure one victim.
 
     Returns:
@@ -104,7 +105,7 @@ def probe(model: nn.Module, surroundings: Surroundings | None, test_images: Tens
         NaN where there is nothing to measure.
     """
     row: Row = dict.fromkeys(PROBES, np.nan)
-    constants = torch.cat([lipschitz(model, batch) for batch in test_images.split(INFERENCE_BATCH)])
+    constants = torch.cat([lipschitz(model, batch, free) for batch in test_images.split(INFERENCE_BATCH)])
     row |= {"lipschitz_mean": float(constants.mean()), "lipschitz_max": float(constants.max())}
     if surroundings is None:
         return row
@@ -164,6 +165,6 @@ def probe_chunk(
             relabels = len(poison.relabel_index)
             known = {id(poison): Surroundings(poison, dataset, clean, path_settings, where) if relabels else None}
         network = rebuild(model, dataset.input_shape, num_classes, parameters, where)
-        rows.append(identity | probe(network, known[id(poison)], test_images))
+        rows.append(identity | probe(network, known[id(poison)], test_images, first.free_on(where)))
         progress(f"{position + 1} of {len(victims)} victims probed")
     return pd.DataFrame(rows)

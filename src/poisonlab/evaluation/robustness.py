@@ -60,6 +60,7 @@ def evaluate(
         torch.from_numpy(labels[chosen]).to(device),
         targets=None if targets is None else torch.from_numpy(targets).to(device),
         box=dataset.box,
+        free=dataset.free_on(device),
         progress=progress,
     )
     fooled, correct = verdicts.fooled.cpu().numpy(), verdicts.correct.cpu().numpy()

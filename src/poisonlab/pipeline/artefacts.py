@@ -16,6 +16,7 @@ from poisonlab.datasets.own import listing
 from poisonlab.errors import InputError
 from poisonlab.pipeline.code_version import code_version
 from poisonlab.pipeline.configuration import Config, check
+from poisonlab.pipeline.references import class_names
 from poisonlab.poisons.needs import need
 from poisonlab.victims.recipe import modules as recipe_modules
 
@@ -70,8 +71,10 @@ class Artefacts:
         specification = self.config["datasets"][dataset]
         if sources.SOURCES[specification["source"]].kind == "torchvision":
             return [f"results/raw/{specification['source']}"]
-        key = f"datasets.{dataset}.path"
-        return [str(sources.expanded(specification["path"], key))] if specification["source"] == "npz" else []
+        if specification["source"] not in ("npz", "table"):
+            return []
+        given = [key for key in ("path", "test_path") if specification.get(key) is not None]
+        return [str(sources.expanded(specification[key], f"datasets.{dataset}.{key}")) for key in given]
 
     def feature_inputs(self, dataset: str) -> dict[str, str]:
         """Files that features are made of: the data set whose points they are of, and a proxy."""
@@ -91,9 +94,9 @@ class Artefacts:
             return []
         return listing(sources.expanded(specification["path"], f"datasets.{dataset}.path"))
 
-    def class_names(self, dataset: str) -> tuple[str, ...] | None:
-        """Names of a data set's classes, None where only the data can tell."""
-        return sources.class_names(self.config["datasets"][dataset])
+    def class_names(self, dataset: str) -> tuple[str, ...]:
+        """Names of a data set's classes."""
+        return class_names(self.config, dataset)
 
     # ----------------------------------------------------------------------------------------------------- models and
     # recipes

@@ -79,7 +79,8 @@ def _check_attacked(config: Entry, where: str, chosen: Entry, poison: Entry) -> 
     specification = config["datasets"][name]
     if (known := sources.inputs(name, specification)) is not None:
         shape, box = known
-        classes = len(sources.class_names(specification) or ()) + (flips["target"] == "new")
+        names = sources.class_names(specification)
+        classes = None if names is None else len(names) + (flips["target"] == "new")
         attacks.check_inputs(chosen, where, shape, classes, box)
 
 

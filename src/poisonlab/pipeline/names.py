@@ -11,7 +11,16 @@ from poisonlab.datasets import sources
 from poisonlab.errors import InputError
 from poisonlab.pipeline.experiment_names import check_experiment, check_figure
 from poisonlab.pipeline.multiverse_names import check_multiverse
-from poisonlab.pipeline.references import Entry, check_model, check_values, dataset_of, entry_of, leads_back, named
+from poisonlab.pipeline.references import (
+    Entry,
+    check_model,
+    check_values,
+    class_names,
+    dataset_of,
+    entry_of,
+    leads_back,
+    named,
+)
 from poisonlab.pipeline.studies import Config
 from poisonlab.poisons.flips import SOURCES, TARGETS, budgets, class_number, pairs
 from poisonlab.poisons.needs import need
@@ -92,7 +101,9 @@ def _check_features(config: Entry, derived: Entry) -> None:
                 f"datasets.{name}.proxy: '{derived[name]['proxy']}' is trained on points of '{of}', whose features "
                 "would be of what it knows by heart; name a proxy of other classes"
             )
-        shapes = [inputs[0] for one in (of, trained) if (inputs := sources.inputs(one, datasets[one]))]
+        shapes = [
+            inputs[0] for one in (of, trained) if (inputs := sources.inputs(one, datasets[one])) and inputs[0] != (0,)
+        ]
         if len(set(shapes)) > 1:
             raise InputError(
                 f"datasets.{name}: points of '{of}' have the shape {shapes[0]}, those of its proxy {shapes[1]}; name "
@@ -102,6 +113,13 @@ def _check_features(config: Entry, derived: Entry) -> None:
 
 def _names(config: Entry, dataset: str) -> tuple[str, ...] | None:
     return sources.class_names(config["datasets"][dataset])
+
+
+def _class(config: Entry, dataset: str, label: int | str, where: str) -> int:
+    """Number of a class. A number of the user's data is taken as it is: the job that reads them looks for it."""
+    if isinstance(label, int) and _names(config, dataset) is None:
+        return label
+    return class_number(label, class_names(config, dataset), where)
 
 
 def _check_needs(
@@ -128,7 +146,7 @@ def _check_needs(
 def _check_buckets(config: Entry, where: str, entry: Config) -> None:
     paths = entry_of(config, "paths", entry["paths"], f"{where}.paths")
     dataset = config["proxies"][paths["proxy"]]["dataset"]
-    entry["source"] = class_number(entry["source"], _names(config, dataset), f"{where}.source")
+    entry["source"] = _class(config, dataset, entry["source"], f"{where}.source")
     counts = sources.class_counts(config["datasets"][dataset])
     needed = entry["count"] * entry["minimum"]
     if counts is not None and needed > counts[entry["source"]]:
@@ -141,7 +159,6 @@ def _check_buckets(config: Entry, where: str, entry: Config) -> None:
 
 def _check_analysis(config: Entry, where: str, entry: Entry) -> None:
     kind = analysis.find(entry["analysis"])
-    kind.settings(entry["parameters"], f"{where}.parameters")
     _check_needs(config, where, kind.needs, entry["needs"])
     if entry["dataset"]:
         entry_of(config, "datasets", entry["dataset"], f"{where}.dataset")
@@ -155,7 +172,7 @@ def _check_analysis(config: Entry, where: str, entry: Entry) -> None:
         raise InputError(f"{where}: analysis '{kind.name}' is of a data set; name one: {where}.dataset")
 
 
-def _check_data_of_analysis(config: Entry, where: str, entry: Entry, name: str) -> None:
+def _check_data_of_analysis(config: Entry, where: str, entry: Config, name: str) -> None:
     """Refuse an analysis that waits for itself, that is of two data sets, or of a class that its data do not have."""
 
     def waits_for(one: str) -> list[str]:
@@ -169,10 +186,13 @@ def _check_data_of_analysis(config: Entry, where: str, entry: Entry, name: str) 
     found = {data for data in (entry["dataset"], *(dataset_of(config, *one) for one in used)) if data}
     if len(found) > 1:
         raise InputError(f"{where} is of the data sets {sorted(found)}, allowed is one; correct what it names")
-    settings = analysis.find(entry["analysis"]).settings(entry["parameters"], f"{where}.parameters")
-    for key in ("class", "source"):
-        if found and key in settings and ":" not in entry["analysis"]:
-            class_number(settings[key], _names(config, next(iter(found))), f"{where}.parameters.{key}")
+    kind = analysis.find(entry["analysis"])
+    parameters = {**kind.defaults, **entry["parameters"]}
+    for key in {"class", "source"} & set(kind.parameters) if found and ":" not in entry["analysis"] else ():
+        if isinstance(parameters[key], int | str):
+            number = _class(config, next(iter(found)), parameters[key], f"{where}.parameters.{key}")
+            entry["parameters"] = {**entry["parameters"], key: number}
+    kind.settings(entry["parameters"], f"{where}.parameters")
 
 
 def _check_poison(config: Entry, where: str, entry: Config) -> None:
@@ -243,11 +263,13 @@ def _check_sweep(config: Entry, where: str, entry: Entry, kind: Any) -> None:
 
 
 def _check_flips(config: Entry, where: str, entry: Config) -> None:
-    flips, specification = entry["flips"], config["datasets"][entry["dataset"]]
+    # Copied: a poison of other data may have the same mapping, by an anchor.
+    entry["flips"] = flips = dict(entry["flips"])
+    specification = config["datasets"][entry["dataset"]]
     names = _names(config, entry["dataset"])
     for key, words in (("source", SOURCES), ("target", TARGETS)):
         if flips[key] not in words:
-            flips[key] = class_number(flips[key], names, f"{where}.flips.{key}")
+            flips[key] = _class(config, entry["dataset"], flips[key], f"{where}.flips.{key}")
     swept = "budget" in (entry["sweep"] or {})  # a curve may begin without poisons
     for value in _budgets(entry):
         if value < 0 or (value == 0 and not swept) or (value >= 1 and value != int(value)):

@@ -1,7 +1,6 @@
 """What the names of a configuration refer to: its own entries, and models of the user's. Imports no torch."""
 
 import ast
-import difflib
 import importlib
 import importlib.util
 import itertools
@@ -10,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from poisonlab import models
-from poisonlab.errors import InputError, one_line
+from poisonlab.datasets import sources
+from poisonlab.datasets.own import class_names as names_in_files
+from poisonlab.errors import InputError, did_you_mean, one_line
 from poisonlab.poisons.needs import need
 
 Entry = Mapping[str, Any]
@@ -23,9 +24,8 @@ def named(entries: Entry, name: str, where: str, place: str) -> Any:
         InputError: there is no such entry.
     """
     if name not in entries:
-        near = difflib.get_close_matches(name, entries, 1)
         known = [*list(entries)[:20], *(["…"] if len(entries) > 20 else [])]
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint = did_you_mean(name, entries)
         raise InputError(
             f"{where} names '{name}', which is not in {place} ({', '.join(known)}); {hint}add or correct it"
         )
@@ -62,6 +62,18 @@ def dataset_of(config: Entry, section: str, name: str) -> str | None:
         return dataset_of(config, "proxies", entry["proxy"])
     found = (dataset_of(config, need.find(kind).section, used) for kind, used in entry.get("needs", {}).items())
     return next(filter(None, found), None)
+
+
+def class_names(config: Entry, dataset: str) -> tuple[str, ...]:
+    """Names of a data set's classes, those of the user's data from their files.
+
+    Raises:
+        InputError: a file of the user's cannot be read.
+    """
+    entry = config["datasets"][dataset]
+    if entry["source"] == "features":
+        return class_names(config, entry["of"])
+    return sources.class_names(entry) or names_in_files(dataset, entry)
 
 
 def leads_back(name: str, following: Callable[[str], Iterable[str]]) -> bool:

@@ -1,7 +1,6 @@
 """Studies are folders: found, read, and laid below what the user configures. Imports no torch."""
 
 import copy
-import difflib
 import math
 import re
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 import yaml
 
 from poisonlab.datasets.sources import expanded
-from poisonlab.errors import InputError, one_line
+from poisonlab.errors import InputError, did_you_mean, one_line
 
 Config = dict[str, Any]
 # What studies share: a name means the same in all of them.
@@ -88,8 +87,7 @@ def folder_of(study: str, root: Path) -> Path:
                 )
             return place.resolve()
     known = sorted(file.parent.name for file in (root / "studies").glob("*/study.yaml"))
-    near = difflib.get_close_matches(study, known, 1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
+    hint = did_you_mean(study, known)
     raise InputError(
         f"study '{study}' has no study.yaml in {', '.join(map(str, places))}; {hint}choose one of "
         f"{', '.join(known)} or give a folder"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from poisonlab.errors import InputError
+from poisonlab.errors import InputError, did_you_mean
 
 SOURCES = ("all", "found")
 TARGETS = ("next", "new", "others", "found")
@@ -21,24 +21,21 @@ class Flip:
     budget: int
 
 
-def class_number(label: int | str, names: Sequence[str] | None, where: str) -> int:
+def class_number(label: int | str, names: Sequence[str], where: str) -> int:
     """Number of a class that is given by number or name.
 
     Raises:
         InputError: there is no such class.
     """
-    if names is None:
-        if isinstance(label, int):
-            return label
-        raise InputError(
-            f"{where}: the classes' names are known only when the data are read; give '{label}' as a number"
-        )
     if isinstance(label, int) and 0 <= label < len(names):
         return label
     if label in names:
         return list(names).index(str(label))
     known = ", ".join(repr(name) for name in names)
-    raise InputError(f"{where}: class {label} is not among 0 … {len(names) - 1} or {known}; choose one of these")
+    raise InputError(
+        f"{where}: class {label} is not among 0 … {len(names) - 1} or {known}; "
+        f"{did_you_mean(label, names)}choose one of these"
+    )
 
 
 def pairs(

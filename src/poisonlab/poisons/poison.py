@@ -111,6 +111,14 @@ class Poison:
                     f"poison {name} images span {images.min():g} … {images.max():g}, allowed is {dataset.box}; clip "
                     "them to the box"
                 )
+        if dataset.free is not None:
+            # A value that no training point has in such a feature is a category that does not exist.
+            kept, made = dataset.train_images[:, ~dataset.free], images[:, ~dataset.free]
+            if not all(np.isin(own, known).all() for own, known in zip(made.T, kept.T, strict=True)):
+                raise InputError(
+                    f"poison {name} images move features of '{dataset.name}' that attacks leave out; take a strategy "
+                    "that relabels points, or drop these columns"
+                )
 
 
 EDITS = (

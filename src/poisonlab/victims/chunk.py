@@ -148,7 +148,7 @@ def train_chunk(
             training_set, left_out = cleanings.clean(apply(poison, drawn[place[0]]), how)
             for repeat, key in missing.items():
                 cleaned[key] = left_out
-                yield VictimJob(key, training_set, seed("victim", repeat=repeat), box=dataset.box)
+                yield VictimJob(key, training_set, seed("victim", repeat=repeat), box=dataset.box, free=dataset.free)
             del training_set  # before the next one is made
 
     test_labels = torch.from_numpy(dataset.test_labels).to(where)

@@ -88,7 +88,8 @@ def featured(name: str, proxy: Proxy, dataset: Dataset, device: str) -> Dataset:
         answers(proxy, dataclasses.replace(dataset, train_images=images), device)["features"]
         for images in (dataset.train_images, dataset.test_images)
     )
-    return standardised(dataclasses.replace(dataset, name=name, train_images=train, test_images=test, centres=None))
+    seen = dataclasses.replace(dataset, name=name, train_images=train, test_images=test)
+    return standardised(dataclasses.replace(seen, centres=None, free=None, columns=None))
 
 
 def answers(proxy: Proxy, dataset: Dataset, device: str) -> dict[str, np.ndarray]:

@@ -41,7 +41,7 @@ def train_proxy(
     if outside := [age for age in ages if not 0 <= age <= 1]:
         raise InputError(f"proxy ages {outside} are not in 0 … 1; give shares of the recipe's epochs")
     clean = apply(Poison(dataset.num_classes), dataset)
-    job = VictimJob("proxy", clean, seed("proxy", proxy_seed=proxy_seed), tuple(ages), dataset.box)
+    job = VictimJob("proxy", clean, seed("proxy", proxy_seed=proxy_seed), tuple(ages), dataset.box, dataset.free)
     where = resolve_device(device)
     return next(train([job], model, Recipe.of(recipe, "recipe"), precision, where, progress))[1]
 
@@ -117,7 +117,9 @@ def out_of_fold_probabilities(
         training_set = TrainingSet(
             dataset.train_images[kept], dataset.train_labels[kept], dataset.num_classes, np.empty(0, dtype=np.int64)
         )
-        job = VictimJob(f"fold {fold + 1} of {folds}", training_set, seed("fold", fold=fold), box=dataset.box)
+        job = VictimJob(
+            f"fold {fold + 1} of {folds}", training_set, seed("fold", fold=fold), (), dataset.box, dataset.free
+        )
         ((_, trained),) = train([job], model, Recipe.of(recipe, "recipe"), precision, where, progress)
         network = rebuild(model, dataset.input_shape, dataset.num_classes, trained.parameters, where)
         images = torch.from_numpy(dataset.train_images[held]).to(where)

@@ -24,6 +24,7 @@ class VictimJob:
         key: its name in the chunk; seed: gives initialisation and data order.
         ages: shares of the recipe's epoch limit, 0 … 1, at which its weights are kept as well; 0 is the initialisation.
         box: range of the images' values, None for unbounded features; adversarial images stay in it.
+        free: bool, of the shape of one image: the features that adversarial images may differ in; None for all of them.
     """
 
     key: str
@@ -31,6 +32,7 @@ class VictimJob:
     seed: int
     ages: tuple[float, ...] = ()
     box: tuple[float, float] | None = None
+    free: np.ndarray | None = None
 
     def ages_at(self, epoch: int, limit: int) -> list[float]:
         """Ages that are reached at the end of epoch 1 … limit, 0 for the start: an age is rounded to whole epochs, at

@@ -81,6 +81,7 @@ class _Training:
         self.job, self.images, self.recipe, self.compute, self.device = job, images, recipe, compute, device
         self.labels = torch.from_numpy(job.training_set.labels).to(device)
         self.poisoned = torch.from_numpy(job.training_set.poisoned).to(device)
+        self.free = None if job.free is None else torch.from_numpy(job.free).to(device)
         self.model = models.build(model, tuple(images.shape[1:]), job.training_set.num_classes, job.seed).to(device)
         if images.dim() == 4:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -152,7 +153,7 @@ class _Training:
         steps_done = self.clock.epoch - self.clock.begun
         place = Context(
             self.job.seed, self.clock.step, max(steps_done, 1) / stage.epochs, self.job.box, self.clock.epoch,
-            steps_done, self.watched, len(self.labels), self.held["guard"],
+            steps_done, self.watched, len(self.labels), self.held["guard"], free=self.free,
         )  # fmt: skip
         with self._averaged():
             self.model.eval()
@@ -225,7 +226,7 @@ class _Training:
             step, steps = first + clock.batch, stage.epochs * len(batches)
             context = Context(
                 self.job.seed, clock.step, (step + 1) / steps, self.job.box, clock.epoch, clock.epoch - clock.begun,
-                batch, len(self.labels), self.held["memory"], self.held["start"],
+                batch, len(self.labels), self.held["memory"], self.held["start"], self.free,
             )  # fmt: skip
             gradient.zero_()
             with computing_in(self.compute, self.device):

@@ -29,7 +29,8 @@ def _moved(
 
     how = Attack(steps=steps, step_size=step_size, random_start=steps > 1)
     parts = zip(images.split(INFERENCE_BATCH), labels.split(INFERENCE_BATCH), strict=True)
-    return torch.cat([perturb(model, *part, epsilon, how, box=context.box, seed=context.seed()) for part in parts])
+    box, free, own = context.box, context.free, context.seed()
+    return torch.cat([perturb(model, *part, epsilon, how, box=box, free=free, seed=own) for part in parts])
 
 
 def _note(context: Context, **numbers: float) -> None:

@@ -51,6 +51,8 @@ class Context:
         positions: [batch] int64, places of the batch in the training set of `points` points.
         memory: name → tensor, what an objective keeps from step to step; empty at the start of a phase. A training that
             is resumed has it to the bit.
+        free: bool, of the shape of one image: the features that may be moved, None for all of them. An objective that
+            moves images puts the others back, see `held`.
         start: the model's state that the phase found, before it drew new weights where it does; empty where the
             objective does not ask for it.
     """
@@ -65,6 +67,11 @@ class Context:
     points: int = 0
     memory: "dict[str, Tensor]" = field(default_factory=dict)
     start: "Mapping[str, Tensor]" = field(default_factory=dict)
+    free: "Tensor | None" = None
+
+    def held(self, points: "Tensor", images: "Tensor") -> "Tensor":
+        """Moved images [batch, …] with the features that attacks leave out as they were in `images`."""
+        return points if self.free is None else points.where(self.free, images)
 
     def seed(self) -> int:
         """A 63-bit seed for what is drawn in this step; the same whenever the victim is trained."""

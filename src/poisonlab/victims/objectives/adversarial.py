@@ -94,8 +94,8 @@ def moved(
             with frozen(model), torch.no_grad():
                 targets = model(images).scatter(1, labels[:, None], torch.inf).argmin(1)
         radius = radii(context, epsilon, draw, spread, len(images))
-        how, box, own = Attack(**attack), context.box, context.seed()
-        return perturb(model, images, labels, radius, how, targets=targets, box=box, seed=own, loss=loss)
+        how, box, free, own = Attack(**attack), context.box, context.free, context.seed()
+        return perturb(model, images, labels, radius, how, targets=targets, box=box, free=free, seed=own, loss=loss)
 
 
 @objective("adversarial", parameters=ATTACK, ranges=RANGES, source="Madry et al. (2018), equation 2.1", start=True)

@@ -25,8 +25,8 @@ def _signs(model: "nn.Module", points: "Tensor", labels: "Tensor") -> "Tensor":
         return loss_gradient(model(points), points, labels, targeted=False).sign()
 
 
-def _boxed(points: "Tensor", context: Context) -> "Tensor":
-    return points if context.box is None else points.clamp(*context.box)
+def _boxed(points: "Tensor", images: "Tensor", context: Context) -> "Tensor":
+    return context.held(points if context.box is None else points.clamp(*context.box), images)
 
 
 @objective(
@@ -49,9 +49,9 @@ def n_fgsm(
     """
     from torch.nn import functional as F
 
-    noisy = images + _uniform(images, noise * epsilon, context)
+    noisy = context.held(images + _uniform(images, noise * epsilon, context), images)
     points = noisy + step_size * epsilon * _signs(model, noisy, labels)
-    logits = model(_boxed(points, context)).float()
+    logits = model(_boxed(points, images, context)).float()
     return F.cross_entropy(logits, labels), logits
 
 
@@ -82,7 +82,7 @@ def fgsm_pgi(
     assert context.positions is not None
     prior, rows = context.remembered("prior", images), context.positions
     begin = _uniform(images, epsilon, context) if context.epoch_of_phase == 0 else prior[rows].to(images)
-    started = _boxed(images + begin, context)
+    started = _boxed(images + begin, images, context)
     signs = _signs(model, started, labels)
     change = (begin + step_size * epsilon * signs).clamp(-epsilon, epsilon)
     direction = signs
@@ -91,5 +91,5 @@ def fgsm_pgi(
         direction = signs + momentum * summed[rows]
         summed[rows] = direction
     prior[rows] = (begin + step_size * epsilon * direction.sign()).clamp(-epsilon, epsilon)
-    logits, before = model(_boxed(images + change, context)).float(), model(started).float()
+    logits, before = model(_boxed(images + change, images, context)).float(), model(started).float()
     return F.cross_entropy(logits, labels) + strength * F.mse_loss(logits, before), logits

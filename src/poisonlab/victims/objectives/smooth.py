@@ -29,14 +29,14 @@ def _climbed(
 
     from poisonlab.attacks.active_set import frozen
 
-    points = start
+    points = context.held(start, images)
     with frozen(model):
         for _ in range(steps):
             points = points.detach().requires_grad_(True)
             (gradient,) = torch.autograd.grad(loss(model(points).float()), points)
             points = points.detach() + length * gradient.sign()
             points = torch.minimum(torch.maximum(points, images - epsilon), images + epsilon)
-            points = points if context.box is None else points.clamp(*context.box)
+            points = context.held(points if context.box is None else points.clamp(*context.box), images)
     return points.detach()
 
 

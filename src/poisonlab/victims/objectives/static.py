@@ -75,6 +75,7 @@ def _kept(
     if (new := (made[rows] == 0).nonzero()[:, 0]).numel():
         own, answers = images[part][new], labels[part][new]
         with as_started(model, context.start):
-            kept[rows[new]] = perturb(model, own, answers, radius, how, box=context.box, seed=context.seed())
+            box, free, number = context.box, context.free, context.seed()
+            kept[rows[new]] = perturb(model, own, answers, radius, how, box=box, free=free, seed=number)
         made[rows[new]] = 1
     return kept[rows].to(images)
