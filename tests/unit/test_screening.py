@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from poisonlab.analyses.screening import attack_pairs, try_recipes
-from poisonlab.datasets.dataset import Dataset
+from poisonlab.datasets.dataset import Dataset, make_dataset
 
 
 def points(n: int = 90) -> Dataset:
@@ -14,8 +14,7 @@ def points(n: int = 90) -> Dataset:
     generator = np.random.default_rng(0)
     labels = np.arange(n) % 3
     images = (np.array([0.0, 1.0, 5.0])[labels][:, None] + generator.normal(0, 0.01, (n, 1))).astype(np.float32)
-    index = np.arange(n)
-    return Dataset("line", ("a", "b", "c"), None, images, labels, index, images, labels, index)
+    return make_dataset("line", (images, labels), (images, labels), ("a", "b", "c"), None)
 
 
 class Nearest(nn.Module):
