@@ -1,7 +1,6 @@
 """First looks at unknown data: what recipes come to, and which pairs of classes are exposed."""
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
