@@ -303,6 +303,11 @@ def test_the_log_says_what_runs_and_what_failed():
 
 def test_a_run_is_there_as_long_as_its_lock(tmp_path):
     assert state_of_run(tmp_path) == State(False, (), (), None)
+    logs = tmp_path / ".snakemake" / "log"
+    logs.mkdir(parents=True)
+    (logs / "2026-11-29T100000.snakemake.log").write_text(LOG)
+    (logs / "2026-11-29T110000.snakemake.log").write_text("  Command: snakemake --summary\n")  # of `status` itself
+    assert state_of_run(tmp_path).cores == 3
     lock = run._lock(tmp_path / "results" / ".lock", tmp_path)
     held = "import sys, pathlib; from poisonlab.pipeline.progress import state_of_run\n"
     held += f"print(state_of_run(pathlib.Path({str(tmp_path)!r})).active)"
@@ -364,3 +369,29 @@ def test_the_bar_shows_steps_and_the_time_left_and_lets_errors_through(monkeypat
     assert "it went wrong" in shown.err
     assert "Select jobs" not in shown.err
     assert shown.out == ""
+
+
+# -------------------------------------------------------------------------------------------------------------- docs
+
+
+def printed(page: str, command: str) -> str:
+    """What a page says that a command prints."""
+    found = re.search(rf"```bash\n{re.escape(command)}\n```\n\n```text\n(.*?)```", page, re.DOTALL)
+    assert found, command
+    return found[1]
+
+
+def test_the_page_of_the_command_line_says_what_is_printed(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "command_line.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for command in ("poisonlab new study pairs", "poisonlab budget --study pairs"):
+        done = CliRunner().invoke(app, command.split()[1:])
+        assert done.exit_code == 0, done.output
+        assert done.output == printed(page, command)
+    assert CliRunner().invoke(app, ["status", "--study", "pairs"]).output == (
+        "done     0 of 15 steps\nrunning  nothing: no run works here\n"
+        "left     15 steps, about 35 s on 2 cores (from rates of another machine, for there are no benchmark files here)\n"
+    )
+    lines = [line.split()[0] for line in printed(page, "poisonlab status").splitlines()]
+    assert lines == ["done", "running", "left"]

@@ -42,7 +42,11 @@ def budget(
 
 def basis(files: int) -> str:
     """What an estimate rests on."""
-    return f"{files} benchmark files of this folder" if files else "a run on another machine, for nothing ran here"
+    return (
+        f"{files} benchmark files of this folder"
+        if files
+        else "rates of another machine, for there are no benchmark files here"
+    )
 
 
 def spelt(seconds: float) -> str:

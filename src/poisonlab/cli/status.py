@@ -22,6 +22,7 @@ def status(
     """
     from poisonlab.cli.budget import basis, spelt
     from poisonlab.cli.project import for_snakemake, plan_of
+    from poisonlab.figures.captions import counted
     from poisonlab.pipeline.progress import state_of_run
     from poisonlab.pipeline.rates import known, seconds
     from poisonlab.pipeline.steps import pending, steps, work
@@ -45,4 +46,4 @@ def status(
     rates, files = known(plan)
     total = sum(seconds(rates, step.rule, work(plan, step)) for step in left)
     cores = state.cores or os.cpu_count() or 1
-    print(f"left     {len(left)} steps, about {spelt(total / cores)} on {cores} cores (from {basis(files)})")
+    print(f"left     {len(left)} steps, about {spelt(total / cores)} on {counted(cores, 'core')} (from {basis(files)})")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 FIELD = re.compile(r"^    (\w+): (.*)$", re.MULTILINE)
 STARTED = re.compile(r"(?:local)?rule (\w+):")
+CORES = re.compile(r"^Provided cores: (\d+)", re.MULTILINE)  # said by runs that do something
 FINISHED = re.compile(r"Finished jobid: (\d+)")
 
 
@@ -76,8 +77,11 @@ def finished_in(log: str) -> list[Finished]:
 def state_of_run(directory: Path) -> State:
     """What works in a directory, and what the last run there failed to make."""
     active = is_locked(directory / "results" / ".lock")
-    logs = sorted((directory / ".snakemake" / "log").glob("*.snakemake.log"))  # their names begin with the time
-    return read(logs[-1].read_text(encoding="utf-8", errors="replace"), active) if logs else State(active, (), (), None)
+    logs = sorted((directory / ".snakemake" / "log").glob("*.snakemake.log"), reverse=True)  # named by their time
+    texts = (log.read_text(encoding="utf-8", errors="replace") for log in logs)
+    # Snakemake keeps a log of questions, such as --summary, too.
+    last = next((text for text in texts if CORES.search(text)), None)
+    return State(active, (), (), None) if last is None else read(last, active)
 
 
 def read(log: str, active: bool) -> State:
@@ -95,7 +99,7 @@ def read(log: str, active: bool) -> State:
             failed[f"{error[1]} {_made(fields)}"] = f", see {place}" if place else ""
         elif finished := FINISHED.match(block):
             jobs.pop(finished[1], None)
-    cores = re.search(r"^Provided cores: (\d+)", log, re.MULTILINE)
+    cores = CORES.search(log)
     command = re.search(r"^  Command: \S+ (.*)$", log, re.MULTILINE)
     running = tuple(jobs.values()) if active else ()
     return State(

@@ -1,8 +1,8 @@
 """How long steps take: rates from the benchmark files of earlier runs, and where there are none from `rates.csv`.
 
 ``python -m poisonlab.pipeline.rates LOG`` writes that table from Snakemake's log of a run, ``.snakemake/log/….log``,
-whose victims are still below ``results``; other arguments are those of the run. Seconds are those for which a step
-holds a processor.
+and for images that the run did not have from `archive/benchmark.json`; other arguments are those of the run. Seconds
+are those for which a step holds a processor.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from poisonlab.errors import InputError
 from poisonlab.pipeline.plan import Plan
@@ -30,10 +31,9 @@ class Rate:
     """What steps of one kind took.
 
     Attributes:
-        rule, of: see `steps.Work`; `UNKNOWN`: all of the rule.
+        rule, of: see `steps.Work`; "model shape" on images of one shape alone; `UNKNOWN`: all of the rule.
         start: seconds before a step does anything.
         per_unit: seconds for a unit of work beyond that.
-        bytes: of each victim's weights.
         jobs: on which it rests.
     """
 
@@ -41,7 +41,6 @@ class Rate:
     of: str
     start: float
     per_unit: float
-    bytes: float
     jobs: int
 
 
@@ -72,39 +71,22 @@ def seconds_in(file: Path) -> float:
     return float(json.loads(next((line for line in reversed(lines) if line), ""))["s"])
 
 
-def rates_of(found: Measured, sizes: Mapping[str, float] | None = None) -> dict[tuple[str, str], Rate]:
-    """Rates by (rule, of), and by (rule, `UNKNOWN`) for all of a rule together.
-
-    Args:
-        sizes: model → bytes of a victim's weights.
-    """
+def rates_of(found: Measured) -> dict[tuple[str, str], Rate]:
+    """Rates by (rule, of), with the shape of the images and without it, and by (rule, `UNKNOWN`)."""
     groups: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for step, own, seconds in found:
-        for of in {own.of, UNKNOWN}:
+        for of in {_with_shape(own), own.of, UNKNOWN}:
             groups[step.rule, of].append((own.units, seconds))
-    sizes = sizes or {}
     rates = {}
     for (rule, of), jobs in groups.items():
         start = min(seconds for _, seconds in groups[rule, UNKNOWN]) if any(units != 1 for units, _ in jobs) else 0.0
         spent = sum(seconds - start for _, seconds in jobs)
-        largest = max(sizes.values(), default=0.0)
-        size = sizes.get(of, largest) if rule == "train_victims" else 0.0
-        rates[rule, of] = Rate(rule, of, start, spent / sum(units for units, _ in jobs), size, len(jobs))
+        rates[rule, of] = Rate(rule, of, start, spent / sum(units for units, _ in jobs), len(jobs))
     return rates
 
 
-def sizes_of(plan: Plan, folder: Path = Path("results", "victims")) -> dict[str, float]:
-    """Model → bytes of a victim's weights, from the files of victims that are there."""
-    totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for file in sorted(folder.rglob("*.safetensors")):
-        step = Step("train_victims", "/".join(file.relative_to(folder).with_suffix("").parts), True)
-        try:
-            own = work(plan, step)
-        except (KeyError, InputError, ValueError):
-            continue
-        totals[own.of][0] += file.stat().st_size
-        totals[own.of][1] += own.victims
-    return {model: size / victims for model, (size, victims) in totals.items() if victims}
+def _with_shape(own: Work) -> str:
+    return f"{own.of} {own.shape}".strip()
 
 
 def shipped() -> dict[tuple[str, str], Rate]:
@@ -117,7 +99,6 @@ def shipped() -> dict[tuple[str, str], Rate]:
             of=row["of"],
             start=float(row["start"]),
             per_unit=float(row["per_unit"]),
-            bytes=float(row["bytes"]),
             jobs=int(row["jobs"]),
         )
         for row in rows
@@ -127,17 +108,22 @@ def shipped() -> dict[tuple[str, str], Rate]:
 def known(plan: Plan) -> tuple[dict[tuple[str, str], Rate], int]:
     """Rates that hold here, those of earlier runs in this folder first; and the number of their benchmark files."""
     found = measured(plan)
-    return {**shipped(), **rates_of(found, sizes_of(plan))}, len(found)
+    return {**shipped(), **rates_of(found)}, len(found)
 
 
-def rate_for(rates: Rates, rule: str, of: str) -> Rate:
-    """The rate of a step: its own, that of its rule, or that of steps without benchmark files."""
-    return rates.get((rule, of)) or rates.get((rule, UNKNOWN)) or rates[OTHER, UNKNOWN]
+def rate_for(rates: Rates, rule: str, own: Work) -> Rate:
+    """The rate of a step: its own on such images, or on any, that of its rule, or that of steps of which nothing is
+    known.
+    """
+    for of in (_with_shape(own), own.of, UNKNOWN):
+        if rate := rates.get((rule, of)):
+            return rate
+    return rates[OTHER, UNKNOWN]
 
 
 def seconds(rates: Rates, rule: str, own: Work) -> float:
     """Processor seconds that a step takes, about."""
-    rate = rate_for(rates, rule, own.of)
+    rate = rate_for(rates, rule, own)
     return rate.start + rate.per_unit * (own.units if rate.rule == rule else 1)
 
 
@@ -151,8 +137,22 @@ def measured_in(plan: Plan, log: str) -> Measured:
     return found
 
 
+def benchmarked(benchmark: Mapping[str, Any]) -> dict[tuple[str, str], Rate]:
+    """Rates of training and of PGD on images of the published shapes, from what `make benchmark` measured."""
+    found: dict[tuple[str, str], Rate] = {}
+    for row in benchmark["rows"]:
+        given = row["arguments"]
+        rule = {"images": "train_victims", "point-steps": "evaluate_robustness"}.get(row["unit"])
+        if rule and row["name"] in ("poisonlab", "poisonlab, float32"):
+            of = f"{given['name']} {'x'.join(map(str, given['shape']))}"
+            # Of several, as where the attack has less and less to do, the slowest.
+            if (rule, of) not in found or found[rule, of].per_unit < row["workers"] / row["rate"]:
+                found[rule, of] = Rate(rule, of, 1.0, row["workers"] / row["rate"], 1)
+    return found
+
+
 def write(plan: Plan, log: str, path: Path = SHIPPED) -> None:
-    """Write the rates of a run, from its log and from the sizes of its victims.
+    """Write the rates of a run from its log, and those of the benchmark.
 
     Raises:
         InputError: the log holds no finished step.
@@ -160,14 +160,14 @@ def write(plan: Plan, log: str, path: Path = SHIPPED) -> None:
     found = measured_in(plan, log)
     if not found:
         raise InputError("the log holds no finished step of this configuration; give .snakemake/log/….log of a run")
-    rates = rates_of(found, sizes_of(plan))
+    rates = {**benchmarked(json.loads((plan.root / "archive" / "benchmark.json").read_text())), **rates_of(found)}
     others = [seconds for step, _, seconds in found if step.rule not in ("train_victims", "evaluate_robustness")]
-    rest = Rate(OTHER, UNKNOWN, 0.0, sum(others) / len(others), 0.0, len(others)) if others else None
+    rest = Rate(OTHER, UNKNOWN, 0.0, sum(others) / len(others), len(others)) if others else None
     with open(path, "w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, [field.name for field in fields(Rate)], lineterminator="\n")
         table.writeheader()
         for rate in (*(rates[key] for key in sorted(rates)), *filter(None, [rest])):
-            numbers = {key: f"{getattr(rate, key):.4g}" for key in ("start", "per_unit", "bytes")}
+            numbers = {key: f"{getattr(rate, key):.4g}" for key in ("start", "per_unit")}
             table.writerow({**asdict(rate), **numbers})
 
 

@@ -34,6 +34,7 @@ class Work:
 
     Attributes:
         of: what its speed depends on, beside the rule: a model, a strategy, an analysis; "" where nothing is known.
+        shape: of the images that a model gets, "1x28x28"; "" of vectors, or where it is not known.
         units: training: points × epochs, of all victims; evaluation: points × steps of the attacks; else 1.
         victims: that it trains.
     """
@@ -41,6 +42,7 @@ class Work:
     of: str = ""
     units: float = 1.0
     victims: int = 0
+    shape: str = ""
 
 
 def steps(arguments: Sequence[str]) -> list[Step]:
@@ -97,7 +99,8 @@ def work(plan: Plan, step: Step) -> Work:
         proxy = plan.config["proxies"][parts[-1]]
         train, _ = points(plan, proxy["dataset"])
         settings = plan.proxy_settings(parts[-1])
-        return Work(settings["model"]["model"], train * settings["seeds"] * passes(settings["recipe"]))
+        units = train * settings["seeds"] * passes(settings["recipe"])
+        return Work(settings["model"]["model"], units, shape=_spelt(shape_of(plan, proxy["dataset"])))
     return Work()
 
 
@@ -108,10 +111,12 @@ def _of_victims(plan: Plan, rule: str, study: str, experiment: str, variant: str
         values = [None] if settings["value"] is not None else plan.sweep(study, conditions[name]["poison"])[1]
         counts[name] = len(settings["draws"]) * len(settings["repeats"]) * len(values)
     victims, model = sum(counts.values()), settings["model"]["model"]
-    train, test = points(plan, plan.dataset(study, experiment))
+    dataset = plan.dataset(study, experiment)
+    (train, test), shape = points(plan, dataset), _spelt(shape_of(plan, dataset))
     if rule == "train_victims":
-        return Work(model, victims * train * passes(settings["recipe"]), victims)
-    return Work(model, test * sum(counts[name] * _attacked(own) for name, own in settings["attacks"].items()))
+        return Work(model, victims * train * passes(settings["recipe"]), victims, shape)
+    attacked = sum(counts[name] * _attacked(own) for name, own in settings["attacks"].items())
+    return Work(model, test * attacked, shape=shape)
 
 
 def _attacked(attacks: Mapping[str, Mapping[str, Any]]) -> float:
@@ -133,15 +138,34 @@ def passes(recipe: Mapping[str, Any]) -> float:
     return total
 
 
+def shape_of(plan: Plan, dataset: str) -> tuple[int, ...] | None:
+    """Shape of a point: what is known of the source, else of the prepared file, None where there is none."""
+    known = sources.inputs(dataset, plan.config["datasets"][dataset])
+    if known is not None:
+        return known[0]
+    return prepared[0][1:] if (prepared := _prepared(plan, dataset)) else None
+
+
+def _spelt(shape: tuple[int, ...] | None) -> str:
+    return "x".join(map(str, shape)) if shape and len(shape) == 3 else ""
+
+
+def _prepared(plan: Plan, dataset: str) -> list[tuple[int, ...]] | None:
+    """Shapes of the training and the test images in a prepared file, None where there is none."""
+    file = Path(plan.data_file(dataset))
+    if not file.is_file():
+        return None
+    from safetensors import safe_open
+
+    with safe_open(file, "numpy") as data:
+        return [tuple(data.get_slice(f"{part}_images").get_shape()) for part in ("train", "test")]
+
+
 def points(plan: Plan, dataset: str) -> tuple[int, int]:
     """Numbers of training and test points: of the prepared file, else what is known of the source, else `POINTS`."""
-    specification, file = plan.config["datasets"][dataset], Path(plan.data_file(dataset))
-    if file.is_file():
-        from safetensors import safe_open
-
-        with safe_open(file, "numpy") as data:
-            sizes = [data.get_slice(f"{part}_labels").get_shape()[0] for part in ("train", "test")]
-        return sizes[0], sizes[1]
+    specification = plan.config["datasets"][dataset]
+    if prepared := _prepared(plan, dataset):
+        return prepared[0][0], prepared[1][0]
     if sources.SOURCES[specification["source"]].kind == "toy":
         options = sources.options_of(dataset, specification)
         return options["n_train"], options["n_test"]

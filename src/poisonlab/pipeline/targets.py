@@ -29,8 +29,17 @@ def check_targets(workflow: Any, plan: Plan) -> None:
         workflow: Snakemake's, with all of its rules.
 
     Raises:
-        InputError: for the first such target.
+        WorkflowError: for the first such target.
     """
+    from snakemake.exceptions import WorkflowError
+
+    try:
+        _check(workflow, plan)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def _check(workflow: Any, plan: Plan) -> None:
     if Path(str(workflow.main_snakefile)).resolve() != (plan.root / "Snakefile").resolve():
         return
     rules = {rule.name: rule for rule in workflow.rules}
