@@ -18,6 +18,7 @@ from poisonlab.pipeline.jobs import jobs_die_with_this_process
 from poisonlab.pipeline.plan import WILDCARDS, Plan
 from poisonlab.pipeline.run import work_here
 from poisonlab.pipeline.studies import merged, read_yaml
+from poisonlab.pipeline.targets import check_targets
 
 jobs_die_with_this_process()
 if workflow.is_main_process:
@@ -42,6 +43,7 @@ except InputError as error:
 
 onstart:
     plan.require_device(workflow.is_main_process and workflow.local_exec)
+    logger.info("\n".join(plan.notes))
 
 
 wildcard_constraints:
@@ -74,7 +76,5 @@ rule all:
         rules.pages.input,
 
 
-rule thesis_figures:
-    input:
-        [file for file in rules.figures.input if "/label_noise/" in file],
-        f"{plan.documents}/label_noise.md",
+if workflow.is_main_process:
+    check_targets(workflow, plan)

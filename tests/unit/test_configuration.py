@@ -16,6 +16,7 @@ from poisonlab.pipeline.configuration import check
 from poisonlab.pipeline.plan import Plan
 from poisonlab.pipeline.studies import merged, read_yaml
 from poisonlab.pipeline.training import Chunk
+from poisonlab.poisons.strategies import strategy as strategies
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = load_claims(sorted((ROOT / "studies").glob("*/claims.yaml")))
@@ -592,3 +593,62 @@ def test_a_condition_may_have_a_victim_of_its_own() -> None:
     assert set(several.conditions("label_noise", "digits_next")) == {"clean", "random@digits", "random@toy64"}
     own["clean"]["victim"] = "nobody"
     expect(experiment("digits_next", poisons=own), "digits_next.poisons.clean.victim names 'nobody'")
+
+
+def test_an_experiment_of_a_study_without_claims_is_ones_own(tmp_path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "study.yaml").write_text(
+        "poisons: {one: {dataset: digits, strategy: random}}\nvictims: {net: {model: pooled, recipe: quick}}\n"
+        "recipes: {quick: {epochs: 1}}\nexperiments: {mine: {poisons: [one], victims: [net], attacks: [pgd_any]}}\n"
+    )
+    own = Plan(default(studies=[str(tmp_path / "mine")]), ROOT)
+    assert own.collect_settings("mine", "mine")["scale"] == "own"
+    (tmp_path / "mine" / "claims.yaml").write_text("claims: []\n")
+    judged = Plan(default(studies=[str(tmp_path / "mine")]), ROOT)
+    assert judged.collect_settings("mine", "mine")["scale"] == "analogue"
+
+
+def test_one_draw_of_a_deterministic_strategy_is_said_in_the_log_and_in_captions() -> None:
+    once = {"dataset": "digits", "flips": {"source": 1, "target": 2}}
+    first = next(
+        name
+        for name, entry in strategies.entries().items()
+        if entry.deterministic and not entry.needs and name != "none"
+    )
+    change = {
+        "poisons": {"once": {**once, "strategy": first, "budget": 3}},
+        "experiments": {"digits_1to2": {"poisons": {"once": "once"}, "draws": 4}},
+        "figures": {"fig_3_1": {"note": "And more."}, "own": {"kind": "conditions", "experiments": ["digits_1to2"]}},
+        "labels": {"once": "the first"},
+    }
+    plan = Plan(default(label_noise=change), ROOT)
+    assert plan.drawn_once("label_noise", "digits_1to2") == ["once"]
+    (note,) = [line for line in plan.notes if "digits_1to2" in line]
+    assert note == (
+        "label_noise.experiments.digits_1to2: one draw instead of several of once, whose strategy leaves nothing to chance"
+    )
+    own = plan.figure_settings("label_noise", "own")
+    assert own["note"] == "One draw, for nothing is left to chance: the first."
+    change["experiments"]["digits_1to2"]["draws"] = 1
+    assert not [line for line in Plan(default(label_noise=change), ROOT).notes if "digits_1to2" in line]
+
+
+def test_a_budget_beyond_what_a_division_leaves_is_refused_before_anything_runs() -> None:
+    half = {"dataset": "digits", "strategy": "random", "flips": {"source": 1, "target": 2}, "budget": 80}
+    expect(
+        study(poisons={"half": {**half, "split": 0.5}}),
+        "poison budget 80 exceeds the 73 images of class 1 in 'digits'; lower label_noise.poisons.half.budget",
+    )
+    expect(
+        study(poisons={"few": {**half, "budget": 9, "split": {"share": 0.5, "points": 160}}}), "exceeds the 8 images"
+    )
+    check(default(**study(poisons={"half": {**half, "budget": 70, "split": 0.5}})), ROOT)
+
+
+def test_a_radius_that_no_attack_has_is_refused_in_a_list_of_attacks_too() -> None:
+    shown = {"strong": {"attack": "pgd", "epsilon": 0.33}}
+    line = refusal(figure("own", kind="accuracies", experiments=["digits01_0to1"], options={"attacks": shown}))
+    assert (
+        "label_noise.figures.own.options.attacks.strong.epsilon is 0.33, experiment 'digits01_0to1' has [0.1, 0.2]"
+        in line
+    )

@@ -28,6 +28,9 @@ from how_to_pages import (
     options,
     studies_of,
 )
+from typer.testing import CliRunner
+
+from poisonlab import cli
 
 PAGES = [
     *sorted((REPOSITORY / "docs").glob("*.md")),
@@ -128,10 +131,21 @@ def expect_command(command: list[str], shown: str) -> None:
             assert file in made or (REPOSITORY / file).is_file(), shown
         for profile in given.get("--workflow-profile", []):
             assert (REPOSITORY / profile / "config.yaml").is_file(), shown
+    elif program == "poisonlab":
+        assert set(given) - {""} <= set(re.findall(r"--[a-z-]+", help_of(*given[""][:2]))), shown
     elif program == "python":
         assert "-m" in command or given[""][0] in made, shown
     else:
         assert program in OTHER_PROGRAMS, f"nobody checks '{shown}'"
+
+
+def help_of(*words: str) -> str:
+    """What `poisonlab` says of a command, or of a command of a command."""
+    for depth in range(len(words), -1, -1):
+        shown = CliRunner().invoke(cli.app, [*words[:depth], "--help"])
+        if shown.exit_code == 0 and (depth or not words):
+            return shown.output
+    raise AssertionError(f"poisonlab has no command {words}")
 
 
 # ------------------------------------------------------------------------------------------------------------- workshop

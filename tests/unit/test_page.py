@@ -2,12 +2,13 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from poisonlab.claims import COLUMNS, Claim, Part, Place
 from poisonlab.claims.relations import relation
 from poisonlab.documents.comparison import COLUMNS as STRATEGIES
 from poisonlab.documents.comparison import SPREAD
-from poisonlab.documents.page import Picture, study_page
+from poisonlab.documents.page import Picture, size_in_words, study_page
 
 TITLE = "On label noise"
 
@@ -137,12 +138,27 @@ def test_how_much_victims_differ_stands_in_a_table_of_its_own():
     assert "| own | mnist | 10 | 1 × 4 | 0.500 [0.400, 0.600] | — | — | 0.150 | — | 0.100, at most 0.200 |" in page
 
 
+@pytest.mark.parametrize(
+    ("size", "words"),
+    {
+        "1+2 × 1": "1 and 2 draws, 1 repeat of each",
+        "1 × 4": "1 draw, 4 repeats of each",
+        "8+8 × 4": "8 draws, 4 repeats of each",
+        "4+2+1 × 2": "4, 2 and 1 draws, 2 repeats of each",
+        "5 × 4, 17 of 20 victims": "5 draws, 4 repeats of each, 17 of 20 victims",
+        "12": "n = 12",
+    }.items(),
+)
+def test_a_sentence_says_a_size_in_words(size, words):
+    assert size_in_words(size) == words
+
+
 def test_a_page_begins_with_what_was_found_where_the_study_says_so():
     none = pd.DataFrame(columns=STRATEGIES)
     page = study_page(TITLE, "label_noise", PICTURES, CLAIMS, SCORECARD, none, NONE, findings=[3, 1, 2])
     found = page.split("\n## ")[1].splitlines()
     assert found[0] == "What was found"
-    assert found[2] == "- Others agree: **inconclusive**, 0.500 [0.400, 0.600] steps, n = 5 × 4."
+    assert found[2] == "- Others agree: **inconclusive**, 0.500 [0.400, 0.600] steps, 5 draws, 4 repeats of each."
     words = "- Paths are short: **reproduced** in 1 of 2 (two); **refuted** in 1 of 2 (ten); measured 0.500 (ten) to 0.500 (two)."
     assert found[3] == words
     assert found[4] == "- Not run yet: 1 of 3 claims."

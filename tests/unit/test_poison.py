@@ -1,12 +1,16 @@
 """A poison is a set of edits: what is legal, and what the edited training set looks like."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.datasets.prepare import prepare
 from poisonlab.errors import InputError
+from poisonlab.poisons.crafting import DEFAULTS, craft
 from poisonlab.poisons.poison import Poison, apply
 
 
@@ -196,3 +200,21 @@ def test_points_that_are_left_out_are_gone_and_the_others_keep_their_edits(datas
         apply(Poison(3, drop_index=np.arange(5)), dataset)
     with pytest.raises(InputError, match="edits a position twice"):
         apply(dataclasses.replace(poison, drop_index=integers(4)), dataset)
+
+
+def test_craft_takes_a_strategy_alone_with_the_defaults_of_a_study():
+    dataset = prepare("digits", {"source": "digits"})
+    (poison,) = craft(dataset, {"strategy": "random"})
+    old, new = dataset.train_labels[poison.relabel_index], poison.relabel_label
+    assert sorted(zip(old.tolist(), new.tolist(), strict=True)) == [(label, (label + 1) % 10) for label in range(10)]
+    schema = yaml.safe_load((Path(__file__).parents[2] / "workflow/schemas/study.schema.yaml").read_text())
+    asked = schema["$defs"]["poison"]["properties"]
+    assert {key: asked[key]["default"] for key in ("parameters", "flips", "budget", "per")} == {
+        key: DEFAULTS[key] for key in ("parameters", "flips", "budget", "per")
+    }
+    with pytest.raises(InputError, match="poison names no strategy"):
+        craft(dataset, {})
+    with pytest.raises(
+        InputError, match=r"has no settings \['budgt'\], allowed are strategy, parameters, flips, budget"
+    ):
+        craft(dataset, {"strategy": "random", "budgt": 3})

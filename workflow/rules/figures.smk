@@ -51,6 +51,12 @@ rule figures:
         ],
 
 
+rule thesis_figures:
+    input:
+        [file for file in rules.figures.input if "/label_noise/" in file],
+        f"{plan.documents}/label_noise.md",
+
+
 workflow.ruleorder(
     "draw_figure",
     *[f"draw_figures_{study}_{number}" for study, number in plan.figure_batches],

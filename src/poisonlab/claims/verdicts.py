@@ -114,7 +114,7 @@ def _measure_at(claim: Claim, place: Place, analogue: bool, tables: Tables, head
     )
     notes = [f"{'stand-in ' if analogue else ''}{', '.join(key for key in place.tables if key in tables)}"]
     elsewhere = place.dataset is not None and datasets != {place.dataset}
-    if not analogue and (elsewhere or "analogue" in scales):
+    if not analogue and (elsewhere or scales & {"analogue", "own"}):
         analogue = True
         notes.append(
             f"no verdict on {', '.join(sorted(datasets))} ({', '.join(sorted(scales))}), only on "

@@ -1,6 +1,7 @@
 """A study's page: every published figure drawn again, beside what its source says and what the claims came to."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from poisonlab.claims import Claim
 from poisonlab.claims.evidence import interval_text
 from poisonlab.claims.scorecard import measured_text
 from poisonlab.documents.comparison import labels
-from poisonlab.figures.captions import named
+from poisonlab.figures.captions import joined, named
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _found(claims: Sequence[Claim], rows: Sequence[Mapping[Any, Any]], findings:
         if len(judged) == 1:
             (row,) = judged
             place = f" ({parts[row['statement']]})" if len(parts) > 1 else ""
-            words = [f"**{row['verdict']}**, {measured_text(row)}, n = {row['n']}{place}"]
+            words = [f"**{row['verdict']}**, {measured_text(row)}, {size_in_words(row['n'])}{place}"]
         else:
             words = [
                 f"**{verdict}** in {len(there)} of {len(parts)}"
@@ -121,6 +122,17 @@ def _found(claims: Sequence[Claim], rows: Sequence[Mapping[Any, Any]], findings:
                 words.append(f"measured {ends[0][0]:.3f} ({ends[0][1]}) to {ends[-1][0]:.3f} ({ends[-1][1]})")
         lines.append(f"- {claim.statement}: {'; '.join(words)}.")
     return [*lines, *([f"- Not run yet: {waiting} of {len(lines) + waiting} claims."] if waiting else [])]
+
+
+def size_in_words(n: str) -> str:
+    """Write a size for a sentence: "1+2 × 1" is "1 and 2 draws, 1 repeat of each"."""
+    found = re.match(r"([\d+]+) × (\d+)", n)
+    if not found:
+        return f"n = {n}"
+    draws, repeats = found[1].split("+"), found[2]
+    words = joined(list(dict.fromkeys(draws)))
+    of_each = f"{repeats} repeat{'' if repeats == '1' else 's'} of each"
+    return f"{words} draw{'' if words == '1' else 's'}, {of_each}{n[found.end() :]}"
 
 
 def _places(claim: int, tables: Sequence[str], pictures: Sequence[Picture]) -> list[Picture]:

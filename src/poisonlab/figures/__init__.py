@@ -68,7 +68,7 @@ PROVENANCE = {
     "dataset": Option("for the caption"),
     "model": Option("for the caption: the proxy's model"),
     "recipe": Option("for the caption: the proxy's recipe"),
-    "scale": Option("for the caption: published, reduced or analogue"),
+    "scale": Option("for the caption: published, reduced, analogue or own"),
 }
 EXPERIMENTS = {
     "experiments": Option("1 to 3 experiments, left to right; default: as they come in the tables"),

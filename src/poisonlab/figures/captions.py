@@ -18,6 +18,7 @@ SCALES = {
     "published": "Published scale.",
     "reduced": "Reduced scale: fewer points, victims or epochs than published.",
     "analogue": "Analogue: other data than published, no verdict.",
+    "own": "",  # nothing is published that it could differ from
 }
 
 
@@ -91,7 +92,7 @@ def provenance(facts: Mapping[str, Any], labels: Mapping[str, str]) -> str:
         if scale not in SCALES:
             raise InputError(f"scale '{scale}' is none of {list(SCALES)}; repair the column or option 'scale'")
         sentences.append(SCALES[scale])
-    return " ".join(sentences)
+    return " ".join(filter(None, sentences))
 
 
 def shared_n(estimates: Iterable[Estimate | None]) -> str:

@@ -214,6 +214,16 @@ class Conditions(Artefacts):
             return range(1)
         return _from(entry["first"], self.config["draws"] or own["draws"] or entry["draws"])
 
+    def drawn_once(self, study: str, experiment: str) -> list[str]:
+        """Conditions with one draw of a poison that leaves nothing to chance, where more draws are asked for."""
+        found = []
+        for name, own in self.conditions(study, experiment).items():
+            asked = self.config["draws"] or own["draws"] or self.experiment(study, experiment)["draws"]
+            clean = self.poison(study, own["poison"])["strategy"] == "none"
+            if not clean and asked > 1 and len(self._draws(study, experiment, name)) == 1:
+                found.append(name)
+        return found
+
     def _repeats(self, study: str, experiment: str, condition: str) -> range:
         own, entry = self.conditions(study, experiment)[condition], self.experiment(study, experiment)
         return _from(entry["first"], self.config["repeats"] or own["repeats"] or entry["repeats"])

@@ -98,6 +98,7 @@ def check(config: Mapping[str, Any], root: Path) -> tuple[Config, dict[str, Path
         _fill(section, schemas["study"], name)
         for entry in section["experiments"].values():
             _spell_out(entry, schemas["study"])
+            entry["scale"] = entry["scale"] or ("analogue" if (folders[name] / "claims.yaml").is_file() else "own")
     for recipe in filled["recipes"].values():
         recipe["precision"] = recipe["precision"] or filled["precision"] or "float32"
     filled |= sections

@@ -221,9 +221,16 @@ def _check_shown(config: Entry, where: str, options: Entry, experiment: Entry, n
             f"{where}.options.condition is {condition!r}, experiment '{name}' has {list(experiment['poisons'])}; "
             "choose one of these"
         )
+    for shown, one in (options.get("attacks") or {}).items():
+        if isinstance(one, Mapping):
+            _check_radius(config, f"{where}.options.attacks.{shown}", one, experiment, name, known)
+    _check_radius(config, f"{where}.options", options, experiment, name, known)
+
+
+def _check_radius(config: Entry, where: str, options: Entry, experiment: Entry, name: str, known: list[str]) -> None:
     attack, epsilon = options.get("attack"), options.get("epsilon")
     if attack is not None and attack not in known:
-        raise InputError(f"{where}.options.attack is {attack!r}, experiment '{name}' has {known}; choose one of these")
+        raise InputError(f"{where}.attack is {attack!r}, experiment '{name}' has {known}; choose one of these")
     if epsilon is None:
         return
     if attack is None and experiment["headline"]:
@@ -232,6 +239,6 @@ def _check_shown(config: Entry, where: str, options: Entry, experiment: Entry, n
     radii = sorted({radius for one in meant for radius in config["attacks"][one]["epsilon"]})
     if not isinstance(epsilon, int | float) or not any(math.isclose(epsilon, one, abs_tol=1e-9) for one in radii):
         raise InputError(
-            f"{where}.options.epsilon is {epsilon!r}, experiment '{name}' has {radii} for {', '.join(meant)}; "
+            f"{where}.epsilon is {epsilon!r}, experiment '{name}' has {radii} for {', '.join(meant)}; "
             "choose one of these"
         )

@@ -3,6 +3,7 @@
 That names, classes, budgets, parameters and files exist and fit together. Imports no torch.
 """
 
+import math
 from typing import Any
 
 from poisonlab import attacks, models
@@ -285,6 +286,7 @@ def _check_flips(config: Entry, where: str, entry: Config) -> None:
         counts is None or entry["strategy"] == "none" or ":" in entry["strategy"]
     ):  # one of one's own may add points instead
         return
+    counts = _trained_on(counts, entry["split"])
     for value in _budgets(entry):
         wanted: dict[int, int] = {}
         for (source, _), budget in zip(
@@ -302,6 +304,17 @@ def _check_flips(config: Entry, where: str, entry: Config) -> None:
                 f"{where}.budget is the share {value:g} of {sum(counts.values())} points, which is no poison at "
                 "all; raise it"
             )
+
+
+def _trained_on(counts: dict[int, int], split: Any) -> dict[int, int]:
+    """Training points of each class that a division leaves, at most."""
+    if not split:
+        return counts
+    share, most = (split["share"], split["points"]) if isinstance(split, dict) else (split, None)
+    drawn = {
+        label: count if most is None else min(count, math.ceil(most / len(counts))) for label, count in counts.items()
+    }
+    return {label: math.ceil(count * (1 - share)) for label, count in drawn.items()}
 
 
 def _budgets(entry: Entry) -> list[float]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from poisonlab.figures import FigureKind
 from poisonlab.figures import figure as catalogue
+from poisonlab.figures.captions import joined
+from poisonlab.figures.captions import named as called
 from poisonlab.pipeline.configuration import Config
 from poisonlab.pipeline.experiment_names import FURTHER, TABLES
 from poisonlab.pipeline.multiverses import Multiverses
@@ -204,11 +206,33 @@ class Plan(Multiverses):
         return {
             "kind": entry["kind"],
             "options": options,
-            "note": entry["note"],
+            "note": " ".join(filter(None, [entry["note"], self._drawn_once(study, figure)])),
             "files": self.figure_files(study, figure),
             "target": f"{self.documents}/figures/{study}/{figure}",
             "version": self.version("draw_figures", kind.module),
         }
+
+    def _drawn_once(self, study: str, figure: str) -> str:
+        """What a caption says of conditions that have one draw only."""
+        entry = self.figures[study, figure]
+        if not self._shows_victims(study, figure):
+            return ""
+        labels = {**self.config[study]["labels"], **entry["options"].get("labels", {})}
+        names = [called(one, labels) for name in entry["experiments"] for one in self.drawn_once(study, name)]
+        # Strategies of one kind: of many the first ones tell which.
+        names = list(dict.fromkeys(names))
+        shown = [*names[:3], *([f"{len(names) - 3} more"] if len(names) > 3 else [])]
+        return f"One draw, for nothing is left to chance: {joined(shown)}." if names else ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a run says before it begins: which conditions have fewer draws than asked for."""
+        found = {key: names for key in self.experiments if (names := self.drawn_once(*key))}
+        return [
+            f"{study}.experiments.{name}: one draw instead of several of {', '.join(names)}, whose strategy leaves "
+            "nothing to chance"
+            for (study, name), names in found.items()
+        ]
 
     def _analysis_options(self, name: str) -> Config:
         """What a caption says of an analysis: its data, its proxy's model and recipe, how paths were traced."""

@@ -7,6 +7,7 @@ releases both locks when their process ends.
 """
 
 import contextlib
+import difflib
 import fcntl
 import io
 import os
@@ -15,8 +16,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from poisonlab.errors import InputError
 
@@ -64,17 +67,42 @@ def _lock(file: Path, directory: Path) -> int:
         ) from error
 
 
-def _working_directory(arguments: list[str]) -> Path:
-    """Directory that Snakemake would work in: by its arguments or its profile, else the current one."""
+def parsed(arguments: list[str]) -> Any:
+    """What Snakemake makes of arguments and its profile; None of wrong ones, or of a question such as --version."""
     from snakemake.cli import parse_args
 
     silent = io.StringIO()  # Snakemake parses the arguments again, and says then what there is to say
     try:
         with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
-            directory = parse_args(arguments)[1].directory
-    except SystemExit:  # wrong arguments, or a question such as --version
-        directory = None
-    return Path(directory or ".").absolute()
+            return parse_args(arguments)[1]
+    except SystemExit:
+        return None
+
+
+def check_files(files: Sequence[Path]) -> None:
+    """Refuse configuration files that are not there, and targets that Snakemake would take for some.
+
+    Raises:
+        InputError: for the first of them.
+    """
+    for file in files:
+        if file.suffix not in (".yaml", ".yml", ".json"):
+            raise InputError(
+                f"'{file}' stands behind --configfile, which takes every word that follows for a configuration file "
+                "(.yaml, .yml, .json); put targets first"
+            )
+        if not file.is_file():
+            there = {str(one) for folder in {file.parent, Path("config")} for one in folder.glob(f"*{file.suffix}")}
+            near = difflib.get_close_matches(str(file), sorted(there), 1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise InputError(f"configuration file '{file}' does not exist; {hint}correct its path or leave it out")
+
+
+def _with_progress(arguments: list[str], given: Any) -> list[str]:
+    """Arguments with a bar in a terminal, where they ask for no other logger and for work; a log gets plain lines."""
+    if given is None or given.logger or given.quiet or given.dryrun or not sys.stderr.isatty():
+        return arguments
+    return [*arguments, "--logger", "poisonlab"]
 
 
 def _remove_stale_lock(directory: Path) -> None:
@@ -113,14 +141,16 @@ def _run(command: list[str], lock: int) -> int:
 
 def main(arguments: list[str]) -> int:
     """Take the lock, remove Snakemake's stale one, run; return Snakemake's exit status."""
-    directory = _working_directory(arguments)
+    given = parsed(arguments)
+    directory = Path((given and given.directory) or ".").absolute()
     try:
+        check_files((given and given.configfile) or [])
         lock = _lock(directory / "results" / ".lock", directory)
         _remove_stale_lock(directory)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
-    return _run([sys.executable, "-m", "snakemake", *arguments], lock)
+    return _run([sys.executable, "-m", "snakemake", *_with_progress(arguments, given)], lock)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,38 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.errors import InputError
 from poisonlab.poisons.flips import Flip, budgets, pairs
 from poisonlab.poisons.poison import Poison, merge
 from poisonlab.poisons.strategies import Request, Strategy, strategy
 from poisonlab.results.storage import Workspace
 from poisonlab.seeds import seed
 
+PIPELINE = ("draws", "needs", "per_draw")  # that it says of a poison, and that is done before crafting
+# What holds where settings say nothing; the same as in a study.
+DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "parameters": {},
+        "flips": {"source": "all", "target": "next"},
+        "budget": 1,
+        "per": "pair",
+        "sweep": "",
+        "values": (None,),
+    }
+)
+
 
 def craft(
     dataset: Dataset,
     settings: Mapping[str, Any],
-    needs: Mapping[str, Any],
-    draw: int,
+    needs: Mapping[str, Any] = MappingProxyType({}),
+    draw: int = 0,
     device: str = "auto",
     workspace: Workspace | None = None,
     progress: Callable[[str], None] = lambda line: None,
@@ -28,12 +43,18 @@ def craft(
     Args:
         settings: `strategy`, `parameters` (over the registered defaults), `flips`, `budget` and `per` (see
             `flips.budgets`), `sweep` (name of the swept number, a parameter or "budget"; "" without one) and `values`.
+            All but `strategy` may be left out: `DEFAULTS`.
         needs: the artefacts that the strategy declares, by name.
         device, workspace, progress: see `Request`.
 
     Raises:
         InputError: the data set has no such class, the strategy refuses, or its poison is not a legal one.
     """
+    if unknown := sorted(set(settings) - {"strategy", *PIPELINE, *DEFAULTS}):
+        raise InputError(f"poison has no settings {unknown}, allowed are strategy, {', '.join(DEFAULTS)}; correct them")
+    if "strategy" not in settings:
+        raise InputError("poison names no strategy; give {'strategy': 'random'}, or another name of the catalogue")
+    settings = {**DEFAULTS, **settings}
     entry = strategy.find(settings["strategy"])
     visible = dataset if entry.leaks else dataset.without_test_set()
     classes = pairs(settings["flips"], dataset.class_names, needs.get("logits"), dataset.train_labels)

@@ -1,0 +1,180 @@
+"""How long steps take: rates from the benchmark files of earlier runs, and where there are none from `rates.csv`.
+
+``python -m poisonlab.pipeline.rates LOG`` writes that table from Snakemake's log of a run, ``.snakemake/log/….log``,
+and for images that the run did not have from `archive/benchmark.json`; other arguments are those of the run. Seconds
+are those for which a step holds a processor.
+"""
+
+import contextlib
+import csv
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from poisonlab.errors import InputError
+from poisonlab.pipeline.plan import Plan
+from poisonlab.pipeline.progress import finished_in
+from poisonlab.pipeline.steps import Step, Work, step_of, work
+
+SHIPPED = Path(__file__).with_name("rates.csv")
+BENCHMARKS = Path("results", "benchmarks")
+UNKNOWN = ""  # what a rate is of that stands for all others of its rule
+OTHER = "other"  # the rule that stands for all that are not known
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What steps of one kind took.
+
+    Attributes:
+        rule, of: see `steps.Work`; "model shape" on images of one shape alone; `UNKNOWN`: all of the rule.
+        start: seconds before a step does anything.
+        per_unit: seconds for a unit of work beyond that.
+        jobs: on which it rests.
+    """
+
+    rule: str
+    of: str
+    start: float
+    per_unit: float
+    jobs: int
+
+
+Rates = Mapping[tuple[str, str], Rate]
+Measured = list[tuple[Step, Work, float]]  # a step, what it does, and its seconds
+
+
+def measured(plan: Plan, folder: Path = BENCHMARKS) -> Measured:
+    """What the benchmark files of a run say of steps that the plan still has."""
+    found = []
+    for file in sorted(folder.rglob("*.jsonl")):
+        rule, *rest = file.relative_to(folder).with_suffix("").parts
+        step = Step(rule, "/".join(rest), True)
+        try:
+            found.append((step, work(plan, step), seconds_in(file)))
+        except (KeyError, InputError, ValueError):
+            continue  # of another configuration, or cut off by a kill
+    return found
+
+
+def seconds_in(file: Path) -> float:
+    """Seconds of a job's benchmark file.
+
+    Raises:
+        ValueError: it is damaged or empty.
+    """
+    lines = file.read_text(encoding="utf-8").split("\n")
+    return float(json.loads(next((line for line in reversed(lines) if line), ""))["s"])
+
+
+def rates_of(found: Measured) -> dict[tuple[str, str], Rate]:
+    """Rates by (rule, of), with the shape of the images and without it, and by (rule, `UNKNOWN`)."""
+    groups: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for step, own, seconds in found:
+        for of in {_with_shape(own), own.of, UNKNOWN}:
+            groups[step.rule, of].append((own.units, seconds))
+    rates = {}
+    for (rule, of), jobs in groups.items():
+        start = min(seconds for _, seconds in groups[rule, UNKNOWN]) if any(units != 1 for units, _ in jobs) else 0.0
+        spent = sum(seconds - start for _, seconds in jobs)
+        rates[rule, of] = Rate(rule, of, start, spent / sum(units for units, _ in jobs), len(jobs))
+    return rates
+
+
+def _with_shape(own: Work) -> str:
+    return f"{own.of} {own.shape}".strip()
+
+
+def shipped() -> dict[tuple[str, str], Rate]:
+    """Rates of `rates.csv`."""
+    with open(SHIPPED, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        (row["rule"], row["of"]): Rate(
+            rule=row["rule"],
+            of=row["of"],
+            start=float(row["start"]),
+            per_unit=float(row["per_unit"]),
+            jobs=int(row["jobs"]),
+        )
+        for row in rows
+    }
+
+
+def known(plan: Plan) -> tuple[dict[tuple[str, str], Rate], int]:
+    """Rates that hold here, those of earlier runs in this folder first; and the number of their benchmark files."""
+    found = measured(plan)
+    return {**shipped(), **rates_of(found)}, len(found)
+
+
+def rate_for(rates: Rates, rule: str, own: Work) -> Rate:
+    """The rate of a step: its own on such images, or on any, that of its rule, or that of steps of which nothing is
+    known.
+    """
+    for of in (_with_shape(own), own.of, UNKNOWN):
+        if rate := rates.get((rule, of)):
+            return rate
+    return rates[OTHER, UNKNOWN]
+
+
+def seconds(rates: Rates, rule: str, own: Work) -> float:
+    """Processor seconds that a step takes, about."""
+    rate = rate_for(rates, rule, own)
+    return rate.start + rate.per_unit * (own.units if rate.rule == rule else 1)
+
+
+def measured_in(plan: Plan, log: str) -> Measured:
+    """What the log of a run says of steps that the plan still has."""
+    found = []
+    for one in finished_in(log):
+        with contextlib.suppress(KeyError, InputError, ValueError, IndexError):
+            step = Step(*step_of(one.rule, one.output), True)
+            found.append((step, work(plan, step), one.seconds))
+    return found
+
+
+def benchmarked(benchmark: Mapping[str, Any]) -> dict[tuple[str, str], Rate]:
+    """Rates of training and of PGD on images of the published shapes, from what `make benchmark` measured."""
+    found: dict[tuple[str, str], Rate] = {}
+    for row in benchmark["rows"]:
+        given = row["arguments"]
+        rule = {"images": "train_victims", "point-steps": "evaluate_robustness"}.get(row["unit"])
+        if rule and row["name"] in ("poisonlab", "poisonlab, float32"):
+            of = f"{given['name']} {'x'.join(map(str, given['shape']))}"
+            # Of several, as where the attack has less and less to do, the slowest.
+            if (rule, of) not in found or found[rule, of].per_unit < row["workers"] / row["rate"]:
+                found[rule, of] = Rate(rule, of, 1.0, row["workers"] / row["rate"], 1)
+    return found
+
+
+def write(plan: Plan, log: str, path: Path = SHIPPED) -> None:
+    """Write the rates of a run from its log, and those of the benchmark.
+
+    Raises:
+        InputError: the log holds no finished step.
+    """
+    found = measured_in(plan, log)
+    if not found:
+        raise InputError("the log holds no finished step of this configuration; give .snakemake/log/….log of a run")
+    rates = {**benchmarked(json.loads((plan.root / "archive" / "benchmark.json").read_text())), **rates_of(found)}
+    others = [seconds for step, _, seconds in found if step.rule not in ("train_victims", "evaluate_robustness")]
+    rest = Rate(OTHER, UNKNOWN, 0.0, sum(others) / len(others), len(others)) if others else None
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, [field.name for field in fields(Rate)], lineterminator="\n")
+        table.writeheader()
+        for rate in (*(rates[key] for key in sorted(rates)), *filter(None, [rest])):
+            numbers = {key: f"{getattr(rate, key):.4g}" for key in ("start", "per_unit")}
+            table.writerow({**asdict(rate), **numbers})
+
+
+if __name__ == "__main__":
+    from poisonlab.cli.project import plan_of
+
+    try:
+        write(plan_of(sys.argv[2:]), Path(sys.argv[1]).read_text(encoding="utf-8", errors="replace"))
+    except (InputError, OSError) as error:
+        sys.exit(str(error))
