@@ -21,7 +21,8 @@ from poisonlab.claims.evidence import (
     more_repeats,
     plan_size,
 )
-from poisonlab.claims.relations import MORE, Settings, distinct_draws, relation
+from poisonlab.claims.relations import MORE, Settings, relation
+from poisonlab.claims.relations.axes import distinct_draws
 from poisonlab.errors import InputError
 from poisonlab.results.query import NotRun, Query
 from poisonlab.statistics import Tested, mean_interval, needed_repeats, paired_difference, trend

@@ -14,7 +14,8 @@ from scipy import stats
 from poisonlab.claims import COLUMNS, VERDICTS, Claim, Part, Place, judge, load_claims, write_scorecard
 from poisonlab.claims.evidence import Chosen, Data
 from poisonlab.claims.quantifiers import Quantifier
-from poisonlab.claims.relations import lowest_among, relation
+from poisonlab.claims.relations import relation
+from poisonlab.claims.relations.axes import lowest_among
 from poisonlab.claims.selectors import selectors
 from poisonlab.errors import InputError
 from poisonlab.results.storage import read_table

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from poisonlab.cli import budget, export, new, run, status
+from poisonlab.cli import audit, budget, export, new, run, status
 from poisonlab.errors import InputError
 
 # Every word of Snakemake's goes on to it unchanged.
@@ -16,6 +16,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.command()(audit.audit)
 app.command(context_settings=HANDS_ON)(run.run)
 app.command(context_settings=HANDS_ON)(status.status)
 app.command(context_settings=HANDS_ON)(budget.budget)

@@ -1,0 +1,66 @@
+"""``poisonlab audit``: what would a few wrong labels do to a model of your data?"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[str, typer.Argument(metavar="DATA", help="A folder of images, .npz, CSV, parquet, or a name.")]
+Model = Annotated[str | None, typer.Option(metavar="NAME", help="Of the catalogue, or module:Class.")]
+Flip = Annotated[str | None, typer.Option(metavar="A:B", help="Points of A called B; else the most exposed pair.")]
+Budget = Annotated[str | None, typer.Option(metavar="N", help="Wrong labels: a number, or a share such as 1%.")]
+Epsilon = Annotated[float | None, typer.Option(metavar="E", help="l∞ radius of the attack, in the data's unit.")]
+Time = Annotated[str, typer.Option(metavar="TIME", help="To spend: 90s, 15m, 2h.")]
+Cores = Annotated[str, typer.Option(metavar="N", help="Processors to use.")]
+Mirror = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder with data sets already downloaded.")]
+
+
+def audit(
+    data: Data,
+    model: Model = None,
+    flip: Flip = None,
+    budget: Budget = None,
+    epsilon: Epsilon = None,
+    time: Time = "15m",
+    cores: Cores = "all",
+    mirror: Mirror = None,
+) -> None:
+    """Say on one page what a few wrong labels would do to a model of DATA.
+
+    It writes a folder audit_<data> with the page, audit.html, and the study that made it. The same command goes on
+    after a kill.
+    """
+    from poisonlab.audit import audit as answered
+    from poisonlab.audit.question import question
+    from poisonlab.cli.project import root
+    from poisonlab.pipeline.studies import read_yaml
+
+    here = root()
+    asked = question(data, read_yaml(here / "config.yaml")["datasets"], model, flip, budget, epsilon, time)
+    page = answered(asked, _pipeline(asked.name, cores, mirror), here / "workflow" / "report")
+    print(f"\n{page.resolve()}")
+
+
+def _pipeline(study: str, cores: str, mirror: Path | None) -> Callable[[Sequence[str]], None]:
+    """What makes files of a study in the current folder; what Snakemake says goes into a log beside the study."""
+    from poisonlab.cli.project import for_snakemake
+    from poisonlab.errors import InputError
+
+    log = Path(study) / "audit.log"
+
+    def run(targets: Sequence[str]) -> None:
+        arguments = for_snakemake(targets, cores=cores, study=[f"./{study}"], mirror=mirror)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as stream:
+            shown = None if sys.stderr.isatty() else stream  # a bar in a terminal, lines in the log elsewhere
+            command = [sys.executable, "-m", "poisonlab.pipeline.run", *arguments]
+            status = subprocess.run(command, stdout=stream, stderr=shown).returncode
+        if status:
+            lines = log.read_text(encoding="utf-8").splitlines()
+            said = next((line for line in reversed(lines) if line.startswith(("InputError", "configuration"))), "")
+            raise InputError(said or f"the pipeline stopped; '{log}' says why, and the same command goes on")
+
+    return run
