@@ -237,8 +237,8 @@ def _check_baseline(where: str, section: Entry, experiment: Entry, name: str) ->
             found += [condition] * len(values) * (poison.get("strategy") == "random")
     if len(found) != 1:
         raise InputError(
-            f"{where}.options: experiment '{name}' has {len(found)} conditions of strategy 'random', counted by victims "
-            "and values of a sweep; a comparison needs exactly 1: name one by baseline, of "
+            f"{where}.options: experiment '{name}' has {len(found)} conditions of strategy 'random', counted by "
+            "victims and values of a sweep; a comparison needs exactly 1: name one by baseline, of "
             f"{', '.join(experiment['poisons'])}"
         )
 
