@@ -4,6 +4,7 @@ Snakemake finds it by the name of this package. Its own log, in `.snakemake/log`
 """
 
 import logging
+import shutil
 import sys
 import time
 from collections import Counter, defaultdict
@@ -66,7 +67,9 @@ class LogHandler(LogHandlerBase):
             counts = {rule: int(count) for rule, count in record.stats.items() if rule != "total"}  # type: ignore[attr-defined]
             self._left = TimeLeft(counts, now)
             self._bar = tqdm(
-                total=sum(counts.values()), unit="step", bar_format="{percentage:3.0f}% |{bar}| {n}/{total}{postfix}"
+                total=sum(counts.values()),
+                ncols=shutil.get_terminal_size().columns,
+                bar_format="{percentage:3.0f}% |{bar}| {n}/{total}{postfix}",
             )
         elif event == LogEvent.JOB_INFO:
             self._running[record.jobid] = (record.rule_name, now)  # type: ignore[attr-defined]

@@ -27,13 +27,10 @@ def test_status_of_a_finished_run_and_of_one_that_lacks_something(own: Checkout)
     assert counted[1] == counted[2]
     assert "running  nothing: no run works here\nleft     nothing\n" in done.stdout
     table = own.folder / "results" / "tables" / EXPERIMENT / "robustness.parquet"
-    victims = sorted((own.folder / "results" / "victims" / EXPERIMENT / VICTIMS).glob("*.parquet"))
-    kept = victims[0].read_bytes()
-    victims[0].unlink()
+    table.unlink()
     lacking = poisonlab(own, "status", *SMOKE, str(table.relative_to(own.folder)))
-    victims[0].write_bytes(kept)
     assert re.search(
-        r"^left +\d+ steps, about \d+ (s|min) on \d+ cores \(from \d+ benchmark files", lacking.stdout, re.M
+        r"^left +[1-9]\d* steps?, about \d+ (s|min) on \d+ cores \(from \d+ benchmark files", lacking.stdout, re.M
     )
 
 
@@ -63,8 +60,8 @@ def test_a_run_says_in_its_log_which_conditions_have_one_draw(own: Checkout) -> 
     told = own.run("results/data/toy2.safetensors", "--config", "studies=[label_noise]", "draws=2")
     assert told.returncode == 0, told.stdout
     assert re.search(r"^label_noise\.experiments\.\w+: one draw instead of several of \w+", told.stdout, re.MULTILINE)
-    (log,) = sorted((own.folder / ".snakemake" / "log").glob("*.log"))[-1:]
-    assert "one draw instead of several of" in log.read_text()
+    logs = (own.folder / ".snakemake" / "log").glob("*.log")
+    assert any("one draw instead of several of" in log.read_text() for log in logs)
 
 
 def test_poisons_and_victims_of_a_run_are_taken_out_of_it(own: Checkout) -> None:
@@ -76,8 +73,9 @@ def test_poisons_and_victims_of_a_run_are_taken_out_of_it(own: Checkout) -> None
     words = ["export", "victim", str(file.relative_to(own.folder)), "victim.pt2"]
     asked = poisonlab(own, *words)
     assert asked.returncode == 1
-    assert "random_draw-0_repeat-0" in asked.stdout
-    told = poisonlab(own, *words, "--victim", "random_draw-0_repeat-0")
+    named = re.search(r"names no victim; choose one of (\w+_draw-0_repeat-0), ", asked.stdout)
+    assert named, asked.stdout
+    told = poisonlab(own, *words, "--victim", named[1])
     assert told.returncode == 0, told.stdout
     code = "import sys; sys.modules['poisonlab'] = None; import torch\n"
     code += "print(torch.export.load('victim.pt2').module()(torch.zeros(3, 1, 8, 8)).shape)"

@@ -652,3 +652,16 @@ def test_a_radius_that_no_attack_has_is_refused_in_a_list_of_attacks_too() -> No
         "label_noise.figures.own.options.attacks.strong.epsilon is 0.33, experiment 'digits01_0to1' has [0.1, 0.2]"
         in line
     )
+
+
+def test_a_comparison_without_one_baseline_is_refused_before_anything_runs() -> None:
+    poisons = {"clean": "digits_1to2_clean", "random": "digits_1to2_random", "more": "digits_1to2_random"}
+    change = {
+        "experiments": {"two": {"poisons": poisons, "victims": ["digits"], "attacks": ["pgd"]}},
+        "figures": {"two": {"kind": "conditions", "experiments": ["two"], "options": {"epsilon": 0.1}}},
+    }
+    expect(
+        study(**change), "figures.two.options: experiment 'two' has 2 conditions of strategy 'random'", "by baseline"
+    )
+    change["figures"]["two"]["options"]["baseline"] = "random"
+    check(default(**study(**change)), ROOT)

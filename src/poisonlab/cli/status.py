@@ -46,4 +46,5 @@ def status(
     rates, files = known(plan)
     total = sum(seconds(rates, step.rule, work(plan, step)) for step in left)
     cores = state.cores or os.cpu_count() or 1
-    print(f"left     {len(left)} steps, about {spelt(total / cores)} on {counted(cores, 'core')} (from {basis(files)})")
+    steps_left, on = counted(len(left), "step"), counted(cores, "core")
+    print(f"left     {steps_left}, about {spelt(total / cores)} on {on} (from {basis(files)})")

@@ -194,6 +194,8 @@ def check_figure(config: Entry, section: Entry, where: str, place: str, entry: E
     for experiment in entry["experiments"]:
         own = named(section["experiments"], experiment, f"{where}.experiments", place)
         _check_shown(config, where, entry["options"], own, experiment)
+        if entry["kind"] == "conditions" and entry["options"].get("baseline") is None:
+            _check_baseline(where, section, own, experiment)
     for multiverse in entry["multiverses"]:
         named(section["multiverses"], multiverse, f"{where}.multiverses", f"{where.partition('.')[0]}.multiverses")
     given = {
@@ -225,6 +227,23 @@ def _check_shown(config: Entry, where: str, options: Entry, experiment: Entry, n
         if isinstance(one, Mapping):
             _check_radius(config, f"{where}.options.attacks.{shown}", one, experiment, name, known)
     _check_radius(config, f"{where}.options", options, experiment, name, known)
+
+
+def _check_baseline(where: str, section: Entry, experiment: Entry, name: str) -> None:
+    """Refuse a comparison with random points where there is not one condition of them at one value of its sweep."""
+    found = []
+    for condition, own in experiment["poisons"].items():
+        poison = section["poisons"].get(own["poison"], {})
+        for victim in experiment["victims"].values():
+            sweep = poison.get("sweep") or section["victims"].get(victim, {}).get("sweep")
+            values = next(iter(sweep.values())) if sweep else [None]
+            found += [condition] * len(values) * (poison.get("strategy") == "random")
+    if len(found) != 1:
+        raise InputError(
+            f"{where}.options: experiment '{name}' has {len(found)} conditions of strategy 'random', counted by "
+            "victims and values of a sweep; a comparison needs exactly 1: name one by baseline, of "
+            f"{', '.join(experiment['poisons'])}"
+        )
 
 
 def _check_radius(config: Entry, where: str, options: Entry, experiment: Entry, name: str, known: list[str]) -> None:

@@ -80,7 +80,7 @@ experiments:
     repeats: 4  # victims for each
 
 figures:
-  NAME: {kind: conditions, experiments: [NAME]}
+  NAME: {kind: conditions, experiments: [NAME], options: {baseline: random}}
 """
 
 STUDY_TEST = '''"""Run it with: python -m pytest test_NAME.py"""
