@@ -118,7 +118,7 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     ]
     figure.legend(handles=keys, loc="upper center", ncols=len(keys), borderaxespad=0.2)
     return figure, {
-        **shared_facts(experiments, options),
+        **shared_facts(experiments, options, recipes=False),
         "attacked": measured(attacks),
         "fitted": percent(FITTED),
         "finding": _finding(tables, titles, names),
