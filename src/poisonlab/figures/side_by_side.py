@@ -153,7 +153,7 @@ def _differences(
     rows: list[str] = []
     ends = [0.0]
     for number, label in enumerate(labels[1:], 1):
-        for column, colour in zip(reversed(grids), (style.BLUE, style.ORANGE), strict=True):
+        for column, colour in zip(reversed(list(grids)), (style.BLUE, style.ORANGE), strict=True):
             own, first = grids[column][number], grids[column][0]
             found, height = paired_difference(own, first), len(rows)
             repeats = min(own.shape[1], first.shape[1])
