@@ -184,7 +184,7 @@ def test_titles_name_the_direction_and_the_caption_says_n_attack_data_and_scale(
     assert "random 4 × 3" in figure.axes[0].get_title(loc="right")
     for words in (
         "n, draws × repeats, stands above. ",
-        "(of random points 12 of 12 and 12 of 12)",
+        "(of random points 12/12 and 12/12)",
         "PGD (targeted, l∞, ε = 0.1, 40 steps of 0.01)",
         "10 poisons",
         "(4 → 5, 1 → 2)",
