@@ -161,7 +161,7 @@ def sliced():
         "classes": classes,
         "clean": clean,
         "extent": np.tile([-2.0, 2.0, -2.0, 2.0], (3, 1)),
-        "marks": np.tile([[0.0, 0.0], [0.2, 1.0], [1.0, 0.0]], (3, 1, 1)),
+        "marks": np.tile([[0.0, 0.5], [0.2, 1.0], [1.0, 0.0]], (3, 1, 1)),
         "labels": np.tile([2, 1, 2], (3, 1)),
         "kinds": np.tile([1, 2, 3], (3, 1)),
         "axis_values": np.array([0.0, 1.0, 2.0]),

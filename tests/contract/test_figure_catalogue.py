@@ -11,7 +11,7 @@ from figure_inputs import inputs_of
 
 from poisonlab.errors import InputError
 from poisonlab.figures import draw, figure, save, style
-from poisonlab.figures.captions import named
+from poisonlab.figures.captions import named, provenance, trained_by
 
 NEEDS = {
     "conditions", "victims", "robustness", "lengths", "buckets", "extremes", "example", "data", "poisons", "maps",
@@ -80,6 +80,19 @@ def test_a_name_of_the_configuration_is_its_label_or_words():
     assert [named(name, labels) for name in told] == [
         "features and pixels 0.1", "random points, wide net", "together 5", "toy64 far",
     ]  # fmt: skip
+
+
+def test_a_value_of_a_sweep_stands_in_the_label_of_its_condition_and_recipes_have_labels_too():
+    labels = {"pca *": "components (γ at {%})", "bucket *": "bucket {} of 8", "hard 0.9": "largest losses"}
+    told = [named(name, labels) for name in ("pca 0.0003", "bucket 5", "hard 0.9", "pca")]
+    assert told == ["components (γ at 0.03 %)", "bucket 5 of 8", "largest losses", "pca"]
+    own = {"recipe fast": "14 epochs", "model pooled": "a CNN"}
+    assert provenance({"model": "pooled, wide_net", "recipe": "fast, slow"}, own) == (
+        "Made with a CNN, model wide net, 14 epochs, recipe slow."
+    )
+    recipes = [("fast", "float32", "1 → 2"), ("slow", "bfloat16", "4 → 5"), ("fast", "float32", "9 → 0")]
+    assert trained_by(recipes, own) == "14 epochs in float32 (1 → 2, 9 → 0), recipe slow in bfloat16 (4 → 5)"
+    assert trained_by(recipes[::2], own) == "14 epochs in float32"
 
 
 def test_labels_stand_instead_of_names_in_figure_and_caption():

@@ -183,11 +183,12 @@ def test_titles_name_the_direction_and_the_caption_says_n_attack_data_and_scale(
     assert [panel.get_title(loc="left") for panel in figure.axes[:2]] == ["4 → 5", "1 → 2"]
     assert "random 4 × 3" in figure.axes[0].get_title(loc="right")
     for words in (
-        "n, draws × repeats: buckets 2 × 3, random 4 × 3, clean 1 × 3; random fitted: 12 of 12 and 12 of 12. ",
+        "n, draws × repeats, stands above. ",
+        "(of random points 12/12 and 12/12)",
         "PGD (targeted, l∞, ε = 0.1, 40 steps of 0.01)",
         "10 poisons",
         "(4 → 5, 1 → 2)",
-        "digits, model small cnn, recipe memorise in float32, path steps of 0.01",
+        "Made with digits, model small cnn, recipe memorise in float32.",
         "Analogue",
     ):
         assert words in caption
@@ -279,8 +280,14 @@ def test_natural_accuracy_marks_the_lowest_poisoned_victim_and_the_claimed_99_pe
     assert by_gid(panel, "minimum")[0].get_ydata()[0] == 0.985
     assert "0.9850" in [text.get_text() for text in panel.texts]
     assert sum(len(dots.get_ydata()) for dots in by_gid(panel, "victims")) == 3 * 6 + 12 + 3
-    assert [label.get_text() for label in panel.get_xticklabels()] == ["1–6", "7–9", "10", "random", "clean"]
-    for words in ("1 → 2 98.50 %", "dashed: 99 %", "buckets 2 × 3, random 4 × 3, clean 1 × 3"):
+    assert [label.get_text() for label in panel.get_xticklabels()] == [
+        "1–6",
+        "7–9",
+        "10",
+        "random points",
+        "no poisons",
+    ]
+    for words in ("1 → 2 98.50 %", "dashed: 99 %", "buckets 2 × 3, random points 4 × 3, no poisons 1 × 3"):
         assert words in caption
 
 
@@ -590,7 +597,7 @@ def test_conditions_of_different_flips_and_models_are_each_judged_by_the_attack_
         "victims of 10, 20 poisons (one), ",
         "model small cnn, resnet",
         "under PGD (targeted",
-        "source class not classified as the target",
+        "source class's test points not taken for the target class",
     ):
         assert words in caption
 
@@ -718,6 +725,33 @@ def test_a_line_of_a_sweep_goes_through_the_means_at_the_values_of_the_axis_and_
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["second", "first", "no poisons"]
 
 
+def test_an_experiment_may_add_values_to_another_one_s_line():
+    whole = tables()
+    data = both(
+        {name: frame[frame["axis_value"] != 1] for name, frame in whole.items()},
+        {name: frame[frame["axis_value"] == 1].assign(experiment="between") for name, frame in whole.items()},
+    )
+    options = {"lines": {"between": {"part_of": "one"}, "one": {"label": "all"}}}
+    figure, caption = draw("sweep", data, options)
+    (line,) = by_gid(figure.axes[0], "adversarial_accuracy")
+    np.testing.assert_allclose(line.get_ydata(), [np.mean(ACCURACY[value]) for value in (0, 1, 2)], **EXACT)
+    assert caption == draw("sweep", whole, {"lines": {"one": {"label": "all"}}})[1]
+
+
+def test_published_values_are_drawn_and_axes_begin_where_they_are_told():
+    options = {"published": {"natural_accuracy": [0.99, "above 99 %"]}, "lowest": {"natural_accuracy": 0.5}}
+    figure, _ = draw("sweep", tables(), options)
+    natural = figure.axes[1]
+    assert by_gid(natural, "published")[0].get_ydata()[0] == 0.99
+    assert natural.get_ylim() == pytest.approx((0.48, 1.02))
+    data = tables()
+    figure, caption = draw("bucket_curve", data, {"published": {"one": 0.25}})
+    assert by_gid(figure.axes[0], "published")[0].get_ydata().tolist() == [0.25]
+    assert "Square: published" in caption
+    figure, _ = draw("path_lengths", {"lengths": lengths()}, {"published": {"0": 3}})
+    assert by_gid(figure.axes[0], "published")[0].get_xdata()[0] == 3
+
+
 def test_a_sweep_refuses_experiments_that_are_not_there_or_have_no_axis():
     data = tables()
     with pytest.raises(InputError, match=r"option lines names the experiments \['three'\], the tables hold \['one'\]"):
@@ -756,8 +790,10 @@ def test_experiments_side_by_side_are_the_means_of_their_victims_at_the_first_va
     options = {"lines": {"two": {"label": "b"}, "one": {"label": "a"}}, "axis_label": "k"}
     figure, caption = draw("by_experiment", data, options)
     assert "n, draws × repeats: 2 × 3." in caption
-    (panel,) = figure.axes
+    panel, apart = figure.axes
     assert [label.get_text() for label in panel.get_xticklabels()] == ["b", "a"]
+    assert apart.get_xlabel() == "a − b"
+    assert [mark.get_xdata().tolist() for mark in by_gid(apart, "difference")] == [[0.0], [0.0]]
     (means,) = by_gid(panel, "adversarial_accuracy")
     np.testing.assert_allclose(means.get_ydata(), [np.mean(ACCURACY[0])] * 2, **EXACT)
     expected = mean_interval(np.array(ACCURACY[0]), bounds=(0, 1))
@@ -882,8 +918,13 @@ def test_a_decision_map_shows_the_classes_of_the_first_value_or_of_the_one_asked
     assert near.get_xlim() == (-0.2, 0.2)
     assert np.array_equal(by_gid(near, "map")[0].get_array()[0, 0], by_gid(far, "map")[0].get_array()[9, 0])
     assert "Below: around the first of them." in caption
-    # The poison, of label 0, lies in the lower half of a map that is turned over there.
+    inset, caption = draw("decision_maps", {"maps": plane()}, {"experiments": ["a"], "inset": 0.5})
+    # The poison, of label 0, lies in the upper half, which is class 1's.
     assert "**Poisons at whose place the map shows their label: 0 of 1.**" in caption
+    assert "Insets: around each of them." in caption
+    (window,) = inset.axes[0].child_axes
+    assert (window.get_xlim(), window.get_ylim()) == ((-0.5, 0.5), (0.0, 1.0))
+    assert "rings" not in [artist.get_gid() for artist in window.get_children()]
     other, _ = draw("decision_maps", {"maps": plane()}, {"experiments": ["a"], "value": 3})
     assert len(np.unique(np.asarray(by_gid(other.axes[0], "map")[0].get_array()).reshape(-1, 3), axis=0)) == 1
     with pytest.raises(InputError, match="'a' has no map at 7"):
@@ -892,22 +933,26 @@ def test_a_decision_map_shows_the_classes_of_the_first_value_or_of_the_one_asked
         draw("decision_maps", {"maps": sliced()}, {"experiments": ["a"]})
 
 
-def test_slices_show_three_buckets_with_their_marks_where_they_lie():
-    figure, caption = draw("slices", {"maps": sliced(), "conditions": tables()["conditions"]})
-    assert [panel.get_title(loc="left") for panel in figure.axes] == [
-        "1 → 2: 1–6 steps",
-        "1 → 2: 7–9 steps",
-        "1 → 2: 10 steps",
-    ]
+def test_slices_show_every_bucket_with_its_marks_and_frame_the_regions_that_are_apart():
+    maps = sliced()
+    maps[0]["marks"][2, 0] = [0.0, -1.5]  # of the last one the poison lies where the victim says source class
+    figure, caption = draw("slices", {"maps": maps, "conditions": tables()["conditions"]})
+    assert [panel.get_title() for panel in figure.axes] == ["1–6", "7–9", "10"]
     panel = figure.axes[0]
     assert [by_gid(panel, kind)[0].get_data() for kind in ("poison", "neighbour", "boundary")] == [
-        ([0.0], [0.0]),
+        ([0.0], [0.5]),
         ([0.2], [1.0]),
         ([1.0], [0.0]),
     ]
     assert "Analogue" in caption
-    # Where the clean proxy says source, the left seven columns, half of the rows say target, in each of the buckets.
-    assert "50 % (nearest bucket), 50 % (middle) and 50 % (farthest), mean of 1 slice.**" in caption
+    # The upper half is the target class's; the clean proxy gives it the right three columns.
+    assert "**In 2 of 3 slices the region around the poison joins that of its new class; in none it is apart" in caption
+    assert "and in 1 the poison is not fitted.**" in caption
+    assert not any(spine.get_visible() for panel in figure.axes for spine in panel.spines.values())
+    maps[0]["clean"][:] = 1
+    figure, caption = draw("slices", {"maps": maps, "conditions": tables()["conditions"]})
+    assert "**In 0 of 3 slices" in caption
+    assert [panel.spines["left"].get_visible() for panel in figure.axes] == [True, True, False]
     with pytest.raises(InputError, match="are not slices"):
         draw("slices", {"maps": plane(), "conditions": tables()["conditions"]})
 

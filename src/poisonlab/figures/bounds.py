@@ -115,7 +115,7 @@ def vacuous_bound(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     norms = list(table["norm"].unique())
     figure = Figure(figsize=(style.PAGE, 2.9))
     figure.set_layout_engine("constrained")
-    panels = figure.subplots(1, len(norms), sharey=True, squeeze=False).ravel()
+    panels = figure.subplots(1, len(norms), sharex=True, sharey=True, squeeze=False).ravel()
     n = int(table["n_points"].iloc[0])
     for panel, norm in zip(panels, norms, strict=True):
         own = table[table["norm"] == norm]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,16 +32,17 @@ _DOTTED: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (1, 1.2)), "zorder
     needs=("conditions", "victims", "robustness"),
     title="Adversarial accuracy by path length of the poisons",
     source=f"{THESIS}, Figs. 4.6b and 4.8",
-    caption="Adversarial accuracy against the path length of the poisons ({directions}); lower is easier to attack. "
-    "Circles: all victims; diamonds: those that fitted {fitted}. Below: share of the poisons fitted, number of such "
-    "victims, and training points by bucket.",
-    method="{attacked}Bars and bands: 95 % intervals. Against random points: victims that fitted {fitted}, paired by "
-    "repeat, p with Holm's correction. n, draws × repeats: {n}. {provenance}",
+    caption="Adversarial accuracy against the path length of the poisons ({directions}); lower: easier to attack. "
+    "Circles: all victims; diamonds: fitted {fitted}. Below: their number, the share of the poisons fitted, "
+    "training points by bucket.{squares}",
+    method="{attacked}95 % intervals; n, draws × repeats, stands above. Against random points: victims that fitted "
+    "{fitted} (of random points {fits_random}), paired by repeat, p with Holm's correction. {provenance}",
     options={
         **EXPERIMENTS,
         **PATHS,
         **ATTACK,
         "fitted_at_least": Option("least share of the poisons that victims of the second curve fitted", 0.9),
+        "published": Option("experiment → published adversarial accuracy without poisons", {}),
     },
 )
 def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -62,8 +63,9 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     from poisonlab.figures.experiments import bucket_experiments, estimate, query, with_adversarial_accuracy
 
     least = float(options["fitted_at_least"])
-    experiments, attacks, notes, compared = [], [], [], []
+    experiments, attacks, compared = [], [], []
     fits_random: list[str] = []
+    published: Mapping[str, float] = options["published"]
     lowest: dict[str, str] = {}  # direction → where victims are easiest to attack
     for experiment in bucket_experiments(inputs, options):
         found = query(inputs, experiment.name, options)
@@ -89,6 +91,9 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
         _means(accuracy, estimates, _ALL, "all")
         seconds = [estimate(group, "adversarial_accuracy") if len(group) > 1 else None for group in fitted]
         _means(accuracy, seconds, _FITTED, "fitted")
+        if experiment.name in published:
+            look: dict[str, Any] = {"color": style.GREY, "markerfacecolor": "white", "clip_on": False, "zorder": 5}
+            accuracy.plot(-0.6, published[experiment.name], "s", markersize=4, gid="published", **look)
         accuracy.set(ylim=(-0.03, 1.03), yticks=np.linspace(0, 1, 6))
 
         random_share = estimate(experiment.random, "fitted_share")
@@ -101,20 +106,22 @@ def bucket_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
 
         heights = np.nan_to_num(experiment.n_points)
         points.bar(range(len(heights)), heights, width=0.8, color="#BBBBBB", gid="points")
-        notes.append((experiment.direction, _note_n(accuracy, experiment, estimates, random, clean)))
-        fits_random.append(f"{fits.sum()} of {len(fits)}")
+        _note_n(accuracy, estimates, random, clean)
+        fits_random.append(f"{fits.sum()}/{len(fits)}")
     most = max(1.0, *(np.nan_to_num(experiment.n_points).max() for experiment in experiments))
     panels[2, 0].set(ylim=(0, 1.1 * most), yticks=(0, most), yticklabels=("0", f"{most:.0f}"))
     _finish(figure, panels, experiments, ("adversarial accuracy", "fitted", "points"), options["step_size"])
-    columns = 6 if len(experiments) > 1 else 2
-    handles = _legend(least, any(line.get_gid() == "random-fitted" for panel in panels[0] for line in panel.lines))
+    drawn = {line.get_gid() for panel in panels[0] for line in panel.lines}
+    handles = _legend(least, drawn)
+    columns = (len(handles) if len(handles) < 7 else 4) if len(experiments) > 1 else 2
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, columnspacing=1.4)
     return figure, {
         **shared_facts(experiments, options),
         "finding": _finding(lowest, compared, str(experiments[0].facts["budget"])),
         "attacked": measured(attacks),
         "fitted": percent(least),
-        "n": f"{each(notes)}; random fitted: {joined(fits_random)}",
+        "fits_random": joined(fits_random),
+        "squares": " Square: published, without poisons." if "published" in drawn else "",
     }
 
 
@@ -149,7 +156,8 @@ def _finding(lowest: Mapping[str, str], compared: Sequence[Sequence[str]], budge
     title="Natural accuracy by path length of the poisons",
     source=f"{THESIS}, captions of Figs. 4.6 and 4.8: above 99 %",
     caption="Natural accuracy of every victim of {budget} poisons from one bucket of path lengths ({directions}), "
-    "beside random points and no poisons. A dot is one victim; dashed: {threshold}. Lowest with poisons: {minima}.",
+    "beside random points and no poisons. A dot is one victim; dashed: {threshold}, "
+    "above which the published ones lie. Lowest with poisons: {minima}.",
     method="n, draws × repeats: {n}. {provenance}",
     options={**EXPERIMENTS, **PATHS, "threshold": Option("the accuracy of the claim", 0.99)},
 )
@@ -186,11 +194,11 @@ def natural_accuracy(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> t
         seen += [value for group in groups for value in group["natural_accuracy"].dropna()]
         *estimates, random, clean = (estimate(group, "natural_accuracy") for group in groups)
         poisoned += [value for group in groups[:-1] for value in group["natural_accuracy"].dropna()]
-        notes.append((experiment.direction, _note_n(panel, experiment, estimates, random, clean)))
-    room = max(max(seen) - min(seen), 0.002)
+        notes.append((experiment.direction, _note_n(panel, estimates, random, clean)))
     below = sum(value < threshold for value in poisoned)
-    panels[0, 0].set_ylim(min(seen) - 0.2 * room, max(seen) + 0.08 * room)
-    _finish(figure, panels, experiments, ("natural accuracy",), options["step_size"], ("random", "clean"))
+    room = 1 - min(seen)  # up to 1: two figures with the same lower end have the same axis
+    panels[0, 0].set_ylim(1 - 1.18 * room, 1 + 0.08 * room)
+    _finish(figure, panels, experiments, ("natural accuracy",), options["step_size"], ("random points", "no poisons"))
     return figure, {
         **shared_facts(experiments, options),
         "threshold": percent(threshold),
@@ -286,16 +294,15 @@ def _mark_minimum(panel: Axes, victims: pd.DataFrame, position: int, positions: 
 
 def _note_n(
     panel: Axes,
-    experiment: BucketExperiment,
     estimates: Sequence[Estimate | None],
     random: Estimate | None,
     clean: Estimate | None,
 ) -> str:
     """Write n into the corner above the panel, where no data can be, and return it for the caption."""
     n = {"buckets": shared_n(estimates), "random": shared_n([random]), "clean": shared_n([clean])}
-    text = f"n: buckets {n['buckets']}\nrandom {n['random']}, clean {n['clean']}"
+    text = f"n: buckets {n['buckets']}\nrandom {n['random']}, no poisons {n['clean']}"
     panel.set_title(text, loc="right", size=5.5, weight="normal", color=style.GREY, pad=3, linespacing=1.1)
-    return ", ".join(f"{name} {count}" for name, count in n.items())
+    return f"buckets {n['buckets']}, random points {n['random']}, no poisons {n['clean']}"
 
 
 def _finish(
@@ -322,16 +329,18 @@ def _finish(
     figure.supxlabel(f"path length of the bucket ({step_unit(step_size)})", size=8)
 
 
-def _legend(least: float, fitted_random: bool) -> list[Line2D]:
+def _legend(least: float, drawn: Collection[str | None]) -> list[Line2D]:
     from matplotlib.lines import Line2D
 
     diamond: dict[str, Any] = {"marker": "D", "markersize": 3.2, "markerfacecolor": "white", "linestyle": ""}
     dot: dict[str, Any] = {"marker": ".", "markersize": 3.5, "markeredgewidth": 0, "alpha": 0.45, "linestyle": ""}
+    square: dict[str, Any] = {"marker": "s", "markersize": 4, "markerfacecolor": "white", "linestyle": ""}
     return [
         Line2D([], [], color=style.BLUE, marker="o", markersize=3.8, label="all victims, mean"),
         Line2D([], [], color=style.GREEN, markeredgewidth=0.9, label=f"≥ {percent(least)} fitted, mean", **diamond),
         Line2D([], [], color=style.BLUE, label="one victim", **dot),
-        Line2D([], [], color=style.ORANGE, linewidth=1.1, label="random poisons"),
-        *([Line2D([], [], color=style.GREEN, label="random, fitted", **_DOTTED)] if fitted_random else []),
-        Line2D([], [], color=style.GREY, linewidth=1.1, linestyle=_DASHED, label="no poison"),
+        Line2D([], [], color=style.ORANGE, linewidth=1.1, label="random points"),
+        *([Line2D([], [], color=style.GREEN, label="random, fitted", **_DOTTED)] if "random-fitted" in drawn else []),
+        Line2D([], [], color=style.GREY, linewidth=1.1, linestyle=_DASHED, label="no poisons"),
+        *([Line2D([], [], color=style.GREY, label="published, no poisons", **square)] if "published" in drawn else []),
     ]

@@ -29,11 +29,14 @@ METHODS = {"pgd": "PGD", "fgsm": "FGSM", "apgd": "APGD", "dlr": "APGD-DLR", "squ
 def named(name: str, labels: Mapping[str, str]) -> str:
     """What readers see instead of a name of the configuration: its label, or else the name as words.
 
-    Of "poison@victim" each part by itself; of "condition 0.1", at a value of its sweep, the condition.
+    Of "poison@victim" each part by itself. Of "condition 0.1", at a value of its sweep, the label of "condition *",
+    whose {} is the value and {%} the value in per cent, or else that of the condition and the value.
     """
     if name in labels:
         return labels[name]
     condition, _, value = name.rpartition(" ")
+    if condition and (pattern := labels.get(f"{condition} *")) is not None:
+        return pattern.replace("{%}", percent(float(value))) if "{%}" in pattern else pattern.replace("{}", value)
     if condition:
         return f"{named(condition, labels)} {value}"
     return ", ".join(labels.get(part, part.replace("_", " ")) for part in name.split("@"))
@@ -75,17 +78,18 @@ def most_and_least(names: Sequence[str], means: Sequence[Estimate], what: str) -
 def provenance(facts: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     """Say what is known of `dataset`, `model`, `recipe`, `step_size`, `clip` and `scale`, in one or two sentences.
 
+    `trained` are words that stand in the place of `recipe`.
+
     Raises:
         InputError: the scale is none of `SCALES`.
     """
-    words = {"dataset": "", "model": "model ", "recipe": "recipe ", "step_size": "path steps of "}
     known = []
-    for key, word in words.items():
-        if facts.get(key) is not None:
-            value = str(facts[key])
-            known.append(word + (named(value, labels) if key == "dataset" else value.replace("_", " ")))
-    if facts.get("step_size") is not None and facts.get("clip") is False:
-        known[-1] += " (not clipped to [0, 1])"
+    if facts.get("dataset") is not None:
+        known.append(named(str(facts["dataset"]), labels))
+    known += [part_of(key, str(facts[key]), labels) for key in ("model", "recipe") if facts.get(key) is not None]
+    known += [facts["trained"]] if facts.get("trained") else []
+    if facts.get("step_size") is not None:
+        known.append(f"path steps of {facts['step_size']}" + " (not clipped to [0, 1])" * (facts.get("clip") is False))
     sentences = [f"Made with {', '.join(known)}."] if known else []
     scale = facts.get("scale")
     if scale is not None:
@@ -93,6 +97,36 @@ def provenance(facts: Mapping[str, Any], labels: Mapping[str, str]) -> str:
             raise InputError(f"scale '{scale}' is none of {list(SCALES)}; repair the column or option 'scale'")
         sentences.append(SCALES[scale])
     return " ".join(filter(None, sentences))
+
+
+def part_of(kind: str, names: str, labels: Mapping[str, str]) -> str:
+    """Name models or recipes, as `common_facts` lists them: each by the label of "model name", or else as words."""
+    words: list[str] = []
+    told = False  # whether the word before is one that `kind` stands before
+    for one in dict.fromkeys(names.split(", ")):
+        label = labels.get(f"{kind} {one}")
+        words.append(one.replace("_", " ") if label is None and told else label or f"{kind} {one.replace('_', ' ')}")
+        told = label is None
+    return ", ".join(words)
+
+
+def trained_by(recipes: Iterable[tuple[str, str, str]], labels: Mapping[str, str]) -> str:
+    """Name recipes with their precision, and which directions each trained where they differ.
+
+    Args:
+        recipes: (recipe, precision, direction) of each experiment.
+    """
+    directions: dict[tuple[str, str], dict[str, None]] = {}
+    for recipe, precision, direction in recipes:
+        directions.setdefault((recipe, precision), {})[direction] = None
+    precisions = list(dict.fromkeys(precision for _, precision in directions))
+    everywhere = set.intersection(*(set(own) for own in directions.values()))
+    apart = len(directions) > 1 and not everywhere and all("→" in one for own in directions.values() for one in own)
+    words = [
+        part_of("recipe", recipe, labels) + f" in {precision}" * (len(precisions) > 1) + f" ({', '.join(own)})" * apart
+        for (recipe, precision), own in directions.items()
+    ]
+    return ", ".join(words) + f" in {precisions[0]}" * (len(precisions) == 1)
 
 
 def shared_n(estimates: Iterable[Estimate | None]) -> str:
@@ -124,8 +158,8 @@ def step_unit(step_size: float | None) -> str:
     return "steps" if step_size is None else f"steps of {step_size}"
 
 
-def shared_facts(experiments: Sequence[Experiment], options: Mapping[str, Any]) -> dict[str, str]:
-    """Fill the caption fields directions, budget and provenance.
+def shared_facts(experiments: Sequence[Experiment], options: Mapping[str, Any], recipes: bool = True) -> dict[str, str]:
+    """Fill the caption fields directions, budget and provenance, with or without the recipes of the victims.
 
     Raises:
         InputError: the experiments are of different scales.
@@ -143,23 +177,17 @@ def shared_facts(experiments: Sequence[Experiment], options: Mapping[str, Any]) 
     if len(scales) > 1:
         names = [experiment.name for experiment in experiments]
         raise InputError(f"experiments {names} mix the scales {scales}; draw those of one scale by 'experiments'")
-    recipes: dict[str, dict[str, None]] = {}  # to its directions, each once
-    for one in experiments:
-        recipes.setdefault(f"{one.facts['recipe']} in {one.facts['precision']}", {})[one.direction] = None
-    everywhere = set.intersection(*(set(directions) for directions in recipes.values()))
-    made_by = [
-        recipe
-        if len(recipes) == 1 or everywhere or not all("→" in direction for direction in directions)
-        else f"{recipe} ({', '.join(directions)})"
-        for recipe, directions in recipes.items()
-    ]
-    known = {"dataset": listed("dataset") or None, "model": listed("model") or None, "recipe": ", ".join(made_by)}
+    known = {
+        "dataset": listed("dataset") or None,
+        "model": ", ".join(dict.fromkeys(str(one.facts["model"]) for one in experiments)),
+        "trained": trained_by([(e.facts["recipe"], e.facts["precision"], e.direction) for e in experiments], labels)
+        if recipes
+        else "",
+    }
     return {
         "directions": ", ".join(experiment.direction for experiment in experiments),
         "budget": listed("budget"),
-        "provenance": provenance(
-            {**known, "step_size": options.get("step_size"), "clip": options.get("clip"), "scale": scales[0]}, labels
-        ),
+        "provenance": provenance({**known, "scale": scales[0]}, labels),
     }
 
 
@@ -188,10 +216,10 @@ def definition(attacks: Sequence[pd.Series]) -> str:
     import pandas as pd
 
     if all(attack["goal"] == "targeted" and pd.isna(attack["attack_source"]) for attack in attacks):
-        return "share of all test points of a class not classified as the next class, mean over classes"
+        return "share of each class's test points not taken for the next class, mean over classes"
     if all(attack["goal"] == "targeted" for attack in attacks):
-        return "share of all test points of the source class not classified as the target"
-    return "share of all test points still classified correctly"
+        return "share of the source class's test points not taken for the target class"
+    return "share of the test points still classified correctly"
 
 
 def measured(attacks: Sequence[pd.Series]) -> str:
@@ -199,6 +227,11 @@ def measured(attacks: Sequence[pd.Series]) -> str:
     meanings: dict[str, list[pd.Series]] = {}
     for attack in attacks:
         meanings.setdefault(definition([attack]), []).append(attack)
+    attacked = {describe_all(own) for own in meanings.values()}
+    if len(attacked) == 1 and all(attack["goal"] == "targeted" for attack in attacks):
+        several = ", mean over classes where poisons are of all" * (len(meanings) > 1)
+        meaning = definition(attacks) + several
+        return f"Adversarial accuracy under {attacked.pop()}: {meaning}. "
     words = [f"under {describe_all(own)}: {meaning}" for meaning, own in meanings.items()]
     return f"Adversarial accuracy {'; '.join(words)}. " if words else ""
 

@@ -72,9 +72,10 @@ def class_degrees(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
                     gid="class",
                 )
         panel.set_xscale("symlog", linthresh=1)
-        panel.set(title=f"{space}, {norm}", xlabel="neighbours in the class", xlim=(-0.2, None))
+        words = "pixels" if space == "input" else space
+        panel.set(title=f"{words}, {norm}", xlabel="neighbours in the class", xlim=(-0.2, None))
         ranges = own.groupby("density")["gamma"].agg(["min", "max"])
-        gammas.append(f"{space} " + ", ".join(f"{low:.3g}–{high:.3g}" for low, high in ranges.to_numpy()))
+        gammas.append(f"{words} " + ", ".join(f"{low:.3g}–{high:.3g}" for low, high in ranges.to_numpy()))
     panels[0].set_ylabel("share with at least as many")
     keys = [
         Line2D([], [], color=c, label=f"{percent(d)} of the pairs, with ties more")

@@ -44,18 +44,30 @@ def hypergradient_errors(inputs: Mapping[str, Any], options: Mapping[str, Any]) 
     figure = Figure(figsize=(style.PAGE, 2.5))
     figure.set_layout_engine("constrained")
     *panels, last = figure.subplots(1, 4)
+    panels[0].sharey(panels[1])
     for colour, (penalty, own) in zip(COLOURS, reverse.groupby("penalty"), strict=False):
         for panel, column in zip(panels, ("points", "log_penalty", "seconds"), strict=True):
             panel.plot(own["steps"], own[column], "o-", markersize=3, color=colour, label=f"λ = {penalty:g}")
         exact = table[(table["method"] == "implicit") & (table["penalty"] == penalty)]
         panels[2].axhline(exact["seconds"].iloc[0], color=colour, linestyle=":", linewidth=1)
     for panel, words in zip(panels, ("error, features", "error, ln λ", "seconds"), strict=True):
-        panel.set(xscale="log", yscale="log", xlabel="T, steps of gradient descent", title=words)
-    panels[0].legend(loc="lower left")
+        panel.set(xscale="log", yscale="log", xlabel="T", title=words)
+    panels[0].set_ylim(bottom=1e-17)
+    handles, labels = panels[0].get_legend_handles_labels()
     for colour, (method, own) in zip(COLOURS[3:], costs.items(), strict=False):
-        last.plot(own["hyperparameters"], own["seconds"], "s-", markersize=3, color=colour, label=method)
+        last.plot(
+            own["hyperparameters"],
+            own["seconds"],
+            "s-",
+            markersize=3,
+            color=colour,
+            label=method if method == "implicit" else f"{method} mode",
+        )
     last.set(xscale="log", yscale="log", xlabel="hyperparameters", title="seconds")
-    last.legend()
+    figure.legend(
+        *(one + more for one, more in zip((handles, labels), last.get_legend_handles_labels(), strict=True)),
+        loc="outside upper center", ncols=6, columnspacing=1.0,
+    )  # fmt: skip
     shown = costs["reverse"]
     growth = {name: own["seconds"].iloc[-1] / own["seconds"].iloc[0] for name, own in costs.items()}
     fewest, most = (shown["hyperparameters"].iloc[end] for end in (0, -1))
@@ -92,13 +104,17 @@ def ascents(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figu
     groups = [*moved.groupby("defender", sort=False), *([("no poisons", clean)] if len(clean) else [])]
     figure = Figure(figsize=(style.PAGE, 2.3))
     figure.set_layout_engine("constrained")
-    panels = figure.subplots(1, len(groups), squeeze=False).ravel()
+    panels = figure.subplots(1, len(groups), squeeze=False, sharey=True).ravel()
     for panel, (name, own) in zip(panels, groups, strict=True):
-        for colour, (step, one) in zip(COLOURS, own.groupby("step"), strict=False):
+        looks = COLOURS if name != "no poisons" else COLOURS[3:]
+        for colour, (step, one) in zip(looks, own.groupby("step"), strict=False):
             panel.plot(one["hyperiteration"], one["loss"], color=colour, label=f"step {step:g}")
-        panel.set(title=name, xlabel="hyperiterations")
-        panel.legend()
+        panel.set(title=name, xlabel="hyperiterations", yscale="log")
     panels[0].set_ylabel("validation loss")
+    shown = {
+        label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=6, columnspacing=1.0)
     ends = (
         moved[moved["hyperiteration"] == moved["hyperiteration"].max()].sort_values("loss").groupby("defender").last()
     )

@@ -1,4 +1,4 @@
-"""Maps of decisions in two dimensions: of victims, on slices through images, and of memorising classifiers."""
+"""Maps of decisions in two dimensions: of victims, and of memorising classifiers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from poisonlab.errors import InputError
-from poisonlab.figures import THESIS, Option, figure, style
-from poisonlab.figures.captions import counted, joined, named, percent, provenance, span
+from poisonlab.figures import Option, figure, style
+from poisonlab.figures.captions import joined, named
 from poisonlab.figures.toys import CLASS_COLOURS
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -37,12 +36,14 @@ RING: dict[str, Any] = {
     source="label-noise thesis, chapter 3, Fig. 3.2",
     caption="Classes that the first victim of each experiment gives the points of the plane, with its {n} clean "
     "training points and its poisons, in the colours of their labels.{near}",
-    method="One victim each; what it gives a poison is read off the map, at the nearest of its {side} × {side} places.",
+    method="One victim each; what it gives a poison is read off the {finest} map, at the nearest of its {side} × "
+    "{side} places.",
     options={
         "experiments": Option("which, left to right"),
         "lines": Option("experiment → {label}", {}),
         "value": Option("value of the sweep axis; default: the first"),
         "near": Option("whether a second row shows the window around the first poison", False),
+        "inset": Option("half the width of an inset around each poison, which else its ring hides; default: none"),
     },
 )
 def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -67,13 +68,15 @@ def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     for column, name, maps in zip(panels.T, names, inputs["maps"], strict=True):
         if "clean" in maps:
             raise InputError(f"the maps of '{name}' are slices through images; draw them by the kind slices")
-        row = _row(maps, options["value"], name)
+        row = map_row(maps, options["value"], name)
         for panel, window in zip(column, windows, strict=True):
             _decisions(panel, maps, row, window)
+        if options["inset"] is not None:
+            _insets(column[0], maps, row, float(options["inset"]))
         numbers |= set(maps["labels"][row].tolist())
         label = options["lines"].get(name, {}).get("label", named(name, options["labels"]))
         column[0].set_title(label, size=style.SMALL)
-        given.append((label, "{} of {}".format(*_memorised(maps, row))))
+        given.append((label, "{} of {}".format(*_memorised(maps, row, windows[-1]))))
         column[-1].set_xlabel("$x_1$")
     for panel in panels[:, 0]:
         panel.set_ylabel("$x_2$")
@@ -84,25 +87,28 @@ def decision_maps(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     keys.append(Line2D([], [], marker="o", label="poison", **RING))
     figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
     near = " Below: around the first of them." if options["near"] else ""
+    near += " Insets: around each of them." if options["inset"] is not None else ""
     found = [f"{words} ({label})" if len(given) > 1 else words for label, words in given]
     return figure, {
         "finding": f"Poisons at whose place the map shows their label: {joined(found)}.",
         "n": int((inputs["maps"][0]["kinds"][0] == 0).sum()),
         "near": near,
+        "finest": "lower" if options["near"] else "whole",
         "side": inputs["maps"][0]["classes"].shape[-1],
     }
 
 
-def _memorised(maps: Mapping[str, np.ndarray], row: int) -> tuple[int, int]:
-    """Number of poisons at whose place a map of a plane shows their label, and of all."""
+def _memorised(maps: Mapping[str, np.ndarray], row: int, window: str) -> tuple[int, int]:
+    """Number of poisons in a window of a plane at whose place the map shows their label, and of all in it."""
     from poisonlab.evaluation.maps import KINDS
 
-    classes, (left, right, bottom, top) = maps["classes"][row], maps["extent"][row]
-    poisons = maps["kinds"][row] == KINDS.index("poison")
+    classes, (left, right, bottom, top) = maps[f"{window}classes"][row], maps[f"{window}extent"][row]
+    x, y = maps["marks"][row].T
+    poisons = (maps["kinds"][row] == KINDS.index("poison")) & (left <= x) & (x <= right) & (bottom <= y) & (y <= top)
     places, labels = maps["marks"][row][poisons], maps["labels"][row][poisons]
     side = len(classes) - 1
-    across = np.rint((places[:, 0] - left) / (right - left) * side).astype(int).clip(0, side)
-    up = np.rint((places[:, 1] - bottom) / (top - bottom) * side).astype(int).clip(0, side)
+    across = np.rint((places[:, 0] - left) / (right - left) * side).astype(int)
+    up = np.rint((places[:, 1] - bottom) / (top - bottom) * side).astype(int)
     return int((classes[up, across] == labels).sum()), len(labels)
 
 
@@ -111,7 +117,7 @@ def _decisions(panel: Axes, maps: Mapping[str, np.ndarray], row: int, window: st
     from poisonlab.evaluation.maps import KINDS
 
     classes, extent = maps[f"{window}classes"][row], maps[f"{window}extent"][row]
-    _area(panel, classes, extent, {label: CLASS_COLOURS[label % 4] for label in np.unique(classes)})
+    area(panel, classes, extent, {label: CLASS_COLOURS[label % 4] for label in np.unique(classes)})
     marks, labels, kinds = maps["marks"][row], maps["labels"][row], maps["kinds"][row]
     for label in np.unique(labels):
         look: dict[str, Any] = {"color": CLASS_COLOURS[label % 4], "linestyle": "none"}
@@ -124,123 +130,31 @@ def _decisions(panel: Axes, maps: Mapping[str, np.ndarray], row: int, window: st
             **look,
         }
         panel.plot(*marks[clean].T, gid="points", **dot)
-        # In a ring, which leaves to see what is decided right beside it: pockets are small.
         panel.plot(*marks[poisoned].T, gid="poisons", **dot)
-        panel.plot(*marks[poisoned].T, "o", gid="rings", **RING)
+        if not window:  # near them a ring would hide what is decided right beside them
+            panel.plot(*marks[poisoned].T, "o", gid="rings", **RING)
     panel.set(aspect="equal", xlim=extent[:2], ylim=extent[2:])
 
 
-@figure(
-    "slices",
-    needs=("maps", "conditions"),
-    title="Slices through victims around a poison",
-    source=f"{THESIS}, Figs. 4.4 and 6.1",
-    caption="What the first victim of a bucket decides on the plane through a poison, the nearest training point of "
-    "its true class and the end of its adversarial path on the clean proxy: nearest, middle and farthest bucket.",
-    method="The poison is the first that the victim fitted; one victim a panel. Distances are l2. {provenance}",
-    options={
-        "experiments": Option("which, top to bottom"),
-        "values": Option("three buckets; default: the first, the middle and the last"),
-    },
-)
-def slices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw slices through a poison of the nearest, middle and farthest bucket.
-
-    The idea of the thesis's Figs. 4.4 and 6.1 on real victims.
-
-    Args:
-        inputs: `maps`, the arrays of `maps.map_victims` of each experiment, and the table `conditions`.
-
-    Raises:
-        InputError: the maps are not slices, or there is none at a value asked for.
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
-    conditions = inputs["conditions"]
-    names = options["experiments"] or list(conditions["experiment"].unique())
-    figure = Figure(figsize=(style.PAGE, 0.4 + 2.2 * len(names)))
-    figure.set_layout_engine("constrained", h_pad=0.03)
-    axes = figure.subplots(len(names), 3, squeeze=False)
-    taken: list[list[float]] = [[], [], []]  # of the nearest, the middle and the farthest bucket
-    for panels, name, maps in zip(axes, names, inputs["maps"], strict=True):
-        if "clean" not in maps:
-            raise InputError(f"the maps of '{name}' are not slices; draw them by the kind decision_maps")
-        values = np.sort(maps["axis_values"])
-        chosen = options["values"] or [values[0], values[len(values) // 2], values[-1]]
-        buckets = conditions[(conditions["experiment"] == name) & conditions["steps_low"].notna()]
-        for panel, value, shares in zip(panels, chosen, taken, strict=True):
-            row = _row(maps, value, name)
-            own = buckets[buckets["axis_value"] == value]
-            source, target = (int(own[key].iloc[0]) for key in ("source_class", "target_class"))
-            _slice(panel, maps, row, source, target)
-            home = maps["clean"][row] == source
-            shares += [float((maps["classes"][row][home] == target).mean())] if home.any() else []
-            panel.set_title(
-                f"{source} → {target}: {span(own['steps_low'].iloc[0], own['steps_high'].iloc[0])} steps",
-                size=style.SMALL,
-            )
-    for panel in axes[-1]:
-        panel.set_xlabel("towards the proxy's boundary (l2)")
-    for panel in axes[:, 0]:
-        panel.set_ylabel("towards the neighbour (l2)")
-    keys: list[Any] = [
-        Line2D([], [], marker="s", linestyle="none", color=_pale(colour), label=words)
-        for colour, words in (
-            (style.BLUE, "victim says source class"),
-            (style.ORANGE, "target class"),
-            (OTHER, "another"),
-        )
-    ]
-    keys.append(Line2D([], [], color=style.BLACK, linewidth=0.9, linestyle=(0, (3, 2)), label="clean proxy's boundary"))
-    looks = zip("Xo^", ("poison", "nearest neighbour of its true class", "end of its adversarial path"), strict=True)
-    keys += [
-        Line2D([], [], marker=marker, linestyle="none", color=style.BLACK, markersize=5, label=words)
-        for marker, words in looks
-    ]
-    figure.legend(handles=keys, loc="outside upper center", ncols=4, columnspacing=0.8)
-    parts = [
-        f"{percent(float(np.mean(own)), 0)} ({words})"
-        for words, own in zip(("nearest bucket", "middle", "farthest"), taken, strict=True)
-        if own
-    ]
-    return figure, {
-        "finding": f"Of the plane that the clean proxy gives the source class, victims give the target class "
-        f"{joined(parts)}, mean of {counted(len(names), 'slice')}.",
-        "provenance": provenance(
-            {
-                **{key: ", ".join(conditions[key].unique()) for key in ("dataset", "model")},
-                "recipe": _recipes(conditions),
-                "scale": conditions["scale"].iloc[0],
-            },
-            options["labels"],
-        ),
-    }
-
-
-def _recipes(conditions: pd.DataFrame) -> str:
-    """The recipes, each with its pairs of classes where there are several."""
-    pairs: dict[str, dict[str, None]] = {}
-    for row in conditions[conditions["steps_low"].notna()].to_dict("records"):
-        pairs.setdefault(row["recipe"], {})[f"{row['source_class']:g} → {row['target_class']:g}"] = None
-    return ", ".join(f"{recipe} ({', '.join(own)})" if len(pairs) > 1 else recipe for recipe, own in pairs.items())
-
-
-def _slice(panel: Axes, maps: Mapping[str, np.ndarray], row: int, source: int, target: int) -> None:
+def _insets(panel: Axes, maps: Mapping[str, np.ndarray], row: int, half: float) -> None:
+    """Windows around the poisons, each in the corner of the panel with the fewest training points that is left."""
     from poisonlab.evaluation.maps import KINDS
 
-    classes, extent = maps["classes"][row], maps["extent"][row]
-    colours = dict.fromkeys(np.unique(classes).tolist(), OTHER) | {source: style.BLUE, target: style.ORANGE}
-    _area(panel, classes, extent, colours)
-    side = len(classes)
-    x, y = (np.linspace(low, high, side) for low, high in (extent[:2], extent[2:]))
-    at_home = (maps["clean"][row] == source).astype(float)
-    if 0 < at_home.sum() < at_home.size:
-        panel.contour(x, y, at_home, [0.5], colors=style.BLACK, linewidths=0.9, linestyles=[(0, (3, 2))])
-    for (across, up), kind in zip(maps["marks"][row], maps["kinds"][row], strict=True):
-        look = {"poison": "X", "neighbour": "o", "boundary": "^"}[KINDS[kind]]
-        panel.plot(across, up, look, color=style.BLACK, markersize=4.5, gid=KINDS[kind])
-    panel.set(aspect="equal")
+    marks, kinds = maps["marks"][row], maps["kinds"][row]
+    left, right, bottom, top = maps["extent"][row]
+    shares = (marks - (left, bottom)) / (right - left, top - bottom)
+    size = 0.34
+    corners = [(x, y) for y in (1 - size - 0.02, 0.02) for x in (0.02, 1 - size - 0.02)]
+    corners.sort(key=lambda corner: int(((shares > corner) & (shares < np.add(corner, size))).all(axis=1).sum()))
+    places = np.unique(marks[kinds == KINDS.index("poison")], axis=0)
+    for (x, y), corner in zip(places, corners, strict=False):
+        inset = panel.inset_axes((*corner, size, size), zorder=5)
+        window = {"near_classes": maps["classes"], "near_extent": maps["extent"]}
+        _decisions(inset, {**maps, **window}, row, "near_")
+        inset.set(xlim=(x - half, x + half), ylim=(y - half, y + half), xticks=[], yticks=[])
+        for spine in inset.spines.values():
+            spine.set(visible=True, linewidth=0.6)
+        panel.indicate_inset_zoom(inset, edgecolor=style.BLACK, linewidth=0.5, alpha=0.8)
 
 
 @figure(
@@ -308,7 +222,7 @@ def vulnerable_regions(inputs: Mapping[str, Any], options: Mapping[str, Any]) ->
             wrong[here] = classifier.margins(grid[here]) <= 0
             hit[here] = classifier.margins(classifier.attack(grid[here], radius)) <= 0
         shares.append(float(hit.mean() * (high - low) ** 2))
-        _area(panel, truths.reshape(GRID, GRID), [low, high, low, high], {0: CLASS_COLOURS[0], 1: CLASS_COLOURS[1]})
+        area(panel, truths.reshape(GRID, GRID), [low, high, low, high], {0: CLASS_COLOURS[0], 1: CLASS_COLOURS[1]})
         if wrong.any():
             panel.contourf(line, line, wrong.reshape(GRID, GRID).astype(float), [0.5, 1.5], colors=[style.VERMILLION])
         panel.contour(
@@ -359,7 +273,7 @@ def _truth(points: np.ndarray) -> np.ndarray:
     return (points.sum(1) > 0).astype(int)
 
 
-def _row(maps: Mapping[str, np.ndarray], value: float | None, name: str) -> int:
+def map_row(maps: Mapping[str, np.ndarray], value: float | None, name: str) -> int:
     values = maps["axis_values"]
     rows = [0] if value is None else np.flatnonzero(values == value).tolist()
     if not rows:
@@ -367,17 +281,17 @@ def _row(maps: Mapping[str, np.ndarray], value: float | None, name: str) -> int:
     return rows[0]
 
 
-def _pale(colour: str) -> tuple[float, float, float]:
+def pale(colour: str) -> tuple[float, float, float]:
     from matplotlib.colors import to_rgb
 
     red, green, blue = (1 - PALE + PALE * part for part in to_rgb(colour))
     return red, green, blue
 
 
-def _area(panel: Axes, classes: np.ndarray, extent: Sequence[float], colours: Mapping[int, str]) -> None:
+def area(panel: Axes, classes: np.ndarray, extent: Sequence[float], colours: Mapping[int, str]) -> None:
     """Fill a map: each class in a pale tint of its colour."""
     image = np.empty((*classes.shape, 3))
     for label, colour in colours.items():
-        image[classes == label] = _pale(colour)
+        image[classes == label] = pale(colour)
     left, right, bottom, top = (float(edge) for edge in extent)
     panel.imshow(image, extent=(left, right, bottom, top), origin="lower", interpolation="nearest", gid="map")

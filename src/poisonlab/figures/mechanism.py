@@ -23,8 +23,8 @@ SHARES = {"path_share": "along the adversarial path", "line_share": "along the s
 @figure(
     "mechanism",
     needs=("conditions", "victims", "robustness"),
-    title="A stretched boundary or a pocket",
-    source=f"{THESIS}, Fig. 4.4",
+    title="How far the poison's label reaches, and the harm",
+    source=f"{THESIS}, the mechanism of Fig. 4.4",
     caption="Share of the way from a poison to its new class that victims give the poison's label, against "
     "adversarial accuracy. Top: along the clean proxy's adversarial path; bottom: straight to the nearest point of "
     "the new class. Numbers: buckets, from near the boundary (0) to far.",

@@ -129,6 +129,7 @@ def _names(metadata: Mapping[str, str], key: str, classes: int) -> list[str]:
     method="{points} training points{unreached}. {provenance}",
     options={
         "paths": Option("which path artefact, where the table holds several"),
+        "published": Option("class → most steps of its paths that the source gives", {}),
         **CLASS_NAMES,
         **PROVENANCE,
         **PATHS,
@@ -198,6 +199,12 @@ def path_lengths(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
                     f"{lost}", (never, lost), (0, 2), textcoords="offset points", ha="center", size=style.TINY
                 )
         _mark_median(panel, medians, longest)
+        if (most := options["published"].get(str(label))) is not None:
+            panel.axvline(most, color=style.BLACK, linewidth=0.8, linestyle=(0, (3, 2)), gid="published")
+            place: dict[str, Any] = {"xytext": (3, -1), "textcoords": "offset points", "size": style.TINY, "va": "top"}
+            panel.annotate(
+                f"published: at most {most:g}", (longest * 0.55, 1), xycoords=("data", "axes fraction"), **place
+            )
         typical.append((medians[0], direction))
     _label_axes(figure, panels, len(pairs), longest, never if len(unreached) else None, options["step_size"])
 

@@ -67,7 +67,8 @@ def penalty_map(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[
             for kind, line in (("clean", "--"), ("poisoned", "-")):
                 boundary = table[table["kind"] == f"{kind} {column}"].iloc[0]
                 _line(panel, boundary, grid.columns.to_numpy(), grid.index.to_numpy(), line)
-        panel.plot(worst["x"], worst["y"], "x", color=style.VERMILLION, markersize=6, gid="poison")
+        cross: dict[str, Any] = {"color": style.VERMILLION, "markersize": 6, "markeredgewidth": 1.5, "clip_on": False}
+        panel.plot(worst["x"], worst["y"], "x", gid="poison", zorder=5, **cross)
         panel.set(title=name, xlabel="first feature")
         panel.set(xlim=(grid.columns.min(), grid.columns.max()), ylim=(grid.index.min(), grid.index.max()))
     panels[0].set_ylabel("second feature")
@@ -102,7 +103,7 @@ def _line(panel: Axes, boundary: pd.Series, x: np.ndarray, y: np.ndarray, style_
     title="Test error by the fraction of poisons, and what the learned λ does",
     source=f"{SOURCE}, Fig. 2",
     caption="Top: test error against {axis}, for defenders that choose λ differently, each under poisons made against "
-    "it where it says nothing else. Bottom: λ of the defender {learned}, and the norm of its parameters.",
+    "it unless it says otherwise. Bottom: λ of the defender {learned}, and the norm of its parameters.",
     method="Means over divisions and orders of the mini-batches, with 95 % intervals. n, draws × repeats, at each "
     "value: {n}. Made with {dataset}. {scale}",
     options={
@@ -137,6 +138,7 @@ def defenders(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     figure = Figure(figsize=(style.PAGE, 4.2))
     figure.set_layout_engine("constrained")
     panels = figure.subplots(2, len(names), sharex="col", squeeze=False)
+    letters = "abcdefghijkl"
     n: list[Estimate] = []
     ends: list[str] = []
     for column, name in enumerate(names):
@@ -158,15 +160,16 @@ def defenders(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
         look = {"color": style.VERMILLION, "linestyle": "--"}
         _curve(beside, own[own["condition"] == learned], "norm", options["points"], look, "‖w‖")
         beside.tick_params(axis="y", colors=style.VERMILLION)
+        beside.set_ylim(bottom=0)
         data = conditions.loc[conditions["experiment"] == name, "dataset"].iloc[0]
-        upper.set_title(f"({'abc'[column % 3]}) {named(data, options['labels'])}")
+        upper.set_title(f"({letters[column]}) {named(data, options['labels'])}")
         upper.set_ylim(bottom=0)
         low, high = (pick(last, key=lambda pair: pair[0].value) for pick in (min, max))
         ends.append(
             f"from {value_text(low[0])} ({low[1]}) to {value_text(high[0])} ({high[1]})"
             + f" with {named(data, options['labels'])}" * (len(names) > 1)
         )
-        lower.set(title=f"({'def'[column % 3]})", xlabel=_axis(options["points"]))
+        lower.set(title=f"({letters[len(names) + column]})", xlabel=_axis(options["points"]))
         if column == 0:
             upper.set_ylabel("test error")
             lower.set_ylabel("learned λ", color=style.BLUE)
@@ -249,6 +252,7 @@ def parameters(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
             deviation = np.sqrt(np.average((middle - mean) ** 2, weights=one["count"]))
             spread.setdefault(defender, []).append(f"{deviation:.3g}")
         panel.set(title=words, xlabel="weight", yscale="log")
+        panel.set_xlim(-np.abs(panel.get_xlim()).max(), np.abs(panel.get_xlim()).max())
         panel.legend(loc="upper right")
     panels[0].set_ylabel("weights")
     return figure, {
@@ -293,7 +297,9 @@ def choices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figu
             mean_interval(sign * (grid(ends[1], column) - grid(ends[0], column)))
             for column, sign in (("natural_accuracy", -1), ("log_penalty", 1))
         )
-        rows.append((named(condition, options["labels"]), error, penalty))
+        # By its experiment where that has a label: conditions of several may have one name.
+        label = experiment if experiment in options["labels"] else condition
+        rows.append((named(label, options["labels"]), error, penalty))
     rows.sort(key=lambda row: row[1].value)
     figure = Figure(figsize=(style.PAGE, 0.9 + 0.2 * len(rows)))
     figure.set_layout_engine("constrained")

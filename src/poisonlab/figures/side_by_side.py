@@ -14,6 +14,7 @@ from poisonlab.figures.columns import title
 from poisonlab.figures.sweeps import chosen_lines, victims_of
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from poisonlab.figures.experiments import Experiment
@@ -28,7 +29,7 @@ LIPSCHITZ = {"lipschitz_mean": "mean over test points", "lipschitz_max": "larges
     title="Natural and adversarial accuracy of several experiments",
     caption="Natural and adversarial accuracy of victims of {budget} poisons: means with 95 % intervals; faint dots: "
     "single victims.{squares}{beside}",
-    method="{attacked}Differences are paired by repeat. n, draws × repeats: {n}. {provenance}",
+    method="{attacked}n, draws × repeats: {n}. {provenance}",
     options={
         "lines": Option(
             "experiment → {label, condition: where several have poisons, published: [mean, standard deviation] of "
@@ -46,8 +47,8 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     """Draw natural and adversarial accuracy of several experiments side by side.
 
     Of each experiment, the victims of its one poisoned condition, at the first value of its sweep axis if it has one;
-    faint dots are single victims, open squares published adversarial accuracies. Beside it, if asked for, the victims'
-    local Lipschitz constants.
+    faint dots are single victims, open squares published adversarial accuracies. Beside it their differences from the
+    first one, or, if asked for, the victims' local Lipschitz constants.
 
     Args:
         inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
@@ -61,15 +62,18 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     from poisonlab.statistics import grid, mean_interval
 
     smoothness = options["lipschitz"]
-    figure = Figure(figsize=(style.PAGE if smoothness else style.COLUMN, 2.7))
+    lines = chosen_lines(inputs, options)
+    wide = smoothness or len(lines) > 1
+    figure = Figure(figsize=(style.PAGE if wide else style.COLUMN, 2.7))
     figure.set_layout_engine("constrained")
-    panel, *beside = figure.subplots(1, 1 + smoothness, squeeze=False).ravel()
+    panel, *right = figure.subplots(1, 1 + wide, squeeze=False).ravel()
+    beside = right if smoothness else []
     experiments, attacks, labels = [], [], []
-    grids: list[np.ndarray] = []
+    grids: dict[str, list[np.ndarray]] = {"natural_accuracy": [], "adversarial_accuracy": []}
     estimates: dict[str, list[Estimate]] = {"natural_accuracy": [], "adversarial_accuracy": []}
     constants: dict[str, list[Estimate]] = {name: [] for name in LIPSCHITZ} if smoothness else {}
     published: dict[int, Sequence[float]] = {}
-    for position, (name, settings) in enumerate(chosen_lines(inputs, options).items()):
+    for position, (name, settings) in enumerate(lines.items()):
         condition = poisoned(inputs, name, settings.get("condition"))
         experiment, victims = victims_of(inputs, options, name, condition, first=True)
         tables = query(inputs, name, options)
@@ -78,13 +82,13 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         experiments.append(experiment)
         attacks.append(tables.attack(row).iloc[0])
         labels.append(str(settings.get("label", named(name, options["labels"]))))
-        grids.append(grid(first, "adversarial_accuracy"))
         if "published" in settings:
             published[position] = settings["published"]
         for column in constants:
             constants[column].append(mean_interval(grid(first, column)))
         for column, colour, shift in zip(estimates, (style.ORANGE, style.BLUE), (-0.1, 0.1), strict=True):
-            estimates[column].append(mean_interval(grid(first, column), bounds=(0.0, 1.0)))
+            grids[column].append(grid(first, column))
+            estimates[column].append(mean_interval(grids[column][-1], bounds=(0.0, 1.0)))
             spread = position + shift + 0.08 * np.sign(shift) + np.linspace(-0.03, 0.03, len(first))
             panel.plot(
                 spread, first[column], ".", color=colour, markersize=2.5, markeredgewidth=0, alpha=0.35, gid="victims"
@@ -118,19 +122,57 @@ def by_experiment(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
         axes.set_xticks(range(len(labels)), labels)
         axes.set(xlabel=options["axis_label"], xlim=(-0.5, len(labels) - 0.5))
     panel.set(ylabel="accuracy", ylim=(-0.03, 1.03))
-    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3 if smoothness else 2)
+    if wide and not smoothness:
+        _differences(right[0], labels, grids, published)
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3 if wide else 2)
     sizes = [shared_n([one]) for one in estimates["adversarial_accuracy"]]
     return figure, {
         **shared_facts(experiments, options),
-        "finding": _extremes(labels, grids, estimates["adversarial_accuracy"], options["axis_label"]),
+        "finding": _extremes(
+            labels, grids["adversarial_accuracy"], estimates["adversarial_accuracy"], options["axis_label"]
+        ),
         "attacked": measured(attacks),
         "squares": " Squares: published." if published else "",
         "beside": " Right: local Lipschitz constants of the class probabilities, of every victim's mean and largest "
         "over test points."
         if smoothness
-        else "",
+        else f" Right: differences from {labels[0]}, paired by repeat; dots: repeats." * wide,
         "n": each(list(zip(labels, sizes, strict=True))),
     }
+
+
+def _differences(
+    panel: Axes,
+    labels: Sequence[str],
+    grids: Mapping[str, Sequence[np.ndarray]],
+    published: Mapping[int, Sequence[float]],
+) -> None:
+    """Draw how much every experiment differs from the first one, in both accuracies."""
+    from poisonlab.statistics import paired_difference
+
+    rows: list[str] = []
+    ends = [0.0]
+    for number, label in enumerate(labels[1:], 1):
+        for column, colour in zip(reversed(list(grids)), (style.BLUE, style.ORANGE), strict=True):
+            own, first = grids[column][number], grids[column][0]
+            found, height = paired_difference(own, first), len(rows)
+            repeats = min(own.shape[1], first.shape[1])
+            single = np.nanmean(own[:, :repeats], axis=0) - np.nanmean(first[:, :repeats], axis=0)
+            dot: dict[str, Any] = {"color": colour, "markersize": 3.5, "markeredgewidth": 0, "alpha": 0.6}
+            panel.plot(single, np.full(repeats, height + 0.18), ".", gid="repeats", **dot)
+            panel.hlines(height, found.low, found.high, color=colour, linewidth=1.2, gid="interval")
+            panel.plot(found.value, height, "o", color=colour, markersize=3.5, gid="difference")
+            if column == "adversarial_accuracy" and {0, number} <= set(published):
+                look: dict[str, Any] = {"color": style.GREY, "markerfacecolor": "none", "markersize": 5}
+                panel.plot(published[number][0] - published[0][0], height - 0.18, "s", gid="published", **look)
+            ends += [abs(value) for value in (found.low, found.high, *single) if np.isfinite(value)]
+            rows.append(title(column) if len(labels) == 2 else f"{label}: {title(column)}")
+    limit = next(end for end in (0.25, 0.5, 1.0) if max(ends) <= end) * 1.06  # few, so that figures are alike
+    panel.axvline(0, color=style.BLACK, linewidth=0.6, zorder=1)
+    panel.set(xlim=(-limit, limit), ylim=(len(rows) - 0.5, -0.5))
+    panel.set_xlabel(f"{labels[1]} − {labels[0]}" if len(labels) == 2 else f"difference from {labels[0]}")
+    panel.set_yticks(range(len(rows)), rows)
+    panel.tick_params(axis="y", length=0)
 
 
 def _extremes(labels: Sequence[str], grids: Sequence[np.ndarray], means: Sequence[Estimate], axis: str) -> str:
@@ -155,8 +197,8 @@ def _extremes(labels: Sequence[str], grids: Sequence[np.ndarray], means: Sequenc
     source="label-noise thesis, Appendix A",
     caption="Share of the victims that fit every training point, {budget} poisons included, the epochs that they "
     "took, and their natural accuracy; faint dots: single victims.",
-    method="Means with 95 % intervals for new draws and repeats (of shares nowhere narrower than the exact ones over "
-    "draws). Victims that never fit all count with the limit of {limit} epochs. n, draws × repeats: {n}. {provenance}",
+    method="Means with 95 % intervals (of shares at least the exact ones over draws). Victims that never fit all count "
+    "with the limit of {limit} epochs. n, draws × repeats: {n}. {provenance}",
     options={
         "lines": Option("experiment → {label}, in their order", {}),
         "limit": Option("for the caption: the epoch limit; default: the most that a victim took"),
@@ -182,7 +224,7 @@ def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     figure.set_layout_engine("constrained")
     share, epochs, accuracy = figure.subplots(1, 3, sharey=True)
     experiments: list[Experiment] = []
-    n: list[tuple[str, str]] = []
+    sizes: dict[str, list[str]] = {}
     labels: list[str] = []
     shares: list[tuple[float, str]] = []
     for row, name in enumerate(lines):
@@ -200,7 +242,7 @@ def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
         label = lines[name].get("label", named(name, options["labels"]))
         labels.append(label)
         shares.append((estimates["memorised"][1].value, label))
-        n.append((label, shared_n(found for _, found in estimates.values())))
+        sizes.setdefault(shared_n(found for _, found in estimates.values()), []).append(label)
         spread = row + 0.2 + np.linspace(-0.06, 0.06, len(own))
         look: dict[str, Any] = {
             "color": style.BLUE,
@@ -214,14 +256,14 @@ def memorisation(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple
     share.set_yticks(range(len(lines)), labels)
     share.set(xlabel="share that fit everything", xlim=(-0.03, 1.03), ylim=(len(lines) - 0.5, -0.5))
     epochs.set(xlabel="epochs", xscale="log")
-    accuracy.set(xlabel="natural accuracy", xlim=(None, 1.01))
+    accuracy.set(xlabel="natural accuracy", xlim=(-0.03, 1.03))
     limit = int(inputs["victims"]["epochs"].max()) if options["limit"] is None else options["limit"]
     (few, least), (many, most) = min(shares), max(shares)
     between = f"from {percent(few, 0)} ({least}) to {percent(many, 0)} ({most})" if least != most else percent(few, 0)
     return figure, {
         **shared_facts(experiments, options),
         "finding": f"The share of victims that fit every training point is {between}.",
-        "n": each(n),
+        "n": "; ".join(f"{size} ({joined(own)})" if len(sizes) > 1 else size for size, own in sizes.items()),
         "limit": limit,
     }
 

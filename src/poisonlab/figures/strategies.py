@@ -109,7 +109,7 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
             low, high = bottom + _TICKS, _ROW * len(tables[n])
             panel = figure.add_axes((left / style.PAGE, low / height, width / style.PAGE, high / height))
             _draw(panel, tables[n], _ends(together), names[n])
-            panel.set_title(titles[n], pad=3)
+            panel.set_title(titles[n], pad=3, size=8)
         panel.set_xlabel("difference")
         left += width + _GAP
     keys = [
@@ -118,7 +118,7 @@ def strategies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     ]
     figure.legend(handles=keys, loc="upper center", ncols=len(keys), borderaxespad=0.2)
     return figure, {
-        **shared_facts(experiments, options),
+        **shared_facts(experiments, options, recipes=False),
         "attacked": measured(attacks),
         "fitted": percent(FITTED),
         "finding": _finding(tables, titles, names),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from poisonlab.figures import Option, figure, style
-from poisonlab.figures.captions import joined, percent, span
+from poisonlab.figures.captions import joined, named, percent, span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +113,10 @@ def svm_single_point(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> t
             panel.plot(x, own["error"], "o", color=colour, markersize=2.5, alpha=0.6, gid="draw")
             ends = [middle - 0.55 * WIDTH, middle + 0.55 * WIDTH]
             panel.plot(ends, [own["error"].mean()] * 2, "-", color=colour, label="" if place else words, gid="mean")
-    panel.set(ylabel="test error", xlabel=f"classes of {options['dataset']}" if options["dataset"] else "classes")
+    panel.set(
+        ylabel="test error",
+        xlabel="classes" + (f" of {named(options['dataset'], options['labels'])}" if options["dataset"] else ""),
+    )
     panel.set_ylim(bottom=0)
     panel.set_xticks(range(len(pairs)), pairs)
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)

@@ -45,12 +45,18 @@ class _Line:
     method="{attacked}Intervals are for new draws and repeats. n, draws × repeats, at each value: {n}. {provenance}",
     options={
         "lines": Option(
-            "experiment → {label, condition: default all with a sweep axis, colour: number, dashed}, in their order", {}
+            "experiment → {label, condition: default all with a sweep axis, colour: number, dashed, part_of: "
+            "experiment whose line it belongs to}, in their order",
+            {},
         ),
         "panels": Option(
             "1 to 4 columns of the victims to show, adversarial accuracy or others that are numbers", list(PANELS)
         ),
         "axis_label": Option("name and unit of the sweep axis", "value of the sweep axis"),
+        "lowest": Option(
+            "column → where its axis begins at the latest, so that figures beside each other are alike", {}
+        ),
+        "published": Option("column → [value, words] of the source, a line", {}),
         **ATTACK,
     },
 )
@@ -58,7 +64,8 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     """Draw the means of victims, with 95 % intervals, against the values of their sweep axis.
 
     One panel for each column; one line for each condition with a sweep axis, and for each experiment and its victims a
-    dotted one at the mean of those without poisons, where there are some. Victims of other conditions are left out.
+    dotted one at the mean of those without poisons, where there are some. Victims of other conditions are left out; an
+    experiment that is part of another one's line adds values of its axis.
 
     Args:
         inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn.
@@ -79,7 +86,11 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     lines: list[_Line] = []
     experiments: list[Experiment] = []
     attacks: list[pd.Series] = []
-    for name, settings in chosen_lines(inputs, options).items():
+    chosen = chosen_lines(inputs, options)
+    for name, settings in chosen.items():
+        if settings.get("part_of") in chosen:
+            continue
+        parts = [other for other, its in chosen.items() if its.get("part_of") == name]
         own, conditions = (inputs[table][inputs[table]["experiment"] == name] for table in ("victims", "conditions"))
         shown: list[str] = []  # models and recipes whose victims without poisons are drawn: once for each experiment
         swept = _swept(conditions, name, settings.get("condition"))
@@ -90,6 +101,7 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
                 found, row = query(inputs, name, options), conditions[conditions["condition"] == condition].iloc[0]
                 attacks.append(found.attack(row).iloc[0])
                 victims, unpoisoned = (attacked(group, found, row) for group in (victims, unpoisoned))
+            victims = _joined([victims, *(_part(inputs, options, part, condition, panels) for part in parts)])
             look = {
                 "color": COLOURS[(settings.get("colour", len(lines) - place) + place) % len(COLOURS)],
                 "linestyle": _DASHED if settings.get("dashed") else "-",
@@ -99,10 +111,10 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
             experiments.append(experiment)
             lines.append(_Line(label, victims, unpoisoned, look))
 
-    rows = 1 if len(panels) < 3 else 2
+    rows = 1 if len(panels) < 4 else 2
     figure = Figure(figsize=(style.PAGE, 2.5 * rows))
     figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.05)
-    axes = figure.subplots(rows, -(-len(panels) // rows), squeeze=False).ravel()
+    axes = figure.subplots(rows, -(-len(panels) // rows), squeeze=False, sharex=True).ravel()
     n: list[Estimate] = []
     n_clean: list[Estimate] = []
     for letter, panel, column in zip(LETTERS, axes, panels, strict=False):
@@ -110,19 +122,23 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
         for line in lines:
             n += _draw(panel, line, column)
             n_clean += _draw_clean(panel, line, column)
-        if column in ("fitted_share", ADVERSARIAL):
-            panel.set(ylim=(-0.04, 1.04))
-        elif column == "epochs":
-            panel.set_ylim(bottom=0)
+        if column in options["published"]:
+            _mark_published(panel, *options["published"][column])
+        low, high = bounds(column) or (-np.inf, np.inf)
+        bottom = min(options["lowest"][column], panel.get_ylim()[0]) if column in options["lowest"] else low
+        if column == "natural_accuracy" and column not in options["lowest"]:
+            bottom = panel.get_ylim()[0]
+        if np.isfinite(high):
+            panel.set_ylim(bottom - 0.04 * (high - bottom), high + 0.04 * (high - bottom))
+        elif np.isfinite(bottom):
+            panel.set_ylim(bottom=bottom)
         panel.set_ylabel(title(column))
-        panel.set_xlabel(options["axis_label"])
-    for panel in axes[len(panels) :]:
-        panel.remove()
+    figure.supxlabel(options["axis_label"], size=8)
     handles, labels = axes[0].get_legend_handles_labels()
     if n_clean:
         handles.append(Line2D([], [], color=style.GREY, linestyle=":"))
         labels.append("no poisons")
-    figure.legend(handles, labels, loc="outside upper center", ncols=3 if len(labels) == 3 else -(-len(labels) // 2))
+    figure.legend(handles, labels, loc="outside upper center", ncols=max(3, -(-len(labels) // 2)))
     return figure, {
         **shared_facts(experiments, options),
         "axis": options["axis_label"],
@@ -133,13 +149,50 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     }
 
 
+def _part(
+    inputs: Mapping[str, Any], options: Mapping[str, Any], name: str, condition: str, panels: Sequence[str]
+) -> pd.DataFrame:
+    """Victims of the same condition of an experiment that is part of another one's line."""
+    from poisonlab.figures.experiments import attacked, query
+
+    _, victims = victims_of(inputs, options, name, condition)
+    if ADVERSARIAL not in panels:
+        return victims
+    rows = inputs["conditions"]
+    row = rows[(rows["experiment"] == name) & (rows["condition"] == condition)].iloc[0]
+    return attacked(victims, query(inputs, name, options), row)
+
+
+def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+
+
+def _mark_published(panel: Axes, value: float, words: str) -> None:
+    """A line at a value of the source, named at the right."""
+    panel.axhline(value, color=style.BLACK, linewidth=0.7, linestyle=_DASHED, gid="published", zorder=1)
+    place: dict[str, Any] = {"ha": "right", "va": "top", "size": style.TINY, "zorder": 3}
+    place["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.85}
+    panel.annotate(
+        f"published: {words}",
+        (1, value),
+        (0, -2),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        **place,
+    )
+
+
 def _finding(lines: Sequence[_Line], column: str, axis: str) -> str:
-    """Say how the first column changes along the axis, lines of one shape together."""
+    """Say how the first column changes along the axis: as most lines do, and which others do otherwise."""
     shapes: dict[str, list[str]] = {}
     for line in lines:
         shapes.setdefault(_shape(line.victims, column), []).append(line.label)
-    where = [words + (f" ({joined(names)})" if len(shapes) > 1 else "") for words, names in shapes.items()]
-    return f"With the {axis}, {title(column)} {joined(where)}."
+    (most, usual), *others = sorted(shapes.items(), key=lambda item: -len(item[1]))
+    named_too = others and len(others[0][1]) == len(usual)
+    where = [most + f" ({joined(usual)})" * bool(named_too), *(f"{words} ({joined(names)})" for words, names in others)]
+    return f"With the {axis}, {title(column)} {'; it '.join(where)}."
 
 
 def _shape(victims: pd.DataFrame, column: str) -> str:
