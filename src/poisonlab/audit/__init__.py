@@ -149,7 +149,9 @@ def _pair(question: Question, facts: Facts) -> tuple[int, int] | None:
 
 
 def _targets(name: str) -> list[str]:
-    tables = [f"results/tables/{name}/{experiment}/robustness.parquet" for experiment in ("harm", "defences")]
+    tables = [
+        f"results/tables/{name}/{experiment}/robustness.parquet" for experiment in ("harm", "buckets", "defences")
+    ]
     figures = [f"results/figures/{name}/{one}.png" for one in ("budgets", "radii", "defences", "detected")]
     return [*tables, f"results/tables/{name}/defences/detection.parquet", *figures]
 

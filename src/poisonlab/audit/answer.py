@@ -11,7 +11,7 @@ import numpy as np
 from poisonlab.audit.study import ATTACK, WAYS, Choices, Facts
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.poisons import files
-from poisonlab.results.query import Headline, NotRun, Query
+from poisonlab.results.query import Headline, Query
 from poisonlab.results.storage import read_table
 from poisonlab.statistics import Estimate, mean_interval, paired_difference
 
@@ -25,6 +25,11 @@ def named(entry: Estimate) -> str:
     if math.isnan(entry.low) or math.isnan(entry.high):
         return f"{entry.value:.2f}"
     return f"{entry.value:.2f} [{entry.low:.2f}, {entry.high:.2f}]"
+
+
+def class_named(name: str) -> str:
+    """A class in a sentence: "malignant", "class 7"."""
+    return f"class {name}" if name.isdecimal() else name
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Answer:
 
     def __init__(self, folder: Path, study: str, facts: Facts, choices: Choices) -> None:
         self.folder, self.study, self.facts, self.choices = folder, study, facts, choices
-        self.harm, self.defences = self._query("harm"), self._query("defences")
+        self.harm, self.along, self.defences = (self._query(name) for name in ("harm", "buckets", "defences"))
         self.detection = read_table(folder / "tables" / study / "defences" / "detection.parquet")
         self.dataset = Dataset.load(folder / "data" / f"{study}.safetensors")
 
@@ -60,11 +65,11 @@ class Answer:
 
     @property
     def source(self) -> str:
-        return self.facts.classes[self.choices.pair[0]]
+        return class_named(self.facts.classes[self.choices.pair[0]])
 
     @property
     def target(self) -> str:
-        return self.facts.classes[self.choices.pair[1]]
+        return class_named(self.facts.classes[self.choices.pair[1]])
 
     # ------------------------------------------------------------------------------------------------------- numbers
 
@@ -91,12 +96,10 @@ class Answer:
 
     def buckets(self) -> list[tuple[str, Estimate]]:
         """Adversarial accuracy by path length of the flips, nearest to the boundary first."""
-        try:
-            cells = self.harm.select("bucket")
-        except NotRun:
-            return []
+        cells = self.along.select("bucket")
+        parts = {0: "nearest", len(cells) - 1: "farthest"}
         return [
-            (f"path length, part {place + 1} of {len(cells)}", mean_interval(one.grid, bounds=(0.0, 1.0)))
+            (parts.get(place, f"part {place + 1} of {len(cells)}"), mean_interval(one.grid, bounds=(0.0, 1.0)))
             for place, one in enumerate(cells)
         ]
 
@@ -110,6 +113,13 @@ class Answer:
         rows = self.detection
         own = rows[(rows["condition"] == f"{selection}@plain") & (rows["check"] == check) & (rows["rule"] == rule)]
         return mean_interval(own["found"].to_numpy(dtype=float)[:, None], bounds=(0.0, 1.0))
+
+    def flagged(self, selection: str) -> str:
+        """What cleanlab calls an issue: hits, and false alarms."""
+        rows = self.detection
+        own = rows[(rows["condition"] == f"{selection}@plain") & (rows["rule"] == "flagged")]
+        hits, looked = own["hits"].mean(), own["looked_at"].mean()
+        return f"{hits:.1f} of {self.choices.budget} flips, and {looked - hits:.1f} false alarms"
 
     def looked_at(self, selection: str, check: str, share: float = 0.9) -> int | None:
         """The least number of labels to look at, of those tried, until so many of the flips are found in the mean."""
@@ -160,8 +170,8 @@ class Answer:
         certain = "" if change.high < 0 else ", a fall that this size does not show for certain"
         harm = (
             f"{choices.budget} wrong labels ({share:.2g} % of the training data, {self.source} called {self.target}, "
-            f"{how}) leave {named(hit)} of the {self.source} test points right under attack, where clean labels leave "
-            f"{named(clean)}{certain}{beside}; natural accuracy is {named(kept)} then, "
+            f"{how}) leave {named(hit)} of the test points of {self.source} right under attack, where clean labels "
+            f"leave {named(clean)}{certain}{beside}; natural accuracy is {named(kept)} then, "
             f"{named(self.harmed('clean', column=NATURAL))} before."
         )
         first = self.found(worst, "cleanlab")

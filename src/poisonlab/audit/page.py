@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from poisonlab.audit.answer import ADVERSARIAL, NARROW, NATURAL, SELECTIONS, Answer, named
+from poisonlab.audit.answer import ADVERSARIAL, NARROW, NATURAL, SELECTIONS, Answer, class_named, named
 from poisonlab.audit.study import WAYS
 
 FIGURES = ("budgets", "radii", "defences", "detected")
@@ -65,7 +65,11 @@ def page(answer: Answer, rests_on: list[str], pairs: list[dict[str, Any]], templ
         radii={"head": ["training labels", *(f"ε = {epsilon:g}" for epsilon in choices.epsilons)], "rows": radii},
         ways=ways,
         checks=checks,
-        pairs=[(classes[one["source"]], classes[one["target"]], f"{one['left']:.2f}") for one in pairs[:10]],
+        flagged=[(words, answer.flagged(selection)) for selection, words in SELECTIONS.items()],
+        pairs=[
+            (class_named(classes[one["source"]]), class_named(classes[one["target"]]), f"{one['left']:.2f}")
+            for one in pairs[:10]
+        ],
         points=[
             (one.index, one.steps, _picture(one.image), list(one.values.items())[:MOST_COLUMNS])
             for one in answer.points()
@@ -86,7 +90,8 @@ def _figure(answer: Answer, name: str) -> dict[str, str]:
     if not file.is_file():
         return {}
     caption = file.with_suffix(".txt").read_text(encoding="utf-8") if file.with_suffix(".txt").is_file() else ""
-    return {"image": _data("image/png", file.read_bytes()), "caption": caption}
+    finding, _, rest = caption.removeprefix("**").partition("** ")
+    return {"image": _data("image/png", file.read_bytes()), "finding": finding, "caption": rest}
 
 
 def _picture(image: np.ndarray | None) -> str:

@@ -171,12 +171,12 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
                     "clean": "clean",
                     "random": "random_budgets",
                     "medoids": "medoids_budgets",
-                    "bucket": "bucket",
                 },
                 "victims": ["plain"],
                 **attacked,
                 **size,
             },
+            "buckets": {"poisons": ["bucket"], "victims": ["plain"], **attacked, **size},
             "defences": {
                 "poisons": ["clean", "random", "medoids"],
                 "victims": ["plain", *WAYS],
@@ -185,7 +185,14 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
                 "detection": 2,
             },
         },
-        "labels": {name: name.removeprefix("audit_"), "random": "random points", "clean": "no poisons", **WAYS},
+        "labels": {
+            name: name.removeprefix("audit_").replace("_", " "),
+            "random": "random points",
+            "clean": "no wrong labels",
+            **{f"recipe {name}_{way}": words for way, words in WAYS.items()},
+            f"recipe {name}": "plain",
+            **WAYS,
+        },
         "figures": {
             "budgets": {
                 "kind": "sweep",
