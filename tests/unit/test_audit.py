@@ -82,7 +82,7 @@ def test_the_study_of_every_phase_can_be_planned(tmp_path: Path, kind: str, monk
         folder.mkdir(exist_ok=True)
         (folder / "study.yaml").write_text(json.dumps(phase))
         plan = Plan({**read_yaml(ROOT / "config.yaml"), "studies": [f"./{asked.name}"]}, ROOT)
-    assert {experiment for _, experiment in plan.experiments} == {"harm", "defences"}
+    assert {experiment for _, experiment in plan.experiments} == {"harm", "buckets", "defences"}
     assert {name for _, name in plan.figures} == {"budgets", "radii", "defences", "detected"}
 
 

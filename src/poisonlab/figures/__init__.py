@@ -136,7 +136,8 @@ def draw(kind: str, inputs: Mapping[str, Any], options: Mapping[str, Any] | None
             raise InputError(
                 f"figure '{kind}' needs '{artefact}', which is missing or empty; run the rule that makes it first"
             )
-        present = list(getattr(inputs[artefact], "columns", None) or ())
+        columns = getattr(found, "columns", None)  # None of a data set that is no table, too
+        present = [] if columns is None else list(columns)
         if absent := [column for column in COLUMNS.get(artefact, ()) if column not in present]:
             raise InputError(f"'{artefact}' lacks the columns {absent}, it has {present}; make it again")
     with paper():
