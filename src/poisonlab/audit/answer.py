@@ -68,6 +68,12 @@ class Answer:
         return class_named(self.facts.classes[self.choices.pair[0]])
 
     @property
+    def tested(self) -> str:
+        """The test points of the source class."""
+        name = self.facts.classes[self.choices.pair[0]]
+        return f"test points of {self.source}" if name.isdecimal() else f"{name} test points"
+
+    @property
     def target(self) -> str:
         return class_named(self.facts.classes[self.choices.pair[1]])
 
@@ -170,7 +176,7 @@ class Answer:
         certain = "" if change.high < 0 else ", a fall that this size does not show for certain"
         harm = (
             f"{choices.budget} wrong labels ({share:.2g} % of the training data, {self.source} called {self.target}, "
-            f"{how}) leave {named(hit)} of the test points of {self.source} right under attack, where clean labels "
+            f"{how}) leave {named(hit)} of the {self.tested} right under attack, where clean labels "
             f"leave {named(clean)}{certain}{beside}; natural accuracy is {named(kept)} then, "
             f"{named(self.harmed('clean', column=NATURAL))} before."
         )

@@ -75,6 +75,7 @@ def page(answer: Answer, rests_on: list[str], pairs: list[dict[str, Any]], templ
             for one in answer.points()
         ],
         source=answer.source,
+        tested=answer.tested,
         target=answer.target,
         worst=SELECTIONS[answer.worst],
         budget=choices.budget,
