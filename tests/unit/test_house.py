@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -128,3 +129,16 @@ def test_everything_of_a_kind_is_registered_in_one_catalogue(kind: str):
         # The same decorator makes what lies elsewhere findable as module:function.
         if entry.function.__qualname__.isidentifier():
             assert catalogues()[kind].find(f"{entry.module}:{entry.function.__qualname__}") is entry
+
+
+def test_a_wheel_has_every_file_of_the_pipeline() -> None:
+    data = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
+    packed = {file for patterns in data.values() for pattern in patterns for file in REPOSITORY.glob(pattern)}
+    needed = [REPOSITORY / "Snakefile", REPOSITORY / "config.yaml"]
+    for folder in ("config", "workflow", "studies", "profiles"):
+        needed += [
+            file for file in (REPOSITORY / folder).rglob("*.*") if file.is_file() and "__pycache__" not in file.parts
+        ]
+    assert set(needed) <= packed
+    for place, patterns in data.items():
+        assert all(f"share/poisonlab/{Path(pattern).parent}".removesuffix("/.") == place for pattern in patterns), place

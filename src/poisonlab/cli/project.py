@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,12 @@ CONFIGURATION = (".yaml", ".yml", ".json")  # endings of its files
 
 
 def root() -> Path:
-    """Folder of the pipeline: the current one, or the one that this package is a part of.
+    """Folder of the pipeline: the current one, or the one that this package is a part of, or was installed with.
 
     Raises:
         InputError: there is none.
     """
-    places = [Path.cwd(), Path(__file__).resolve().parents[3]]
+    places = [Path.cwd(), Path(__file__).resolve().parents[3], Path(sys.prefix, "share", "poisonlab")]
     for place in places:
         if (place / "Snakefile").is_file() and (place / "workflow" / "schemas").is_dir():
             return place
