@@ -1,6 +1,7 @@
 """An audit: what it reads of a command, what it chooses, and what it says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from poisonlab.audit import best_recipe, facts_of
 from poisonlab.audit.answer import exposed, reference_radius
-from poisonlab.audit.question import question
+from poisonlab.audit.question import Question, question
 from poisonlab.audit.study import Choices, Facts, candidates, clean_nets, first_looks, whole
 from poisonlab.errors import InputError
 from poisonlab.pipeline.plan import Plan
@@ -71,6 +72,14 @@ def test_words_become_numbers() -> None:
     assert (found.flip, found.budget, found.seconds) == (("0", "1"), 0.025, 5400)
 
 
+def small_class(folder: Path, asked: Question, choices: Choices) -> str:
+    """A study of a class with too few points for path buckets."""
+    study = whole(asked, Facts(130, (40, 90), ("a", "b"), "grey"), replace(choices, budgets=(10, 20)))
+    (folder / "few").mkdir(exist_ok=True)
+    (folder / "few" / "study.yaml").write_text(json.dumps(study))
+    return "./few"
+
+
 @pytest.mark.parametrize("kind", ["vectors", "grey", "colour"])
 def test_the_study_of_every_phase_can_be_planned(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -83,6 +92,8 @@ def test_the_study_of_every_phase_can_be_planned(tmp_path: Path, kind: str, monk
         (folder / "study.yaml").write_text(json.dumps(phase))
         plan = Plan({**read_yaml(ROOT / "config.yaml"), "studies": [f"./{asked.name}"]}, ROOT)
     assert {experiment for _, experiment in plan.experiments} == {"harm", "buckets", "defences"}
+    few = Plan({**read_yaml(ROOT / "config.yaml"), "studies": [small_class(tmp_path, asked, choices)]}, ROOT)
+    assert {experiment for _, experiment in few.experiments} == {"harm", "defences"}
     assert {name for _, name in plan.figures} == {"budgets", "radii", "defences", "detected"}
 
 

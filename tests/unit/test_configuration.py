@@ -629,6 +629,8 @@ def test_one_draw_of_a_deterministic_strategy_is_said_in_the_log_and_in_captions
     )
     own = plan.figure_settings("label_noise", "own")
     assert own["note"] == "One draw, for nothing is left to chance: the first."
+    change["figures"]["own"] = {"kind": "radii", "experiments": ["digits_1to2"], "options": {"attack": "pgd_next"}}
+    assert Plan(default(label_noise=change), ROOT).figure_settings("label_noise", "own")["note"] == ""
     change["experiments"]["digits_1to2"]["draws"] = 1
     assert not [line for line in Plan(default(label_noise=change), ROOT).notes if "digits_1to2" in line]
 

@@ -70,9 +70,10 @@ def audit(question: Question, run: Run, templates: Path, say: Callable[[str], No
     while True:
         choices = replace(choices, draws=SIZES[size][0], repeats=SIZES[size][1])
         say(f"4 of 5  poisons and victims: {choices.draws} draws × {choices.repeats} trainings of each")
-        study.write(study.whole(question, facts, choices), folder)
+        written = study.whole(question, facts, choices)
+        study.write(written, folder)
         before = time.monotonic()
-        run(_targets(name))
+        run(_targets(written, name))
         answer = Answer(results, name, facts, choices)
         took, spent, width = time.monotonic() - before, time.monotonic() - start, answer.widest()
         grows = size + 1 < len(SIZES) and _victims(SIZES[size + 1]) / _victims(SIZES[size])
@@ -89,9 +90,9 @@ def audit(question: Question, run: Run, templates: Path, say: Callable[[str], No
         f"Model {question.model or facts.model}, {_recipe(choices.recipe, trial)}.",
         "Intervals are 95 %, for new draws of the poisons and new trainings; without wrong labels, for new trainings.",
     ]
-    written = folder / "audit.html"
-    written.write_text(page(answer, rests_on, pairs, templates), encoding="utf-8")
-    return written
+    file = folder / "audit.html"
+    file.write_text(page(answer, rests_on, pairs, templates), encoding="utf-8")
+    return file
 
 
 def _precision(width: float) -> str:
@@ -148,12 +149,13 @@ def _pair(question: Question, facts: Facts) -> tuple[int, int] | None:
     return found[0], found[1]
 
 
-def _targets(name: str) -> list[str]:
-    tables = [
-        f"results/tables/{name}/{experiment}/robustness.parquet" for experiment in ("harm", "buckets", "defences")
+def _targets(study: Mapping[str, Any], name: str) -> list[str]:
+    return [
+        *(f"results/tables/{name}/{experiment}/robustness.parquet" for experiment in study["experiments"]),
+        *(f"results/figures/{name}/{figure}.png" for figure in study["figures"]),
+        f"results/tables/{name}/defences/detection.parquet",
+        f"results/paths/{name}.parquet",
     ]
-    figures = [f"results/figures/{name}/{one}.png" for one in ("budgets", "radii", "defences", "detected")]
-    return [*tables, f"results/tables/{name}/defences/detection.parquet", *figures]
 
 
 def _victims(size: tuple[int, int]) -> int:

@@ -54,7 +54,7 @@ class Answer:
 
     def __init__(self, folder: Path, study: str, facts: Facts, choices: Choices) -> None:
         self.folder, self.study, self.facts, self.choices = folder, study, facts, choices
-        self.harm, self.along, self.defences = (self._query(name) for name in ("harm", "buckets", "defences"))
+        self.harm, self.defences = self._query("harm"), self._query("defences")
         self.detection = read_table(folder / "tables" / study / "defences" / "detection.parquet")
         self.dataset = Dataset.load(folder / "data" / f"{study}.safetensors")
 
@@ -101,8 +101,10 @@ class Answer:
         return max((one.high - one.low) / 2 if math.isfinite(one.high - one.low) else 1.0 for one in found)
 
     def buckets(self) -> list[tuple[str, Estimate]]:
-        """Adversarial accuracy by path length of the flips, nearest to the boundary first."""
-        cells = self.along.select("bucket")
+        """Adversarial accuracy by path length of the flips, nearest to the boundary first; none of a small class."""
+        if not (self.folder / "tables" / self.study / "buckets").is_dir():
+            return []
+        cells = self._query("buckets").select("bucket")
         parts = {0: "nearest", len(cells) - 1: "farthest"}
         return [
             (parts.get(place, f"part {place + 1} of {len(cells)}"), mean_interval(one.grid, bounds=(0.0, 1.0)))

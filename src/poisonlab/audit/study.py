@@ -151,13 +151,11 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
             },
         },
         "paths": {name: {"proxy": name}},
-        "buckets": {name: {"paths": name, "source": source, "count": count, "minimum": 2 * choices.budget}},
         "attacks": {ATTACK: {"epsilon": list(choices.epsilons)}},
         "poisons": {
             "clean": {**flips, "strategy": "none"},
             "random": {**flips, "strategy": "random"},
             "medoids": {**flips, "strategy": "medoids"},
-            "bucket": {**flips, "strategy": "path_bucket", "needs": {"buckets": name}, "sweep": {"bucket": "all"}},
             "random_budgets": {**flips, "strategy": "random", "sweep": {"budget": budgets}},
             "medoids_budgets": {**flips, "strategy": "medoids", "sweep": {"budget": budgets}},
         },
@@ -176,7 +174,6 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
                 **attacked,
                 **size,
             },
-            "buckets": {"poisons": ["bucket"], "victims": ["plain"], **attacked, **size},
             "defences": {
                 "poisons": ["clean", "random", "medoids"],
                 "victims": ["plain", *WAYS],
@@ -215,6 +212,15 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
         },
         "run": None,
     }
+    if count >= 2:
+        found["buckets"] = {name: {"paths": name, "source": source, "count": count, "minimum": 2 * choices.budget}}
+        found["poisons"]["bucket"] = {
+            **flips,
+            "strategy": "path_bucket",
+            "needs": {"buckets": name},
+            "sweep": {"bucket": "all"},
+        }
+        found["experiments"]["buckets"] = {"poisons": ["bucket"], "victims": ["plain"], **attacked, **size}
     return found
 
 

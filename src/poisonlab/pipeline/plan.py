@@ -218,11 +218,19 @@ class Plan(Multiverses):
         if not self._shows_victims(study, figure):
             return ""
         labels = {**self.config[study]["labels"], **entry["options"].get("labels", {})}
-        names = [called(one, labels) for name in entry["experiments"] for one in self.drawn_once(study, name)]
+        once = [(name, one) for name in entry["experiments"] for one in self.drawn_once(study, name)]
+        kept = [one for name, one in once if self._shown(study, name, one, entry["options"])]
         # Strategies of one kind: of many the first ones tell which.
-        names = list(dict.fromkeys(names))
+        names = list(dict.fromkeys(called(one, labels) for one in kept))
         shown = [*names[:3], *([f"{len(names) - 3} more"] if len(names) > 3 else [])]
         return f"One draw, for nothing is left to chance: {joined(shown)}." if names else ""
+
+    def _shown(self, study: str, experiment: str, condition: str, options: Config) -> bool:
+        """Whether a figure's options leave a condition in: by name, and by an attack that its victims met."""
+        own = self.conditions(study, experiment)[condition]
+        met = [*self.experiment(study, experiment)["attacks"], *own["attacks"]]
+        chosen = options.get("conditions") or [options.get("condition") or condition]
+        return condition in chosen and options.get("attack") in (None, *met)
 
     @property
     def notes(self) -> list[str]:
