@@ -16,7 +16,9 @@ def poisonlab(checkout: Checkout, *words: str) -> subprocess.CompletedProcess[st
 
 @pytest.fixture(scope="module")
 def own(finished: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    return finished.copy(tmp_path_factory.mktemp("commands") / "run")
+    copy = finished.copy(tmp_path_factory.mktemp("commands") / "run")
+    shutil.rmtree(copy.folder / ".snakemake" / "log")  # of other tests' runs, some of which fail
+    return copy
 
 
 def test_status_of_a_finished_run_and_of_one_that_lacks_something(own: Checkout) -> None:

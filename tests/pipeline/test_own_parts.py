@@ -216,6 +216,8 @@ def test_a_relation_and_a_figure_of_one_s_own_are_judged_and_drawn(study: OwnStu
     grid = study.table("flips", "robustness").query("condition == 'there' and epsilon == 0.5")
     assert row["measured"] == pytest.approx(grid["adversarial_accuracy"].mean())
     assert row["test"].startswith("interval")  # what the relation says of itself
-    assert study.file("figures/parts/bars.txt").read_text().strip() == "Brightness of 10 classes in crimson."
+    caption, once = study.file("figures/parts/bars.txt").read_text().strip().split("\n\n")
+    assert caption == "Brightness of 10 classes in crimson."
+    assert once == "One draw, for nothing is left to chance: central."
     assert "#dc143c" in study.file("figures/parts/bars.svg").read_text()  # crimson
     assert "| 1 | A grey image is no digit |" in study.file("parts.md").read_text()
