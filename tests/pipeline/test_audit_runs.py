@@ -80,4 +80,4 @@ def check_numbers(work: Path) -> None:
 def test_a_class_that_is_not_there_is_named_in_one_line(tmp_path: Path) -> None:
     done = audit(tmp_path, "--flip", "0:cat")
     assert done.returncode == 1
-    assert done.stderr.strip().endswith("--flip names 'cat', the classes are 0, 1; choose two of these")
+    assert done.stderr.strip().endswith("--flip: class cat is not among 0 … 1 or '0', '1'; choose one of these")

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from poisonlab.audit import best_recipe, facts_of
-from poisonlab.audit.answer import exposed, reference_radius
+from poisonlab.audit.answer import exposed, reference_radius, row_of
 from poisonlab.audit.question import Question, question
 from poisonlab.audit.study import Choices, Facts, candidates, clean_nets, first_looks, whole
+from poisonlab.datasets.dataset import Column, make_dataset
 from poisonlab.errors import InputError
 from poisonlab.pipeline.plan import Plan
 from poisonlab.pipeline.studies import read_yaml
@@ -119,3 +120,11 @@ def test_facts_say_what_kind_of_data_there_is() -> None:
     for shape, kind in (((3,), "vectors"), ((1, 8, 8), "grey"), ((3, 8, 8), "colour")):
         data = SimpleNamespace(input_shape=shape, train_labels=labels, num_classes=2, class_names=("a", "b"))
         assert facts_of(data) == Facts(3, (1, 2), ("a", "b"), kind)  # type: ignore[arg-type]
+
+
+def test_a_point_of_a_table_is_shown_in_its_own_columns_and_units() -> None:
+    columns = (Column("size", None, mean=10.0, scale=2.0), Column("clinic", "north"), Column("clinic", "south"))
+    vectors, labels = np.array([[1.5, 0, 1]], dtype=np.float32), np.array([0])
+    data = replace(make_dataset("own", (vectors, labels), (vectors, labels), ("a",), None), columns=columns)
+    assert row_of(data, vectors[0]) == {"size": "13", "clinic": "south"}
+    assert row_of(replace(data, columns=None), vectors[0]) == {}

@@ -82,6 +82,7 @@ def attack_pairs(
     rows = []
     for count, (number, network) in enumerate(networks.items(), 1):
         where = next(iter(network.state_dict().values())).device
+        free = dataset.free_on(where)
         for source in range(dataset.num_classes):
             own = np.flatnonzero(dataset.test_labels == source)
             own = own[np.linspace(0, len(own) - 1, min(points, len(own))).round().astype(int)]
@@ -89,7 +90,6 @@ def attack_pairs(
             labels = torch.full((len(own),), source, device=where)
             for target in sorted(set(range(dataset.num_classes)) - {source}):
                 aims = torch.full_like(labels, target)
-                free = dataset.free_on(where)
                 found = attack(network, images, labels, list(radii), Attack(), targets=aims, box=dataset.box, free=free)
                 rows += [
                     {

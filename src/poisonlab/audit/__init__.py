@@ -4,6 +4,7 @@ Everything that is trained, attacked and drawn goes through the pipeline, so tha
 and its study can be read, edited and run again.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,10 +19,10 @@ from poisonlab.audit.study import Choices, Facts
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.pipeline.studies import read_yaml
+from poisonlab.poisons.flips import class_number
 from poisonlab.results.storage import read_table
 
 SIZES = ((3, 2), (4, 4), (8, 4), (8, 8), (16, 8))  # draws × repeats, until intervals are narrow or the time is spent
-LEAST_FITTED = 1.0
 Run = Callable[[Sequence[str]], None]  # makes files, raises InputError where that fails
 
 
@@ -76,7 +77,7 @@ def audit(question: Question, run: Run, templates: Path, say: Callable[[str], No
         run(_targets(written, name))
         answer = Answer(results, name, facts, choices)
         took, spent, width = time.monotonic() - before, time.monotonic() - start, answer.widest()
-        grows = size + 1 < len(SIZES) and _victims(SIZES[size + 1]) / _victims(SIZES[size])
+        grows = size + 1 < len(SIZES) and math.prod(SIZES[size + 1]) / math.prod(SIZES[size])
         if width <= NARROW or not grows or spent + took * (grows - 1) > question.seconds:
             break
         size += 1
@@ -119,7 +120,7 @@ def facts_of(dataset: Dataset) -> Facts:
 
 def best_recipe(trials: Any) -> Mapping[str, float]:
     """The quickest recipe that fits everything; where none does, the one that fits the most."""
-    fits = trials[trials["train_accuracy"] >= LEAST_FITTED]
+    fits = trials[trials["train_accuracy"] == 1]
     if len(fits):
         return dict(fits.sort_values(["epochs", "recipe"]).iloc[0])
     return dict(trials.sort_values(["train_accuracy", "recipe"], ascending=[False, True]).iloc[0])
@@ -138,15 +139,11 @@ def _budgets(question: Question, facts: Facts) -> tuple[int, ...]:
 def _pair(question: Question, facts: Facts) -> tuple[int, int] | None:
     if question.flip is None:
         return None
-    found = []
-    for word in question.flip:
-        if word in facts.classes:
-            found.append(facts.classes.index(word))
-        elif word.isdecimal() and int(word) < len(facts.classes):
-            found.append(int(word))
-        else:
-            raise InputError(f"--flip names '{word}', the classes are {', '.join(facts.classes)}; choose two of these")
-    return found[0], found[1]
+    source, target = (
+        class_number(word if word in facts.classes or not word.isdecimal() else int(word), facts.classes, "--flip")
+        for word in question.flip
+    )
+    return source, target
 
 
 def _targets(study: Mapping[str, Any], name: str) -> list[str]:
@@ -156,10 +153,6 @@ def _targets(study: Mapping[str, Any], name: str) -> list[str]:
         f"results/tables/{name}/defences/detection.parquet",
         f"results/paths/{name}.parquet",
     ]
-
-
-def _victims(size: tuple[int, int]) -> int:
-    return size[0] * size[1]
 
 
 def _stored_size(folder: Path) -> int:

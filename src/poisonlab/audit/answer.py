@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from poisonlab.audit.study import ATTACK, WAYS, Choices, Facts
+from poisonlab.datasets import tables
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.poisons import files
 from poisonlab.results.query import Headline, Query
@@ -60,8 +61,8 @@ class Answer:
 
     def _query(self, experiment: str) -> Query:
         place = self.folder / "tables" / self.study / experiment
-        tables = {name: read_table(place / f"{name}.parquet") for name in ("conditions", "victims", "robustness")}
-        return Query(f"{self.study}/{experiment}", tables, Headline(ATTACK, self.choices.epsilon))
+        found = {name: read_table(place / f"{name}.parquet") for name in ("conditions", "victims", "robustness")}
+        return Query(f"{self.study}/{experiment}", found, Headline(ATTACK, self.choices.epsilon))
 
     @property
     def source(self) -> str:
@@ -160,7 +161,7 @@ class Answer:
             own = steps.get(position)
             known = own is not None and np.isfinite(own)
             found.append(
-                Point(int(data.train_index[position]), float(own) if known else None, picture, _row(data, image))
+                Point(int(data.train_index[position]), float(own) if known else None, picture, row_of(data, image))
             )
         return found
 
@@ -211,17 +212,12 @@ class Answer:
         return f"{draws} draws of the poisons × {repeats} trainings each"
 
 
-def _row(data: Dataset, vector: np.ndarray) -> dict[str, str]:
+def row_of(data: Dataset, vector: np.ndarray) -> dict[str, str]:
     """A row of a table as its user wrote it; nothing for other data."""
     if data.columns is None:
         return {}
-    values: dict[str, str] = {}
-    for column, value in zip(data.columns, vector, strict=True):
-        if column.category is None:
-            values[column.name] = f"{value * column.scale + column.mean:.4g}"
-        elif value == 1:
-            values[column.name] = column.category
-    return values
+    row = tables.rows(data, vector[None]).iloc[0]
+    return {str(name): f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items()}
 
 
 def exposed(pairs: Any, epsilons: Sequence[float]) -> list[dict[str, Any]]:

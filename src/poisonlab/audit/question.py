@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from poisonlab.datasets.sources import SOURCES
+from poisonlab.datasets.tables import SUFFIXES
 from poisonlab.errors import InputError
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
-EMBEDDED = ("digits", "mnist", "fashion_mnist", "cifar10")
-TABLES = (".csv", ".tsv", ".parquet")
+NAMED = sorted(name for name, source in SOURCES.items() if source.kind in ("embedded", "torchvision"))
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,15 @@ def _dataset(data: str, known: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         return stem, {"source": "folder", "path": str(path), **_pictures(path)}
     if path.suffix == ".npz" and path.is_file():
         return stem, {"source": "npz", "path": str(path), **_arrays(path)}
-    if path.suffix in TABLES and path.is_file():
+    if path.suffix in SUFFIXES and path.is_file():
         return stem, {"source": "table", "path": str(path)}
     if data in known:
         return stem, dict(known[data])
-    if data in EMBEDDED:
+    if data in NAMED:
         return stem, {"source": data}
-    names = sorted({*known, *EMBEDDED})
+    names = sorted({*known, *NAMED})
     raise InputError(
-        f"'{data}' is not there as a folder of images, an .npz or a table ({', '.join(TABLES)}), nor is it one of "
+        f"'{data}' is not there as a folder of images, an .npz or a table ({', '.join(SUFFIXES)}), nor is it one of "
         f"{', '.join(names)}; give one of these"
     )
 
