@@ -11,14 +11,15 @@ import pytest
 import yaml
 from scipy import stats
 
-from poisonlab.claims import COLUMNS, VERDICTS, Claim, Part, Place, judge, load_claims, write_scorecard
+from poisonlab.claims import COLUMNS, VERDICTS, Claim, Part, Place, judge, load_claims
 from poisonlab.claims.evidence import Chosen, Data
 from poisonlab.claims.quantifiers import Quantifier
 from poisonlab.claims.relations import relation
 from poisonlab.claims.relations.axes import lowest_among
 from poisonlab.claims.selectors import selectors
+from poisonlab.documents.claim_rows import claim_rows
+from poisonlab.documents.scorecard import scorecard_page
 from poisonlab.errors import InputError
-from poisonlab.results.storage import read_table
 
 OWN = ("label_noise_relations", "label_noise_surveys")
 REGISTERED = Path(__file__).resolve().parents[2] / "studies" / "label_noise" / "claims.yaml"
@@ -1150,27 +1151,27 @@ def test_every_point_of_every_curve_has_to_be_above_the_bound():
 # ------------------------------------------------------------------------------------------------------------ scorecard
 
 
-def test_the_scorecard_holds_every_row_its_estimand_and_what_verdicts_mean(tmp_path):
+def test_the_scorecard_has_a_row_for_each_claim_and_below_it_every_part_its_estimand_and_what_verdicts_mean():
     tables = {"label_noise/mnist_4to5": experiment(), "paths/mnist": survey()}
     tables["label_noise/mnist_4to5"] = unfit(
         tables["label_noise/mnist_4to5"], lambda victims: (victims["axis_value"] == 5) & (victims["draw"] == 0)
     )
-    frame = judge(load_claims(REGISTERED), tables)
-    write_scorecard(frame, tmp_path / "scorecard.md", tmp_path / "scorecard.csv")
-    back = read_table(tmp_path / "scorecard.csv", COLUMNS)
-    assert list(back.columns) == COLUMNS
-    # the csv holds the shortest text that reads back to the same double
-    pd.testing.assert_frame_equal(
-        back, frame.replace({"n": {"": np.nan}, "unit": {"": np.nan}}), check_dtype=False, check_exact=True
-    )
-    text = (tmp_path / "scorecard.md").read_text()
-    rows = [line for line in text.splitlines() if line.startswith("| ") and line.endswith("** |")]
+    claims = load_claims(REGISTERED)
+    frame = judge(claims, tables)
+    text = scorecard_page(claim_rows(claims, frame), {"label_noise": "On labels"})
+    summary, parts = text.split("\n### ", 1)
+    assert "\n## On labels\n" in summary
+    numbers = [line for line in summary.splitlines() if line.startswith("| [")]
+    assert len(numbers) == len({claim.id for claim in claims})
+    assert all(f"\n### label_noise {claim.id}\n" in text for claim in claims)
+    rows = [line for line in parts.splitlines() if line.startswith("| ") and "| **" in line]
     assert len(rows) == len(frame)
-    assert all(meaning in text for meaning in VERDICTS.values())
-    assert all(claim.estimand in text for claim in load_claims(REGISTERED))
+    for verdict, meaning in VERDICTS.items():
+        assert f" | {(frame['verdict'] == verdict).sum()} | {meaning} |" in summary
+    assert all(claim.estimand in parts for claim in claims)
     medians = frame.loc[frame["claim"] == 10].iloc[0]
-    assert f"| {medians['measured']:.3f} [{medians['low']:.3f}, {medians['high']:.3f}] steps |" in text
+    assert f"| {medians['measured']:.3f} [{medians['low']:.3f}, {medians['high']:.3f}] steps |" in parts
     assert (
         "140 of 144 victims fitted at least 90 % of their poisons, the others do not count; all victims would give"
-        in text
+        in parts
     )

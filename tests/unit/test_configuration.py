@@ -13,6 +13,7 @@ import yaml
 from poisonlab.claims import load_claims
 from poisonlab.errors import InputError
 from poisonlab.pipeline.configuration import check
+from poisonlab.pipeline.index import pictures
 from poisonlab.pipeline.plan import Plan
 from poisonlab.pipeline.studies import merged, read_yaml
 from poisonlab.pipeline.training import Chunk
@@ -511,7 +512,7 @@ def test_maps_are_drawn_of_the_buckets_where_there_are_some() -> None:
 
 def test_a_figure_may_have_a_source_and_a_note_of_its_own() -> None:
     plan = Plan(default(**figure("fig_3_1", source="a book", note="And more.")), ROOT)
-    sources = {figure["name"]: figure["source"] for figure in plan.page_figures("label_noise").values()}
+    sources = {figure["name"]: figure["source"] for figure in pictures(plan, "label_noise").values()}
     assert (sources["fig_3_1"], sources["fig_2_1"]) == ("a book", "label-noise thesis, section 2.3, Fig. 2.1")
     assert plan.figure_settings("label_noise", "fig_3_1")["note"] == "And more."
     assert plan.figure_settings("label_noise", "fig_2_1")["note"] == ""

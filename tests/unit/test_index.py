@@ -99,9 +99,9 @@ def fixture_tab(tmp_path: Path) -> Tab:
     Image.fromarray(np.arange(3000 * 30, dtype=np.uint8).reshape(30, 3000)).save(tmp_path / "curve.png")
     pictures = {
         str(tmp_path / "curve.png"): Picture(
-            "curve", "A <curve>", "Fig. 1", "", [1], [], "What is seen. How it was made."
+            "curve", "A <curve>", "Fig. 1", "", [1], [], False, "What is seen. How it was made."
         ),
-        str(tmp_path / "gone.png"): Picture("gone", "A sketch", "", "", [], [], "A sketch."),
+        str(tmp_path / "gone.png"): Picture("gone", "A sketch", "", "", [], [], True, "A sketch."),
     }
     studies = [
         Study("mine", "My study", "mine.md", [2, 3, 1], pictures, "figures/mine"),

@@ -21,7 +21,8 @@ rule judge_claims:
         mem_mb=2000,
         runtime=10,
     params:
-        studies=list(plan.claim_files()),
+        titles=plan.titles,
+        labels=plan.labels,
         inputs=plan.claim_inputs(),
         headlines=plan.headlines(),
         version=plan.version("judge_claims", *plan.claim_modules()),

@@ -1,6 +1,6 @@
 import os
 
-from poisonlab.pipeline.index import index_inputs, tabs
+from poisonlab.pipeline.index import index_inputs, pictures, tabs
 
 
 rule write_page:
@@ -18,17 +18,18 @@ rule write_page:
             for file in tables.values()
         ],
     output:
-        f"{plan.documents}/{{study}}.md",
+        page=f"{plan.documents}/{{study}}.md",
+        support=f"{plan.documents}/support/{{study}}.md",
     log:
         f"results/logs/write_page/{{study}}-{plan.config['source']}.log",
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        title=lambda w: plan.config[w.study]["title"] or w.study,
+        title=lambda w: plan.titles[w.study],
         findings=lambda w: plan.config[w.study]["findings"],
-        words=lambda w: plan.config[w.study]["labels"],
-        figures=lambda w: plan.page_figures(w.study),
+        words=lambda w: plan.labels[w.study],
+        figures=lambda w: pictures(plan, w.study),
         compared=lambda w: plan.compared(w.study),
         headlines=plan.headlines(),
         version=plan.version("write_page"),

@@ -28,7 +28,7 @@ with job(snakemake):
         ]
         claims, quotes = load_claims(one["claims"]), {study: read_quotes(file) for study, file in one["quotes"].items()}
         victims, every = victim_columns(queries)
-        rows = claim_rows(claims, read_table(one["scorecard"]), quotes, one["headlines"])
+        rows = claim_rows(claims, read_table(one["scorecard"]), quotes, one["headlines"], one["labels"])
         tabs.append(Tab(one["name"], one["note"], studies, rows, not one["prefix"], victims, every))
     page = index_page(tabs, Path(snakemake.input.template).parent)
     with atomic(snakemake.output[0]) as temporary:

@@ -6,8 +6,9 @@ with job(snakemake):
     import pandas as pd
 
     from poisonlab.claims import load_claims
+    from poisonlab.documents.claim_rows import claim_rows
     from poisonlab.documents.comparison import COLUMNS, SPREAD, compare, spread
-    from poisonlab.documents.page import Picture, study_page
+    from poisonlab.documents.page import Picture, study_page, support_page
     from poisonlab.results.query import Headline, Query
     from poisonlab.results.storage import atomic, read_table
 
@@ -19,8 +20,12 @@ with job(snakemake):
     ]
     strategies = pd.concat([pd.DataFrame(columns=COLUMNS), *map(compare, experiments)])
     victims = pd.concat([pd.DataFrame(columns=SPREAD), *map(spread, experiments)])
-    claims = load_claims(list(files.claims))
-    judged = read_table(files.scorecard)
-    page = study_page(params.title, study, pictures, claims, judged, strategies, victims, params.findings, params.words)
-    with atomic(snakemake.output[0]) as temporary:
-        temporary.write_text(page)
+    claims, labels = load_claims(list(files.claims)), {study: params.words}
+    rows = claim_rows(claims, read_table(files.scorecard), None, params.headlines, labels)
+    pages = {
+        "page": study_page(params.title, study, pictures, rows, params.findings),
+        "support": support_page(params.title, study, pictures, strategies, victims, params.words),
+    }
+    for name, page in pages.items():
+        with atomic(snakemake.output[name]) as temporary:
+            temporary.write_text(page)

@@ -15,6 +15,15 @@ from poisonlab.statistics import holm
 
 COLUMNS = ["claim", "study", "statement", "published", "measured", "low", "high", "unit", "n", "test", "verdict"]
 
+VERDICTS = {
+    "reproduced": "the claim holds, on its own data set at the registered size",
+    "refuted": "its opposite holds there, or an effect is too small to count",
+    "depends": "it holds for some of the choices that its source leaves open, and fails for others",
+    "inconclusive": "neither is shown; its test says what would decide it",
+    "not run": "the tables are not there",
+    "analogue": "measured on a small stand-in data set, which never gives a verdict",
+}
+
 
 @dataclass(frozen=True)
 class _Result:
@@ -44,7 +53,7 @@ def judge(claims: Sequence[Claim], tables: Tables, headlines: Headlines | None =
     Returns:
         One row per part, with the columns `COLUMNS`; low and high are 95 % bounds, NaN where a statement has none; unit
         is "" for shares, their differences and slopes. `frame.attrs["details"]` holds one mapping per row for
-        `write_scorecard`: source, estimand, part, notes.
+        the scorecard: part, notes.
 
     Raises:
         InputError: tables contradict themselves, e.g. two values for one victim.
@@ -71,9 +80,7 @@ def judge(claims: Sequence[Claim], tables: Tables, headlines: Headlines | None =
                     "verdict": verdict,
                 }
             )
-            details.append(
-                {"source": claim.source, "estimand": claim.estimand, "part": part.name, "notes": list(result.notes)}
-            )
+            details.append({"part": part.name, "notes": list(result.notes)})
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame.attrs["details"] = details
     return frame

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ import yaml
 
 from poisonlab.claims import Claim, Part, Place
 from poisonlab.errors import InputError, one_line
+from poisonlab.figures.captions import named
 from poisonlab.results.query import Headline
 
 UNJUDGED = ("not run", "analogue")  # verdicts that are none
@@ -31,8 +33,8 @@ class ClaimRow:
         verdict: of all parts that were judged, `MIXED` where they differ; else "analogue" or "not run".
         measured: of the first part that was judged, or else measured, in words; "" where nothing was.
         place: name of that part, "" where the claim has one.
-        parts: what the page shows of each part: statement, measured, n, test, verdict, tables, estimand, source,
-            published.
+        parts: what the page shows of each part: statement, measured (in words; value, low, high and unit are its
+            numbers), n, test, verdict, tables, notes, estimand, source, published.
         quote: what the source says, in its own words; "" where none is given.
     """
 
@@ -58,6 +60,29 @@ class ClaimRow:
         return found
 
     @property
+    def heading(self) -> str:
+        """Name by which a page in markdown links to its heading on the scorecard."""
+        return f"{self.study}-{self.number}"
+
+    @property
+    def says(self) -> str:
+        """What its first entry says, and how many more it has."""
+        more = len(self.statements) - 1
+        return self.statements[0] + (f" (and {more} more)" if more else "")
+
+    @property
+    def verdict_words(self) -> str:
+        """The verdict, and of how many parts: "refuted (7 of 9)", "mixed (3 reproduced, 2 inconclusive)"."""
+        if self.verdict == MIXED:
+            return f"{MIXED} ({', '.join(f'{n} {name}' for name, n in self.counts.items())})"
+        return self.verdict + (f" ({self.counts[self.verdict]} of {len(self.parts)})" if len(self.parts) > 1 else "")
+
+    @property
+    def measured_there(self) -> str:
+        """What was measured, behind the name of its part; "" where nothing was."""
+        return f"{self.place}: {self.measured}" if self.place and self.measured else self.measured
+
+    @property
     def anchor(self) -> str:
         """Name by which a page links to it."""
         return f"claim-{self.study}-{self.number}"
@@ -68,15 +93,22 @@ def claim_rows(
     scorecard: pd.DataFrame,
     quotes: Mapping[str, Mapping[int, str]] | None = None,
     headlines: Mapping[str, Mapping[str, Any] | None] | None = None,
+    labels: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[ClaimRow]:
     """Join the scorecard's rows, one for each part, to one row for each claim, in the order of the claims.
 
     Args:
-        scorecard: columns of `claims.COLUMNS`; parts that it lacks are not shown.
+        scorecard: columns of `claims.COLUMNS`; parts that it lacks are not shown. With the details of `claims.judge`,
+            parts have notes.
         quotes: study → number of a claim → the source's own words.
         headlines: "study/experiment" → the fields of its `Headline`.
+        labels: study → name of a condition or experiment → what readers see instead.
     """
-    judged = {(row["study"], row["statement"], row["claim"]): row for row in scorecard.to_dict("records")}
+    records = scorecard.to_dict("records")
+    notes = [detail["notes"] for detail in scorecard.attrs.get("details", [])] or [[]] * len(records)
+    judged = {
+        (row["study"], row["statement"], row["claim"]): (row, own) for row, own in zip(records, notes, strict=True)
+    }
     entries: dict[tuple[str, int], list[Claim]] = {}
     for claim in claims:
         entries.setdefault((claim.study, claim.id), []).append(claim)
@@ -85,7 +117,8 @@ def claim_rows(
         parts: list[Mapping[str, Any]] = []
         for claim in own:
             for statement, part in zip(claim.statements, claim.parts, strict=True):
-                if row := judged.get((study, statement, number)):
+                if found := judged.get((study, statement, number)):
+                    row, own_notes = found
                     parts.append(
                         {
                             **{str(key): value for key, value in row.items()},
@@ -93,7 +126,14 @@ def claim_rows(
                             "test": "" if pd.isna(row["test"]) else row["test"],
                             "part": part.name if len(claim.parts) > 1 else "",
                             "entry": claim.statement,
-                            "measured": measured_words(row, claim.relation.name, _column(claim, part, headlines or {})),
+                            "value": row["measured"],
+                            "notes": own_notes,
+                            "measured": measured_words(
+                                row,
+                                claim.relation.name,
+                                _column(claim, part, headlines or {}),
+                                (labels or {}).get(study, {}),
+                            ),
                             "tables": _place(part, row["verdict"]).tables,
                             "estimand": claim.estimand,
                             "source": claim.source,
@@ -139,7 +179,12 @@ def _joined(study: str, number: int, own: Sequence[Claim], parts: Sequence[Mappi
     )
 
 
-def measured_words(row: Mapping[Any, Any], relation: str = "", column: str = "") -> str:
+def measured_words(
+    row: Mapping[Any, Any],
+    relation: str = "",
+    column: str = "",
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Say what a row of the scorecard measured: which side is higher, by how much, and its 95 % interval.
 
     What is compared is read from the row's test, which names a difference as "one − other".
@@ -147,6 +192,7 @@ def measured_words(row: Mapping[Any, Any], relation: str = "", column: str = "")
     Args:
         relation: of the claim; "falls" and "rises" say in which direction a positive value goes.
         column: what falls or rises.
+        labels: what readers see instead of the names of what is compared.
 
     Returns:
         "" where nothing was measured.
@@ -163,7 +209,7 @@ def measured_words(row: Mapping[Any, Any], relation: str = "", column: str = "")
         what = f"{column.replace('_', ' ')} " if column else ""
         return f"{what}{up if value >= 0 else down} {_size(value)}{unit}{_signed_interval(row, up, down)}"
     if found:
-        of, than = (found[side].strip().replace("_", " ") for side in ("of", "than"))
+        of, than = (_read(found[side].strip(), labels) for side in ("of", "than"))
         side = "higher" if value >= 0 else "lower"
         return f"{of}: {_size(value)}{unit} {side} than {than}{_signed_interval(row, 'higher', 'lower')}"
     if "difference" in plain:
@@ -171,6 +217,11 @@ def measured_words(row: Mapping[Any, Any], relation: str = "", column: str = "")
     low, high = row["low"], row["high"]
     interval = "" if pd.isna(low) or pd.isna(high) else f" (95 %: {_number(low)} to {_number(high)})"
     return f"{_number(value)}{unit}{interval}"
+
+
+def _read(side: str, labels: Mapping[str, str]) -> str:
+    """One side of a difference as readers see it, such as "epochs of mnist_plain"."""
+    return labels.get(side) or re.sub(r"\w*_\w*", lambda name: named(name[0], labels), side)
 
 
 def _signed_interval(row: Mapping[Any, Any], up: str, down: str) -> str:

@@ -185,11 +185,17 @@ def balance(rows: Sequence[ClaimRow]) -> str:
 
 
 def _shown(study: Study, picture: Picture, rows: Sequence[ClaimRow], image: str, size: tuple[int, int] | None) -> Shown:
-    heading = f"{picture.title} ({picture.published})" if picture.published else picture.title
     first, _, rest = picture.caption.strip().replace("**", "").partition(". ")
     link = f"{study.folder}/{picture.name}.svg"
     return Shown(
-        heading, f"figure-{study.name}-{picture.name}", link, image or link, size, first.rstrip(".") + ".", rest, rows
+        picture.heading,
+        f"figure-{study.name}-{picture.name}",
+        link,
+        image or link,
+        size,
+        first.rstrip(".") + ".",
+        rest,
+        rows,
     )
 
 

@@ -1,4 +1,4 @@
-"""A study's page: every published figure drawn again, beside what its source says and what the claims came to."""
+"""A study's page: what was found, and every figure with its claims; and a page of what supports these."""
 
 import math
 import re
@@ -9,11 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from poisonlab.claims import Claim
 from poisonlab.claims.evidence import interval_text
-from poisonlab.claims.scorecard import measured_text
+from poisonlab.documents.claim_rows import ClaimRow
 from poisonlab.documents.comparison import labels
+from poisonlab.documents.scorecard import measured_text, table_line
 from poisonlab.figures.captions import joined, named
+
+_INTRODUCTION = """\
+Written by the pipeline, numbers and verdicts included. A claim's number leads to its parts, tests and tables on the
+[scorecard](scorecard.md). As n, 8+4 × 32 stands for a condition of 8 draws and one of 4, with the same 32
+repeats. [More](support/{study}.md): further figures, and every strategy beside random points."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +27,11 @@ class Picture:
 
     Attributes:
         name: of its files.
-        published: its number in the source, "" for a figure that supports one.
+        published: its number in the source, "" for one that the source does not have.
         source: what it draws again.
         claims: numbers of the claims that stand below it.
         tables: what it shows, "study/experiment" or "paths/name".
+        support: whether it stands on the page of what supports the study's own.
     """
 
     name: str
@@ -34,94 +40,129 @@ class Picture:
     source: str
     claims: Sequence[int]
     tables: Sequence[str]
+    support: bool
     caption: str
+
+    @property
+    def heading(self) -> str:
+        """Its title, and its number in the source."""
+        return f"{self.title} ({self.published})" if self.published else self.title
 
 
 def study_page(
     title: str,
     study: str,
     pictures: Sequence[Picture],
-    claims: Sequence[Claim],
-    scorecard: pd.DataFrame,
-    strategies: pd.DataFrame,
-    spread: pd.DataFrame,
+    rows: Sequence[ClaimRow],
     findings: Sequence[int] = (),
-    words: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Write the page: what was found, then each figure with its caption, and below it its claims.
 
-    Of a claim that several figures have, each part stands below those that show most of what it is judged by.
+    A claim that several figures have stands below the one that shows most of what it is judged by.
 
     Args:
         title: of the study, as the page's heading.
-        study: its name, which its figures' folder and its rows of the scorecard have.
-        strategies: columns of `comparison.COLUMNS`, every strategy beside random points.
-        spread: columns of `comparison.SPREAD`, victims of random points.
+        study: its name, which its figures' folder has.
+        rows: its claims; those of no figure of the page come last, in one table.
         findings: numbers of the claims that the page begins with.
-        words: name of a condition, experiment or data set → what readers see instead.
-        scorecard: columns of `claims.COLUMNS`; claims of no figure of the page come last, in one table.
     """
-    rows = scorecard[scorecard["study"] == study].to_dict("records")
     lines = [f"# {title}", ""]
     if findings:
-        lines += ["## What was found", "", *_found(claims, rows, findings), ""]
-    lines += ["Written by the pipeline, as are its pictures, captions, numbers and verdicts;"]
-    lines += [
-        "the [scorecard](scorecard.md) says how each claim was measured and tested. In the column n, 8+4 × 32 "
-        "stands for a condition of"
-    ]
-    lines += ["8 draws and one of 4, with the same 32 repeats.", ""]
-    sources, tables = {}, {}
-    for claim in claims:
-        for statement, part in zip(claim.statements, claim.parts, strict=True):
-            sources[statement], tables[statement] = claim.source, part.tables
-    shown: set[int] = set()
+        lines += ["## What was found", "", *_found(rows, findings), ""]
+    lines += [_INTRODUCTION.format(study=study), ""]
+    shown = [picture for picture in pictures if not picture.support]
+    homes = [_home(row, shown) for row in rows]
+    for picture in shown:
+        lines += _section(picture, f"figures/{study}")
+        if own := [row for row, home in zip(rows, homes, strict=True) if home == picture]:
+            lines += [*_claims(own), ""]
+    if rest := [row for row, home in zip(rows, homes, strict=True) if home is None]:
+        lines += ["## Claims that belong to none of these figures", "", *_claims(rest), ""]
+    return "\n".join(lines)
+
+
+def support_page(
+    title: str,
+    study: str,
+    pictures: Sequence[Picture],
+    strategies: pd.DataFrame,
+    spread: pd.DataFrame,
+    words: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Write the page of what supports a study's own: further figures, strategies beside random points, victims' spread.
+
+    Args:
+        strategies: columns of `comparison.COLUMNS`, every strategy beside random points.
+        spread: columns of `comparison.SPREAD`, victims of random points.
+        words: name of a condition, experiment or data set → what readers see instead.
+    """
+    lines = [f"# {title}: more", "", f"What supports [the study's page](../{study}.md).", ""]
     for picture in pictures:
-        heading = f"{picture.title} ({picture.published})" if picture.published else picture.title
-        lines += [f"## {heading}", "", f"![{heading}](figures/{study}/{picture.name}.png)", ""]
-        lines += [f"After the {picture.source}.", ""] if picture.source else []
-        seen, *method = picture.caption.strip().split("\n\n")
-        lines += [seen, "", *(line for words in method for line in (f"<sub>{words}</sub>", ""))]
-        own = [n for n, row in enumerate(rows) if picture in _places(row["claim"], tables[row["statement"]], pictures)]
-        lines += [*_table([rows[n] for n in own], sources), ""] if own else []
-        shown |= set(own)
+        if picture.support:
+            lines += _section(picture, f"../figures/{study}")
     if len(strategies):
         lines += ["## Every strategy beside random points", "", *_strategies(strategies, words), ""]
     if len(spread):
         lines += ["## How much victims of random points differ", "", *_spread(spread, words), ""]
-    if rest := [row for n, row in enumerate(rows) if n not in shown]:
-        lines += ["## Claims that belong to none of these figures", "", *_table(rest, sources), ""]
     return "\n".join(lines)
 
 
-def _found(claims: Sequence[Claim], rows: Sequence[Mapping[Any, Any]], findings: Sequence[int]) -> list[str]:
-    """A line for each of these claims that has run: what it says, where it holds, and what was measured."""
+def _section(picture: Picture, folder: str) -> list[str]:
+    """A figure below its heading: what is seen, and how it was made in smaller letters."""
+    alternative = picture.published or picture.title
+    lines = [f"## {picture.heading}", "", f"![{alternative}]({folder}/{picture.name}.png)", ""]
+    lines += [f"After the {picture.source}.", ""] if picture.source and not picture.published else []
+    seen, *method = picture.caption.strip().split("\n\n")
+    return [*lines, seen, "", *(line for words in method for line in (f"<sub>{words}</sub>", ""))]
+
+
+def _home(row: ClaimRow, pictures: Sequence[Picture]) -> Picture | None:
+    """The figure below which a claim stands: of those that have it, the first that shows most of its tables."""
+    having = [picture for picture in pictures if row.number in picture.claims]
+    tables = [set(part["tables"]) for part in row.parts]
+    return max(having, key=lambda one: sum(len(part & set(one.tables)) for part in tables), default=None)
+
+
+def _claims(rows: Sequence[ClaimRow]) -> list[str]:
+    """A line for each claim: its verdict, what it says, and what was published and measured."""
+    lines = []
+    for row in rows:
+        words = f"- **{row.verdict_words}**: {row.says} ([claim {row.number}](scorecard.md#{row.heading}))."
+        measured = f" Measured: {row.measured_there}, n = {row.n}." if row.measured else ""
+        lines.append(f"{words} Published: {row.published}.{measured}")
+    return lines
+
+
+def _found(rows: Sequence[ClaimRow], findings: Sequence[int]) -> list[str]:
+    """A line for each entry of these claims that has run: what it says, where it holds, and what was measured."""
     lines: list[str] = []
     waiting = 0
-    for claim in [one for number in findings for one in claims if one.id == number]:
-        parts = {name: part.name for name, part in zip(claim.statements, claim.parts, strict=True)}
-        judged = [row for row in rows if row["statement"] in parts and row["verdict"] != "not run"]
-        if not judged:
-            waiting += 1
-            continue
-        verdicts: dict[str, list[str]] = {}
-        for row in judged:
-            verdicts.setdefault(row["verdict"], []).append(parts[row["statement"]])
-        if len(judged) == 1:
-            (row,) = judged
-            place = f" ({parts[row['statement']]})" if len(parts) > 1 else ""
-            words = [f"**{row['verdict']}**, {measured_text(row)}, {size_in_words(row['n'])}{place}"]
-        else:
-            words = [
-                f"**{verdict}** in {len(there)} of {len(parts)}"
-                + (f" ({', '.join(there)})" if 2 * len(there) <= len(parts) else "")
-                for verdict, there in verdicts.items()
-            ]
-            ends = sorted((row["measured"], parts[row["statement"]]) for row in judged if not pd.isna(row["measured"]))
-            if ends:
-                words.append(f"measured {ends[0][0]:.3f} ({ends[0][1]}) to {ends[-1][0]:.3f} ({ends[-1][1]})")
-        lines.append(f"- {claim.statement}: {'; '.join(words)}.")
+    for row in [one for number in findings for one in rows if one.number == number]:
+        for statement, parts in row.entries.items():
+            judged = [part for part in parts if part["verdict"] != "not run"]
+            if judged:
+                lines.append(f"- {statement}: {'; '.join(_outcome(judged, len(parts)))}.")
+            waiting += not judged
     return [*lines, *([f"- Not run yet: {waiting} of {len(lines) + waiting} claims."] if waiting else [])]
+
+
+def _outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
+    """Verdicts of an entry's parts, and what was measured."""
+    if len(judged) == 1:
+        (part,) = judged
+        place = f" ({part['part']})" if part["part"] else ""
+        return [f"**{part['verdict']}**, {measured_text(part)}, {size_in_words(part['n'])}{place}"]
+    verdicts: dict[str, list[str]] = {}
+    for part in judged:
+        verdicts.setdefault(part["verdict"], []).append(part["part"])
+    words = [
+        f"**{verdict}** in {len(there)} of {total}" + (f" ({', '.join(there)})" if 2 * len(there) <= total else "")
+        for verdict, there in verdicts.items()
+    ]
+    ends = sorted((part["value"], part["part"]) for part in judged if not pd.isna(part["value"]))
+    if ends:
+        words.append(f"measured {ends[0][0]:.3f} ({ends[0][1]}) to {ends[-1][0]:.3f} ({ends[-1][1]})")
+    return words
 
 
 def size_in_words(n: str) -> str:
@@ -133,12 +174,6 @@ def size_in_words(n: str) -> str:
     words = joined(list(dict.fromkeys(draws)))
     of_each = f"{repeats} repeat{'' if repeats == '1' else 's'} of each"
     return f"{words} draw{'' if words == '1' else 's'}, {of_each}{n[found.end() :]}"
-
-
-def _places(claim: int, tables: Sequence[str], pictures: Sequence[Picture]) -> list[Picture]:
-    """Pictures below which a part of a claim stands: of those with the claim, those that show most of its tables."""
-    having = {one.name: len(set(tables) & set(one.tables)) for one in pictures if claim in one.claims}
-    return [one for one in pictures if one.name in having and having[one.name] == max(having.values())]
 
 
 def _strategies(table: pd.DataFrame, words: Mapping[str, str]) -> list[str]:
@@ -168,7 +203,7 @@ def _strategies(table: pd.DataFrame, words: Mapping[str, str]) -> list[str]:
         cells = [*_where(row, words), row["budget"], named(name, words)]
         cells += [interval_text(row["difference"], row["low"], row["high"]), p, row["n"]]
         cells += [f"{100 * row['fitted']:.0f} %", f"{row['all_victims']:.3f}", f"**{row['verdict']}**"]
-        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+        lines.append(table_line(cells))
     return lines
 
 
@@ -190,20 +225,10 @@ def _spread(table: pd.DataFrame, words: Mapping[str, str]) -> list[str]:
         cells += ["—" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in ("sd", "draw", "repeat", "rest")]
         tail = row["tail"], row["tail_low"], row["tail_high"]
         cells.append(f"{tail[0]:.3f}, at most {tail[2]:.3f}" if tail[1] == -math.inf else interval_text(*tail))
-        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+        lines.append(table_line(cells))
     return lines
 
 
 def _where(row: Mapping[Any, Any], words: Mapping[str, str]) -> tuple[str, str]:
     """Experiment, with a condition behind a colon where several are told apart, and data set, as readers see them."""
     return ": ".join(named(part, words) for part in row["experiment"].split(": ")), named(row["dataset"], words)
-
-
-def _table(rows: Sequence[Mapping[Any, Any]], sources: Mapping[str, str]) -> list[str]:
-    lines = ["| claim | statement | source | published | measured | n | verdict |", "|---|---|---|---|---|---|---|"]
-    for row in rows:
-        n = "—" if pd.isna(row["n"]) or not row["n"] else row["n"]
-        cells = [row["claim"], row["statement"], sources.get(row["statement"], ""), row["published"]]
-        cells += [measured_text(row), n, f"**{row['verdict']}**"]
-        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
-    return lines

@@ -1,14 +1,33 @@
-"""What the page of everything is made of: the results of a run, and before them those of the archive."""
+"""What pages are made of. That of everything has the results of a run, and before them those of the archive."""
 
 import os
 from functools import cache
 from pathlib import Path
 
-from poisonlab.pipeline.plan import Plan
+from poisonlab.pipeline.plan import Plan, published_number
 from poisonlab.pipeline.studies import Config, read_yaml
 
 ARCHIVED = "Archived results", "Long runs at the published sizes, merged over time."
 OWN = "This run", "Your own run. On embedded data it shows the methods; a verdict needs the published data and sizes."
+
+
+def pictures(plan: Plan, study: str) -> dict[str, Config]:
+    """File of the caption of a study's every figure → the other fields of its `page.Picture`, in their order."""
+    found = {}
+    for own, name in plan.drawn:
+        if own == study:
+            entry, kind = plan.figures[own, name], plan.figure_kind(own, name)
+            shown = [f"{study}/{one}" for one in entry["experiments"]]
+            found[f"{plan.documents}/figures/{study}/{name}.txt"] = {
+                "name": name,
+                "title": plan.figure_title(own, name),
+                "published": published_number(name),
+                "source": kind.source if entry["source"] is None else entry["source"],
+                "claims": entry["claims"],
+                "tables": shown + [plan.survey_of(one) for one in entry["analyses"]],
+                "support": entry["support"],
+            }
+    return found
 
 
 @cache
@@ -47,13 +66,13 @@ def _tab(plan: Plan, folder: Path, prefix: str) -> Config:
         own = folder / "figures" / study
         figures = {
             str(own / f"{facts['name']}.png"): {**facts, "caption": str(own / f"{facts['name']}.txt")}
-            for facts in plan.page_figures(study).values()
+            for facts in pictures(plan, study).values()
             if not prefix or (own / f"{facts['name']}.txt").is_file()
         }
         studies.append(
             {
                 "name": study,
-                "title": plan.config[study]["title"] or study,
+                "title": plan.titles[study],
                 "page": f"{prefix}{study}.md",
                 "findings": plan.config[study]["findings"],
                 "figures": figures,
@@ -72,4 +91,5 @@ def _tab(plan: Plan, folder: Path, prefix: str) -> Config:
         "quotes": {study: file for study, file in quotes.items() if Path(file).is_file()},
         "tables": {key: files for key, files in plan.claim_inputs().items() if not key.startswith("paths/")},
         "headlines": plan.headlines(),
+        "labels": plan.labels,
     }

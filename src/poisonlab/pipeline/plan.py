@@ -31,9 +31,9 @@ FIGURES_PER_JOB = 16  # drawing takes a second, starting a job two
 
 
 def published_number(figure: str) -> str:
-    """Number of a published figure by the name of its file: "fig_4_6b" is "Fig. 4.6b", any other name has none."""
-    number = re.fullmatch(r"fig_(\d+|[a-z])_(\d+[a-z]?)", figure)
-    return f"Fig. {number[1].upper()}.{number[2]}" if number else ""
+    """Number of a published figure or table by the name of its file: "fig_4_6b" is "Fig. 4.6b", any other has none."""
+    number = re.fullmatch(r"(fig|table)_(\d+|[a-z])_(\d+[a-z]?)", figure)
+    return f"{'Fig.' if number[1] == 'fig' else 'Table'} {number[2].upper()}.{number[3]}" if number else ""
 
 
 class Plan(Multiverses):
@@ -101,7 +101,17 @@ class Plan(Multiverses):
         return sorted(shown | self._judged_analyses())
 
     # ---------------------------------------------------------------------------------------------------------------
-    # figures
+    # documents
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Study → its title."""
+        return {study: self.config[study]["title"] or study for study in self.folders}
+
+    @property
+    def labels(self) -> dict[str, dict[str, str]]:
+        """Study → name of a condition, experiment or data set → what readers see instead."""
+        return {study: self.config[study]["labels"] for study in self.folders}
 
     @property
     def documents(self) -> str:
@@ -355,7 +365,7 @@ class Plan(Multiverses):
             }
         return inputs
 
-    def _survey_of(self, analysis: str) -> str:
+    def survey_of(self, analysis: str) -> str:
         """What claims call the survey that an analysis belongs to; its own name where it belongs to none."""
         return next((key for key, tables in self.surveys.items() if analysis in tables.values()), analysis)
 
@@ -376,22 +386,3 @@ class Plan(Multiverses):
                 if "random" in strategies and strategies - {"random", "none"}:
                     chosen[key] = files
         return chosen
-
-    def page_figures(self, study: str) -> dict[str, Config]:
-        """What a study's page says of every figure: file of its caption → the other fields of `page.Picture`, in their
-        order.
-        """
-        pictures = {}
-        for own, name in self.drawn:
-            if own == study:
-                entry, kind = self.figures[own, name], self.figure_kind(own, name)
-                shown = [f"{study}/{one}" for one in entry["experiments"]]
-                pictures[f"{self.documents}/figures/{study}/{name}.txt"] = {
-                    "name": name,
-                    "title": self.figure_title(own, name),
-                    "published": published_number(name),
-                    "source": kind.source if entry["source"] is None else entry["source"],
-                    "claims": entry["claims"],
-                    "tables": shown + [self._survey_of(one) for one in entry["analyses"]],
-                }
-        return pictures

@@ -81,6 +81,8 @@ def step_of(rule: str, file: str) -> tuple[str, str]:
     """Rule and name of the step that makes a file."""
     if looped := IN_LOOPS.fullmatch(rule):
         return "craft_poisons" if looped[1] == "craft" else looped[1], rule
+    if rule == "write_page":  # a page, and that of what supports it
+        return rule, Path(file).stem
     place = Path(file).parent if rule in FOLDERS else Path(file).with_suffix("")
     return rule, "/".join(place.parts[1:]) or Path(file).name
 

@@ -89,7 +89,7 @@ def files(plan: Plan) -> list[str]:
     figures = [
         f"{plan.documents}/figures/{study}/{name}.{end}" for study, name in plan.figures for end in ("svg", "png")
     ]
-    pages = [f"{plan.documents}/{study}.md" for study in plan.folders]
+    pages = [f"{plan.documents}/{folder}{study}.md" for study in plan.folders for folder in ("", "support/")]
     return [
         *figures,
         *plan.experiment_tables(),
