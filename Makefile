@@ -4,6 +4,7 @@
 # make archive     merge the tables of the published run into archive/, and copy the benchmark there
 # make session     run what the archive lacks, the most valuable first, for MINUTES, and archive it: for a machine that is lent
 # make benchmark   compare the engines and attacks with what a user would pick instead (about 25 minutes)
+# make site        write the documentation as a site into site/
 # make documents   draw the figures and judge the claims of docs/ anew from archive/, without training
 
 CORES ?= all
@@ -17,7 +18,7 @@ RUN = $(BIN)/python -m poisonlab.pipeline.run --cores $(CORES)
 PUBLISHED = $(call without,--configfile --configfiles,CONFIGS=<files>)--configfile config/published.yaml $(CONFIGS)
 without = $(if $(filter $(1),$(ARGS)),$(error ARGS holds $(filter $(1),$(ARGS)), which would take the place of this target's own; use $(2)))
 
-.PHONY: reproduce published archive session benchmark documents test lint requirements clean
+.PHONY: reproduce published archive session benchmark documents site test lint requirements clean
 
 reproduce: $(VENV)/ready
 	$(RUN) $(ARGS)
@@ -41,6 +42,10 @@ documents: $(VENV)/ready
 	$(call without,--config -C,snakemake as in docs/scaling.md)rm -f docs/figures/*/.drawn-*
 	$(RUN) figures scorecard pages --forcerun judge_claims write_page write_index --config source=archive $(ARGS)
 	$(BIN)/python -m poisonlab.benchmark.report archive/benchmark.json docs
+
+site: $(VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "site/index.html; with its search: $(BIN)/python -m http.server -d site"
 
 test: lint
 	$(BIN)/python -m pytest $(ARGS)

@@ -113,7 +113,8 @@ def test_make_lays_configuration_files_over_the_published_one():
 def expect_command(command: list[str], shown: str) -> None:
     """Check a command that is not make: its program, options, targets and files are there."""
     program, given = Path(command[0]).name, options(command)
-    made = {*PYTHON_FILES, *YAML_FILES}
+    tutorial = {block.file for block in blocks(REPOSITORY / "docs" / "tutorial.md", "python")}  # followed by a test
+    made = {*PYTHON_FILES, *YAML_FILES, *tutorial}
     if program == "python" and "-m" in given:
         assert importlib.util.find_spec(given["-m"][0]), shown
         program = "snakemake" if given["-m"][0] == "poisonlab.pipeline.run" else program

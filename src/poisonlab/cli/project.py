@@ -87,6 +87,7 @@ def plan_of(arguments: Sequence[str]) -> "Plan":
         given = parse_args(list(arguments))[1]
     check_files(given.configfile or [])
     here = root()
+    sys.path.append(str(Path.cwd()))  # as the Snakefile does: models and strategies of one's own may lie here
     config: dict[str, Any] = read_yaml(here / "config.yaml")
     for file in given.configfile or []:
         update_config(config, yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {})

@@ -41,7 +41,8 @@ def evaluate(
     Args:
         settings: an attack, as `attacks.settings` returns it; `goal` is `target` (source → target), `next` (every class
             to the next one) or `untargeted` (all test points).
-        source, target: the classes of the poisoning experiment.
+        source: class of the poisons, in the poisoning experiment.
+        target: their label.
     """
     goal, labels = settings["goal"], dataset.test_labels
     chosen = np.flatnonzero(labels == source) if goal == "target" else np.arange(len(labels))

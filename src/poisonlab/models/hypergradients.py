@@ -97,7 +97,8 @@ def hypergradients(
 
     Args:
         method: reverse, forward, or implicit.
-        steps, rate: of gradient descent from zero (reverse, forward).
+        steps: of gradient descent from zero (reverse, forward).
+        rate: of these steps.
         start: weights from which implicit begins to look for the minimum.
         gram: XXᵀ [K, n, n] for reverse and implicit, where it is known; of no use to more than two classes.
 

@@ -81,8 +81,8 @@ class HashedMLP(MLP):
     Its gradient with respect to the inputs is 0: attacks that follow a gradient leave them as they are.
 
     Args:
-        bits, modulus: BITS and P of the thesis's Listing A.1, which asks for 2^BITS > P; P = 941 is the listing's, BITS
-            the least for it.
+        bits: BITS of the thesis's Listing A.1, the least for its P.
+        modulus: P of the listing, which asks for 2^BITS > P.
 
     Raises:
         ValueError: 2^bits is not above the modulus.

@@ -73,7 +73,8 @@ def reverse(
     points, [K] for λ; and the weights.
 
     Args:
-        penalty, rate: [K, 1, 1].
+        penalty: λ, [K, 1, 1].
+        rate: of the steps, [K, 1, 1].
     """
     weights = features.new_zeros(len(features), features.shape[2], labels.shape[2])
     iterates = [weights]

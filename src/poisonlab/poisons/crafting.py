@@ -45,7 +45,9 @@ def craft(
             `flips.budgets`), `sweep` (name of the swept number, a parameter or "budget"; "" without one) and `values`.
             All but `strategy` may be left out: `DEFAULTS`.
         needs: the artefacts that the strategy declares, by name.
-        device, workspace, progress: see `Request`.
+        device: see `Request`, as for the following.
+        workspace: for a strategy that takes long.
+        progress: writes a line to the log.
 
     Raises:
         InputError: the data set has no such class, the strategy refuses, or its poison is not a legal one.

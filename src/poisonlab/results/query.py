@@ -130,7 +130,8 @@ class Query:
             value: of the axis: "first", "last" or a number; default: all.
             fitted: least share of their poisons that victims must have fitted, in [0, 1]; default: all victims. Without
                 poisons all count.
-            attack, epsilon: default: the headline's.
+            attack: default: the headline's.
+            epsilon: default: the headline's.
             classes: source and target of a targeted attack; default: those of the poisons.
 
         Raises:

@@ -45,7 +45,8 @@ def gradients(side: int, channels: int, by_inputs: bool, by_weights: bool) -> Ke
     the bias.
 
     Args:
-        by_inputs, by_weights: which of them; the bias's comes with the weights'.
+        by_inputs: whether that of the inputs is asked for.
+        by_weights: whether those of weights and bias are.
 
     Returns:
         A function of (gradient [n, height, width, outputs], places as `pooling.pool` wrote them, inputs [n, padded

@@ -74,7 +74,9 @@ def metasmoothness(weights: "Tensor", moved: "Tensor", further: "Tensor") -> flo
     each of the three places have 0 in the mean, and weights that walk at random √2 − 1 = 0.41.
 
     Args:
-        weights, moved, further: [d], trained from the same start in the same order at z, z + hv and z + 2hv.
+        weights: [d], trained at z; the others from the same start in the same order.
+        moved: [d], trained at z + hv.
+        further: [d], trained at z + 2hv.
     """
     change = (further - weights).abs()
     agree = (moved - weights).sign() * (further - moved).sign()
