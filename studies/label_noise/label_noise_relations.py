@@ -132,9 +132,12 @@ def higher_than(data: Data, settings: Settings) -> Evidence:
 
 @relation("larger_where_harmful", parameters={"column": ""}, required=("column",))
 def larger_where_harmful(data: Data, settings: Settings) -> Evidence:
-    """Over the buckets, a probe rises as adversarial accuracy falls: the slope of the probe against minus the accuracy.
+    """At equal path length a probe rises as adversarial accuracy falls: the slope over the buckets of the probe against
+    minus the accuracy, in a regression that has the bucket's number, too.
 
-    A bucket's accuracy is that of its even draws, its probe that of its odd ones: one draw's luck is not in both.
+    That slope is the one between what a line over the bucket's number leaves of both (Frisch & Waugh 1933, Econometrica
+    1:387); rows are permuted of what it leaves (Freedman & Lane 1983, J. Bus. Econ. Stat. 1:292). A bucket's accuracy
+    is that of its even draws, its probe that of its odd ones: one draw's luck is not in both.
     """
     accuracy, probes = data.grids("path_bucket"), data.grids("path_bucket", settings["column"])
     positions = [-filled_mean(matrix[0::2]) for matrix in accuracy]
@@ -143,20 +146,29 @@ def larger_where_harmful(data: Data, settings: Settings) -> Evidence:
         for bucket, position in enumerate(positions)
         if math.isfinite(position) and np.isfinite(probes[bucket][1::2]).any()
     ]
-    if len(known) < 3:
-        raise NotRun(f"{data.query.name} has fewer than 3 buckets with fitted victims, those of odd draws probed")
-    judged, places = [probes[bucket][1::2] for bucket in known], [positions[bucket] for bucket in known]
+    if len(known) < 4:
+        raise NotRun(f"{data.query.name} has fewer than 4 buckets with fitted victims, those of odd draws probed")
+    judged = [probes[bucket][1::2] for bucket in known]
+    places = _beside(known, [positions[bucket] for bucket in known])
+    means = [filled_mean(matrix) for matrix in judged]
+    lines = np.subtract(means, _beside(known, means))
+    judged = [matrix - line for matrix, line in zip(judged, lines, strict=True)]
     slope, against = (trend(judged, at, CONFIDENCE, "greater") for at in (places, [-place for place in places]))
     return Evidence(
         slope.value,
         slope.low,
         slope.high,
         distinct_draws(slope),
-        f"slope over {len(known)} buckets (accuracy of even draws, probe of odd ones), rows permuted",
+        f"slope over {len(known)} buckets beside their number (accuracy of even draws, probe of odd), rows permuted",
         Side(slope.low > 0 and enough(slope), slope.p, slope.smallest_p),
         Side(against.low > 0 and enough(against), against.p, against.smallest_p),
         MORE,
     )
+
+
+def _beside(numbers: Sequence[int], values: Sequence[float]) -> np.ndarray:
+    """What a least-squares line over the buckets' numbers leaves of a value for each."""
+    return np.asarray(values) - np.polyval(np.polyfit(numbers, values, 1), numbers)
 
 
 # --------------------------------------------------------------------- toys: curves over the distance of placed poisons

@@ -842,6 +842,21 @@ def test_a_probe_rises_over_the_buckets_as_accuracy_falls():
     assert one("larger_where_harmful", same, column="path_share")["verdict"] == "inconclusive"
 
 
+def test_a_probe_that_falls_with_path_length_by_itself_says_nothing_of_harm():
+    tables = experiment(FALLING)
+    victims = tables["victims"]
+    noise = np.random.default_rng(3).normal(0, 0.05, len(victims))
+    by_itself = {**tables, "victims": victims.assign(path_share=1 - 0.15 * victims["axis_value"] + noise)}
+    assert one("larger_where_harmful", by_itself, column="path_share")["verdict"] == "inconclusive"
+    # The slope is the coefficient beside the bucket's number.
+    uneven = experiment(VALLEY, sd=0.001)
+    victims = uneven["victims"]
+    steps = 1 - np.array(VALLEY)[victims["axis_value"].fillna(0).astype(int)]
+    share = 0.7 * steps - 0.1 * victims["axis_value"] + noise[: len(victims)] / 50
+    row = one("larger_where_harmful", {**uneven, "victims": victims.assign(path_share=share)}, column="path_share")
+    assert (row["verdict"], round(row["measured"], 1)) == ("reproduced", 0.7)
+
+
 def test_victims_that_were_not_probed_are_missing_not_unfitted():
     tables = experiment(VALLEY)
     late = tables["victims"]["draw"] < 4
@@ -858,7 +873,7 @@ def test_victims_that_were_not_probed_are_missing_not_unfitted():
     tables["victims"].loc[tables["victims"]["draw"] % 2 == 1, "path_share"] = np.nan
     row = judge([claim], {"label_noise/one": tables}).iloc[0]
     assert row["verdict"] == "not run"
-    assert "fewer than 3 buckets with fitted victims, those of odd draws probed" in row["test"]
+    assert "fewer than 4 buckets with fitted victims, those of odd draws probed" in row["test"]
 
 
 # ---------------------------------------------------------------------------------------------------------------- toys
