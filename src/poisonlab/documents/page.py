@@ -63,7 +63,7 @@ def study_page(
     Args:
         title: of the study, as the page's heading.
         study: its name, which its figures' folder has.
-        rows: its claims; those of no figure of the page come last, in one table.
+        rows: its claims; those of no figure of the page come last.
         findings: numbers of the claims that the page begins with.
     """
     lines = [f"# {title}", ""]
@@ -141,7 +141,8 @@ def _found(rows: Sequence[ClaimRow], findings: Sequence[int]) -> list[str]:
         for statement, parts in row.entries.items():
             judged = [part for part in parts if part["verdict"] != "not run"]
             if judged:
-                lines.append(f"- {statement}: {'; '.join(_outcome(judged, len(parts)))}.")
+                link = f"[{statement}](scorecard.md#{row.heading})"
+                lines.append(f"- {link}: {'; '.join(_outcome(judged, len(parts)))}.")
             waiting += not judged
     return [*lines, *([f"- Not run yet: {waiting} of {len(lines) + waiting} claims."] if waiting else [])]
 
