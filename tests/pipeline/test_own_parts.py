@@ -220,4 +220,4 @@ def test_a_relation_and_a_figure_of_one_s_own_are_judged_and_drawn(study: OwnStu
     assert caption == "Brightness of 10 classes in crimson."
     assert once == "One draw, for nothing is left to chance: central."
     assert "#dc143c" in study.file("figures/parts/bars.svg").read_text()  # crimson
-    assert "| 1 | A grey image is no digit |" in study.file("parts.md").read_text()
+    assert ": A grey image is no digit ([claim 1](scorecard.md#parts-1))." in study.file("parts.md").read_text()
