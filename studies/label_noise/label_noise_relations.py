@@ -12,9 +12,10 @@ from poisonlab.claims.evidence import (
     CONFIDENCE,
     LEVEL,
     Data,
+    Design,
     Evidence,
     Side,
-    describe_design,
+    design,
     enough,
     filled_mean,
     interval_text,
@@ -309,7 +310,7 @@ def sooner_memorised(data: Data, settings: Settings) -> Evidence:
     compare, words = PAIRED_BY["training set"]
     shown, reverse = compare(slow, quick, CONFIDENCE, "greater"), compare(quick, slow, CONFIDENCE, "greater")
     try:
-        size = describe_design([draws], needed_repeats(slow - quick, max(abs(shown.value), 1), data.wide)[1])
+        size: str | Design = design([draws] * 2, needed_repeats(slow - quick, max(abs(shown.value), 1), data.wide)[1])
     except InputError:
         size = MORE
     return Evidence.of(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import re
 from pathlib import Path
 
 import label_noise_relations
@@ -212,14 +213,14 @@ def survey(medians=(7, 9, 12), proxies=3, longest=10, nearest=12, points=20000, 
     return {"lengths": pd.DataFrame(lengths), "issues": pd.DataFrame(issues), "nets": pd.DataFrame(nets)}
 
 
-def one(kind, tables, *, minimum=None, parts=1, dataset="mnist", of=None, than=None, **options):
+def one(kind, tables, *, minimum=None, parts=1, dataset="mnist", of=None, than=None, seconds=None, **options):
     """The row of a claim of this kind on the tables; `parts` − 1 further parts have not run."""
     place = Place(("paths/mnist",)) if "lengths" in tables else Place(("label_noise/one",), dataset, 0.1)
     family = [
         Part(str(k), place if k == 0 else dataclasses.replace(place, tables=("no/where",)), None) for k in range(parts)
     ]
     claim = claim_of(kind, options, family, minimum, of, than)
-    return judge([claim], {place.tables[0]: tables}).iloc[0]
+    return judge([claim], {place.tables[0]: tables}, seconds=seconds).iloc[0]
 
 
 def graphs(
@@ -636,6 +637,22 @@ def test_an_open_case_names_draws_and_repeats_that_would_decide_it():
     # a difference of about 0.02 under a standard deviation of 0.4 needs more than the 6 × 4 that are there
     repeats = int(row["test"].split("× ")[-2].split()[0])
     assert repeats > 4
+
+
+def test_an_open_case_says_how_long_training_would_take_where_a_victim_was_timed():
+    tables = experiment(VALLEY, random=0.78, sd=0.4)
+    row = one("nearest_bucket_against_random", tables, margin=0.05, seconds={"label_noise/one": 36})
+    draws, repeats = re.search(r"about ([\d+]+) × (\d+) \(draws × repeats\)", row["test"]).groups()
+    draws = [*draws.split("+")] * (1 if "+" in draws else 2)  # as many of both conditions
+    hours = sum(map(int, draws)) * int(repeats) / 100
+    assert row["test"].endswith(f"(draws × repeats), at most {hours:.2g} core-hours of training")
+    registered = {"bucket": [50, 4]}  # what is missing is the registered size
+    short = one(
+        "nearest_bucket_against_random", tables, margin=0.05, seconds={"label_noise/one": 36}, minimum=registered
+    )
+    assert "core-hours" not in short["test"]
+    other = one("nearest_bucket_against_random", tables, margin=0.05, seconds={"label_noise/two": 36})
+    assert "core-hours" not in other["test"]
 
 
 def test_too_few_draws_for_the_corrected_level_are_open_and_name_more_draws():

@@ -232,6 +232,16 @@ def test_the_budget_is_within_a_factor_of_two_of_a_recorded_run(plan):
     assert spent.victims == sum(work(plan, one).victims for one in trained) > 100
 
 
+def test_seconds_of_a_victim_are_those_of_its_recipe_and_read_no_data(plan, monkeypatch):
+    monkeypatch.setattr("safetensors.safe_open", None)
+    found = rates.victim_seconds(plan)
+    recipe = plan.config["recipes"]["toy"]
+    train = plan.config["datasets"]["toy16"]["n_train"]
+    per_unit = rates.shipped()["train_victims", "mlp"].per_unit
+    assert found["label_noise/toy16_opposite"] == pytest.approx(per_unit * train * recipe["epochs"])
+    assert "label_noise/soft_1nn" not in found  # nothing is trained
+
+
 def test_rates_of_this_folder_take_the_place_of_the_shipped_ones(plan, tmp_path):
     (variant, chunk), _ = next(iter(plan.jobs("label_noise", "digits01_0to1").items()))
     name = f"label_noise/digits01_0to1/{variant}/{chunk.name}"

@@ -1,3 +1,6 @@
+from poisonlab.pipeline.rates import victim_seconds
+
+
 rule judge_claims:
     input:
         [file for files in plan.claim_inputs().values() for file in files.values()],
@@ -25,6 +28,7 @@ rule judge_claims:
         labels=plan.labels,
         inputs=plan.claim_inputs(),
         headlines=plan.headlines(),
+        seconds=lambda w: victim_seconds(plan),
         version=plan.version("judge_claims", *plan.claim_modules()),
     script:
         "../scripts/judge_claims.py"

@@ -12,7 +12,7 @@ with job(snakemake):
     params, output = snakemake.params, snakemake.output
     tables = {key: {name: read_table(file) for name, file in files.items()} for key, files in params.inputs.items()}
     claims = load_claims(list(snakemake.input.claims))
-    scorecard = judge(claims, tables, params.headlines)
+    scorecard = judge(claims, tables, params.headlines, params.seconds)
     if files := list(snakemake.input.multiverses):
         scorecard = with_choices(scorecard, pd.concat([summary(read_table(file)) for file in files]))
     page = scorecard_page(claim_rows(claims, scorecard, None, params.headlines, params.labels), params.titles)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from poisonlab.claims.evidence import CONFIDENCE, Chosen, Data, Evidence, Side, enough, more_repeats, plan_size
+from poisonlab.claims.evidence import CONFIDENCE, Chosen, Data, Design, Evidence, Side, enough, more_repeats, plan_size
 from poisonlab.errors import InputError
 from poisonlab.statistics import Estimate, Tested, matched_difference, mean_interval, paired_difference
 
@@ -147,7 +147,7 @@ def larger_grids(
         one = tests[shown]
         text = f"{words[shown]}, {rows}"
         text = f"smallest of {len(grids)}: {text}, largest p of all" if len(grids) > 1 else text
-    size = "more training sets"
+    size: str | Design = "more training sets"
     if paired_by == "repeat":
         target = max(abs(one.value), SMALL if margin is None else margin / 2)
         size = plan_size(grids[shown], (len(grids[shown][0]), len(grids[shown][1])), target, data)

@@ -150,11 +150,22 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Design:
+    """A size that would decide an open case: in words, and the victims of all of its conditions."""
+
+    words: str
+    victims: int
+
+    def __str__(self) -> str:
+        return self.words
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything that a verdict rests on.
 
     Attributes:
-        needed: what would decide an open case, as draws × repeats where that is the answer.
+        needed: what would decide an open case.
     """
 
     value: float
@@ -164,10 +175,10 @@ class Evidence:
     test: str
     supports: Side
     opposes: Side
-    needed: str
+    needed: str | Design
 
     @staticmethod
-    def of(shown: Estimate, test: str, supports: Side, opposes: Side, needed: str) -> "Evidence":
+    def of(shown: Estimate, test: str, supports: Side, opposes: Side, needed: str | Design) -> "Evidence":
         """Evidence that shows an estimate as it is."""
         return Evidence(shown.value, shown.low, shown.high, shown.n, test, supports, opposes, needed)
 
@@ -177,13 +188,15 @@ def enough(test: Tested) -> bool:
     return min(test.draws) >= 2 and test.n_repeats >= 2
 
 
-def describe_design(draws: Sequence[int], repeats: int) -> str:
-    return f"about {'+'.join(map(str, dict.fromkeys(draws)))} × {repeats} (draws × repeats)"
+def design(draws: Sequence[int], repeats: int, bound: str = "") -> Design:
+    """A number of draws of each condition, with the same repeats."""
+    words = f"{bound}about {'+'.join(map(str, dict.fromkeys(draws)))} × {repeats} (draws × repeats)"
+    return Design(words, sum(draws) * repeats)
 
 
 def plan_size(
     judged: tuple[np.ndarray, np.ndarray], draws: tuple[int, int], target: float, data: Data, permuted: bool = True
-) -> str:
+) -> str | Design:
     """The design that would show a difference of `target`, from the judged grids of conditions with so many draws.
 
     Draws and repeats grow in proportion until the interval has that half-width; then draws alone, until both conditions
@@ -210,16 +223,16 @@ def plan_size(
         grown = [count + 1 for count in grown]
     if (grown, repeats) == (list(draws), present):  # the interval is narrow enough, its p not yet small enough
         grown, repeats = [count + 1 for count in grown], repeats + 1
-    return bound + describe_design(grown, repeats)
+    return design(grown, repeats, bound)
 
 
-def more_repeats(matrix: np.ndarray, target: float) -> str:
-    """The size at which the interval of a grid has this half-width: repeats, with draws in proportion."""
+def more_repeats(differences: np.ndarray, target: float) -> Design:
+    """The size at which the interval of paired differences has this half-width: repeats, with draws in proportion."""
     try:
-        draws, repeats = needed_repeats(matrix, target, CONFIDENCE)
+        draws, repeats = needed_repeats(differences, target, CONFIDENCE)
     except InputError:
-        draws, repeats = len(matrix), 0
-    return f"about {draws} × {max(repeats, matrix.shape[1] + 1, 2)} (draws × repeats)"
+        draws, repeats = len(differences), 0
+    return design([draws] * 2, max(repeats, differences.shape[1] + 1, 2))
 
 
 def filled_mean(matrix: np.ndarray) -> float:

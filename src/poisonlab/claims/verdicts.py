@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from poisonlab.claims.evidence import FITTED_VICTIMS, LEVEL, Data, Evidence, Side, Tables, interval_text
+from poisonlab.claims.evidence import FITTED_VICTIMS, LEVEL, Data, Design, Evidence, Side, Tables, interval_text
 from poisonlab.claims.registration import Claim, Part, Place
 from poisonlab.claims.selectors import choose
 from poisonlab.results.query import FITTED, Headline, NotRun, Query
@@ -43,12 +43,19 @@ class _Result:
 Headlines = Mapping[str, Mapping[str, Any]]
 
 
-def judge(claims: Sequence[Claim], tables: Tables, headlines: Headlines | None = None) -> pd.DataFrame:
+def judge(
+    claims: Sequence[Claim],
+    tables: Tables,
+    headlines: Headlines | None = None,
+    seconds: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
     """Judge every part of every claim.
 
     Args:
         tables: "study/experiment" → conditions, victims, robustness; "paths/name" → lengths, issues.
         headlines: "study/experiment" → the fields of its `Headline`; an experiment without one has the default.
+        seconds: "study/experiment" → processor seconds that training one of its victims takes at most; with it, an open
+            case says what it would take to decide it.
 
     Returns:
         One row per part, with the columns `COLUMNS`; low and high are 95 % bounds, NaN where a statement has none; unit
@@ -63,7 +70,7 @@ def judge(claims: Sequence[Claim], tables: Tables, headlines: Headlines | None =
         results = [_measure(claim, part, tables, headlines or {}) for part in claim.parts]
         columns = (claim.parts, claim.statements, results, *(_sides(results, side) for side in ("supports", "opposes")))
         for part, statement, result, supports, opposes in zip(*columns, strict=True):
-            verdict, test = _verdict(result, supports, opposes, len(results))
+            verdict, test = _verdict(result, supports, opposes, len(results), _longest(part, seconds or {}))
             evidence = result.evidence
             rows.append(
                 {
@@ -196,7 +203,15 @@ def _corrected(p: Sequence[float | None], results: Sequence[_Result]) -> list[fl
     return corrected
 
 
-def _verdict(result: _Result, supports: Side, opposes: Side, parts: int) -> tuple[str, str]:
+def _longest(part: Part, seconds: Mapping[str, float]) -> float | None:
+    """Seconds of a victim of the slowest of a part's experiments; None where they are not known."""
+    known = [seconds[key] for key in part.judged_on.tables if key in seconds]
+    return max(known) if known else None
+
+
+def _verdict(
+    result: _Result, supports: Side, opposes: Side, parts: int, seconds: float | None = None
+) -> tuple[str, str]:
     """The verdict, and the text of the test, from both sides with their corrected p."""
     evidence = result.evidence
     if evidence is None:
@@ -216,5 +231,8 @@ def _verdict(result: _Result, supports: Side, opposes: Side, parts: int) -> tupl
     if result.analogue:
         return "analogue", test
     if result.blocked or supported == opposed:
-        return "inconclusive", f"{test}; a verdict needs {result.blocked or evidence.needed}"
+        needed = evidence.needed
+        if not result.blocked and seconds is not None and isinstance(needed, Design):
+            needed = f"{needed}, at most {needed.victims * seconds / 3600:.2g} core-hours of training"
+        return "inconclusive", f"{test}; a verdict needs {result.blocked or needed}"
     return "reproduced" if supported else "refuted", test

@@ -15,10 +15,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from poisonlab.datasets import sources
 from poisonlab.errors import InputError
 from poisonlab.pipeline.plan import Plan
 from poisonlab.pipeline.progress import finished_in
-from poisonlab.pipeline.steps import Step, Work, step_of, work
+from poisonlab.pipeline.steps import Step, Work, passes, points_of_source, spelt, step_of, work
 
 SHIPPED = Path(__file__).with_name("rates.csv")
 BENCHMARKS = Path("results", "benchmarks")
@@ -125,6 +126,27 @@ def seconds(rates: Rates, rule: str, own: Work) -> float:
     """Processor seconds that a step takes, about."""
     rate = rate_for(rates, rule, own)
     return rate.start + rate.per_unit * (own.units if rate.rule == rule else 1)
+
+
+def victim_seconds(plan: Plan) -> dict[str, float]:
+    """ "study/experiment" → processor seconds that training one of its victims takes at most, by `rates.csv`.
+
+    The same before and after a run: nothing is read of the data. An experiment that needs that is left out, and one of
+    a model that was not timed on such images.
+    """
+    rates, found = shipped(), {}
+    for study, experiment in plan.experiments:
+        dataset = plan.dataset(study, experiment)
+        count, known = points_of_source(plan, dataset), sources.inputs(dataset, plan.config["datasets"][dataset])
+        if count and known:
+            timed = [
+                rate.per_unit * count[0] * passes(one.training["recipe"])
+                for one in plan.variants(study, experiment).values()
+                if (rate := rates.get(("train_victims", f"{one.training['model']['model']} {spelt(known[0])}".strip())))
+            ]
+            if max(timed, default=0):
+                found[f"{study}/{experiment}"] = max(timed)
+    return found
 
 
 def measured_in(plan: Plan, log: str) -> Measured:

@@ -102,7 +102,7 @@ def work(plan: Plan, step: Step) -> Work:
         train, _ = points(plan, proxy["dataset"])
         settings = plan.proxy_settings(parts[-1])
         units = train * settings["seeds"] * passes(settings["recipe"])
-        return Work(settings["model"]["model"], units, shape=_spelt(shape_of(plan, proxy["dataset"])))
+        return Work(settings["model"]["model"], units, shape=spelt(shape_of(plan, proxy["dataset"])))
     return Work()
 
 
@@ -114,7 +114,7 @@ def _of_victims(plan: Plan, rule: str, study: str, experiment: str, variant: str
         counts[name] = len(settings["draws"]) * len(settings["repeats"]) * len(values)
     victims, model = sum(counts.values()), settings["model"]["model"]
     dataset = plan.dataset(study, experiment)
-    (train, test), shape = points(plan, dataset), _spelt(shape_of(plan, dataset))
+    (train, test), shape = points(plan, dataset), spelt(shape_of(plan, dataset))
     if rule == "train_victims":
         return Work(model, victims * train * passes(settings["recipe"]), victims, shape)
     attacked = sum(counts[name] * _attacked(own) for name, own in settings["attacks"].items())
@@ -148,7 +148,7 @@ def shape_of(plan: Plan, dataset: str) -> tuple[int, ...] | None:
     return prepared[0][1:] if (prepared := _prepared(plan, dataset)) else None
 
 
-def _spelt(shape: tuple[int, ...] | None) -> str:
+def spelt(shape: tuple[int, ...] | None) -> str:
     return "x".join(map(str, shape)) if shape and len(shape) == 3 else ""
 
 
@@ -165,17 +165,22 @@ def _prepared(plan: Plan, dataset: str) -> list[tuple[int, ...]] | None:
 
 def points(plan: Plan, dataset: str) -> tuple[int, int]:
     """Numbers of training and test points: of the prepared file, else what is known of the source, else `POINTS`."""
-    specification = plan.config["datasets"][dataset]
     if prepared := _prepared(plan, dataset):
         return prepared[0][0], prepared[1][0]
+    return points_of_source(plan, dataset) or (POINTS, math.ceil(POINTS / 5))
+
+
+def points_of_source(plan: Plan, dataset: str) -> tuple[int, int] | None:
+    """The same before anything is read; None where only the data can tell."""
+    specification = plan.config["datasets"][dataset]
     if sources.SOURCES[specification["source"]].kind == "toy":
         options = sources.options_of(dataset, specification)
         return options["n_train"], options["n_test"]
     if specification["source"] == "features":
-        return points(plan, specification["of"])
+        return points_of_source(plan, specification["of"])
     counts = sources.class_counts(specification)
-    train = sum(counts.values()) if counts else POINTS
-    return train, math.ceil(train / 5)
+    train = sum(counts.values()) if counts else 0
+    return (train, math.ceil(train / 5)) if train else None
 
 
 def pending(found: Iterable[Step]) -> list[Step]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from poisonlab.claims.comparisons import PAIRED_BY, all_above, larger_grids, pair, smallest_p, weakest
-from poisonlab.claims.evidence import CONFIDENCE, Data, Evidence, Side, describe_design, enough, filled_mean, plan_size
+from poisonlab.claims.evidence import CONFIDENCE, Data, Evidence, Side, design, enough, filled_mean, plan_size
 from poisonlab.claims.relations import PAIRING, Settings, relation
 from poisonlab.errors import InputError
 from poisonlab.results.query import NotRun
@@ -63,7 +63,9 @@ def _along(data: Data, margin: float, sign: int) -> Evidence:
         f"trend over {count}, of which {data.of[lowest].place} is the lowest, rows permuted",
         Side(slope.low > 0 and enough(slope), slope.p, slope.smallest_p),
         Side(high < margin and not slope.low > 0 and enough(slope)),
-        describe_design([max(math.ceil(max(slope.draws) * grown), 2)], max(math.ceil(slope.n_repeats * grown), 2)),
+        design(
+            [max(math.ceil(max(slope.draws) * grown), 2)] * len(slope.draws), max(math.ceil(slope.n_repeats * grown), 2)
+        ),
     )
 
 

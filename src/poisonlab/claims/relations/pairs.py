@@ -1,7 +1,7 @@
 """Two selections beside each other."""
 
 from poisonlab.claims.comparisons import larger_grids, larger_percentiles, larger_victims, pair, smallest_p
-from poisonlab.claims.evidence import CONFIDENCE, LEVEL, Data, Evidence, Side, enough, more_repeats
+from poisonlab.claims.evidence import CONFIDENCE, LEVEL, Data, Design, Evidence, Side, enough, more_repeats
 from poisonlab.claims.relations import ESTIMATED, MORE, PAIRING, Settings, relation
 from poisonlab.errors import InputError
 from poisonlab.statistics import Estimate, Tested, mean_interval, paired_difference
@@ -63,7 +63,7 @@ def equivalent(data: Data, settings: Settings) -> Evidence:
         place = pairs[shown].a.place
         text = f"largest of {len(pairs)} differences, {f'at {place}' if place else pairs[shown].words}; "
         text += f"{100 * level:g} % intervals of all against ±{margin:g}"
-        size = MORE
+        size: str | Design = MORE
     else:
         text = f"{100 * level:g} % interval of the paired differences, [{tested.low:.4f}, {tested.high:.4f}], "
         text += f"against ±{margin:g}"
