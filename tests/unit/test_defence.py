@@ -109,6 +109,22 @@ def test_accuracy_against_the_radius_begins_with_natural_accuracy():
     assert first.get_ydata()[0] == pytest.approx(own)
 
 
+def test_of_a_sweep_the_value_that_is_asked_for_is_drawn_beside_what_has_none():
+    inputs = inputs_of("radii")
+    swept = inputs["conditions"].query("axis_value.notna() and axis_value != ''")
+    value = float(swept["axis_value"].iloc[0])
+    whole, chosen = (
+        {line.get_label() for line in draw("radii", inputs, options)[0].axes[0].lines}
+        for options in ({}, {"value": value})
+    )
+    left_out = {
+        f"{row['condition']} {row['axis_value']:g}" for _, row in swept.iterrows() if row["axis_value"] != value
+    }
+    assert whole - chosen
+    assert whole - chosen == {label for label in whole if label in left_out}
+    assert "random" in chosen
+
+
 def test_a_published_value_of_nobody_is_refused_and_one_that_is_not_known_is_left_out():
     inputs = inputs_of("accuracies")
     with pytest.raises(InputError, match=r"option published names \['nobody'\]"):

@@ -197,7 +197,7 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
                 "experiments": ["harm"],
                 "options": {"axis_label": "wrong labels", "epsilon": choices.epsilon, "lines": {"harm": {"label": ""}}},
             },
-            "radii": {"kind": "radii", "experiments": ["harm"], "options": {"attack": ATTACK}},
+            "radii": {"kind": "radii", "experiments": ["harm"], "options": {"attack": ATTACK, "value": choices.budget}},
             "defences": {
                 "kind": "matrix",
                 "title": "What helps",

@@ -174,6 +174,7 @@ def matrix(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     "{provenance}",
     options={
         "attack": Option("an attack with several radii; default: the headline's"),
+        "value": Option("of a sweep, the one that is drawn; default: all"),
         "headlines": ATTACK["headlines"],
     },
 )
@@ -194,6 +195,8 @@ def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     rows = rows[rows["attack"] == attack]
     widths = sorted(rows["epsilon"].astype(float).unique())
     cells = [one for one in cells if one.row["condition"] in set(rows["condition"])]
+    if (value := options["value"]) is not None:
+        cells = [one for one in cells if math.isnan(one.row["axis_value"]) or one.row["axis_value"] == value]
     if not widths:
         raise InputError(
             f"option attack is '{attack}', the experiment has {sorted(found.tables['robustness']['attack'].unique())}; "
@@ -217,11 +220,11 @@ def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     left, which = max(last, key=lambda pair: pair[0].value)
     shown = found.attack(cells[0].row, attack=attack, epsilon=widths[0]).iloc[0]
-    without_length = shown.copy()
-    without_length["step_size"] = math.nan
     return figure, {
         # Without the radius and the length of a step, which differ from mark to mark.
-        "attack": describe(without_length).replace(f", ε = {shown['epsilon']:g}", ""),
+        "attack": describe(shown.where(shown.index != "step_size", math.nan)).replace(
+            f", ε = {shown['epsilon']:g}", ""
+        ),
         "finding": f"At ε = {widths[-1]:g} at most {value_text(left)} of the accuracy is left ({which}).",
         "definition": definition([shown]),
         "n": shared_n(estimates),
