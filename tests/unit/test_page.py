@@ -92,6 +92,8 @@ def test_what_supports_a_study_stands_on_a_page_of_its_own() -> None:
     figure = "The way of the data\n\n![The way of the data](../figures/label_noise/pipeline.png)\n\nThe way.\n"
     assert only.startswith(figure)
     assert "<sub>Drawn.</sub>" in only
+    assert "Nothing is there yet" not in page
+    assert "Nothing is there yet" in support_page(TITLE, "label_noise", PICTURES[:2], NO_STRATEGIES, NONE)
 
 
 def test_strategies_stand_in_one_table_with_intervals_and_n():

@@ -104,6 +104,8 @@ def support_page(
         lines += ["## Every strategy beside random points", "", *_strategies(strategies, words), ""]
     if len(spread):
         lines += ["## How much victims of random points differ", "", *_spread(spread, words), ""]
+    if not any(line.startswith("## ") for line in lines):
+        lines += ["Nothing is there yet: no further figure, and no strategy beside random points.", ""]
     return "\n".join(lines)
 
 
