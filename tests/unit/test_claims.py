@@ -645,7 +645,7 @@ def test_an_open_case_says_how_long_training_would_take_where_a_victim_was_timed
     draws, repeats = re.search(r"about ([\d+]+) × (\d+) \(draws × repeats\)", row["test"]).groups()
     draws = [*draws.split("+")] * (1 if "+" in draws else 2)  # as many of both conditions
     hours = sum(map(int, draws)) * int(repeats) / 100
-    assert row["test"].endswith(f"(draws × repeats), at most {hours:.2g} core-hours of training")
+    assert row["test"].endswith(f"(draws × repeats), at most {hours:.0f} core-hours of training")
     registered = {"bucket": [50, 4]}  # what is missing is the registered size
     short = one(
         "nearest_bucket_against_random", tables, margin=0.05, seconds={"label_noise/one": 36}, minimum=registered

@@ -84,6 +84,19 @@ def test_a_claim_of_a_new_study_is_a_few_lines_and_its_attack_is_the_headline_s(
     assert judge(claims[:1], {"mine/own": few}, headlines).iloc[0]["verdict"] == "analogue"
 
 
+def test_the_registered_size_is_asked_of_the_values_that_a_claim_speaks_of(tmp_path):
+    """Of a budget of 1, medoids of several halves of a class may be the same point."""
+    levels = {"random@1": (0.9, 1), "random@5": (0.5, 5), "clever@1": (0.9, 1), "clever@5": (0.3, 5)}
+    tables = own_tables(levels)
+    for name in ("victims", "robustness"):
+        few = (tables[name]["condition"] == "clever") & (tables[name]["axis_value"] == 1) & (tables[name]["draw"] > 1)
+        tables[name] = tables[name][~few]
+    row = judged(tmp_path, tables, entry("larger", own("random", value=5), than=own("clever", value=5)))
+    assert (row["verdict"], row["n"]) == ("reproduced", "6+6 × 20")
+    row = judged(tmp_path, tables, entry("larger", own("random", value=1), than=own("clever", value=1)))
+    assert "'clever' is 2 × 20 (40 victims), registered are 3 × 2" in row["test"]
+
+
 def test_a_difference_can_be_claimed_to_exceed_a_number(tmp_path):
     tables = own_tables({"random": (0.5, np.nan), "clever": (0.3, np.nan)})
     for by, verdict in ((0.0, "reproduced"), (0.15, "reproduced"), (0.2, "inconclusive"), (0.25, "refuted")):

@@ -116,9 +116,13 @@ class Data:
     def shortfall(self, query: Query, condition: str, draws: int, repeats: int) -> str | None:
         """In which way a condition, or what is known of its victims, is smaller than draws × repeats.
 
-        It is so where it is for any value of its axis. Without poisons, one draw is all there may be.
+        It is so where it is for any value of its axis that the claim speaks of. Without poisons, one draw is all there
+        may be.
         """
         cells = query.select(condition, "draw")
+        own = query.name, cells[0].row["condition"]
+        selected = {label for experiment, name, label, _ in self.known if (experiment, name) == own}
+        cells = [one for one in cells if one.label in selected] or cells
         draws = 1 if cells[0].row["strategy"] == "none" else draws
         for one in cells:
             have = one.victims["draw"].nunique(), one.victims["repeat"].nunique()

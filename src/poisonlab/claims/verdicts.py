@@ -209,6 +209,11 @@ def _longest(part: Part, seconds: Mapping[str, float]) -> float | None:
     return max(known) if known else None
 
 
+def _hours(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours:.2g}" if hours < 10 else f"{hours:.0f}"
+
+
 def _verdict(
     result: _Result, supports: Side, opposes: Side, parts: int, seconds: float | None = None
 ) -> tuple[str, str]:
@@ -233,6 +238,6 @@ def _verdict(
     if result.blocked or supported == opposed:
         needed = evidence.needed
         if not result.blocked and seconds is not None and isinstance(needed, Design):
-            needed = f"{needed}, at most {needed.victims * seconds / 3600:.2g} core-hours of training"
+            needed = f"{needed}, at most {_hours(needed.victims * seconds)} core-hours of training"
         return "inconclusive", f"{test}; a verdict needs {result.blocked or needed}"
     return "reproduced" if supported else "refuted", test

@@ -171,7 +171,7 @@ def shared_facts(experiments: Sequence[Experiment], options: Mapping[str, Any], 
     def listed(key: str) -> str:
         values = [experiment.facts[key] for experiment in experiments if pd.notna(experiment.facts[key])]
         words = [named(value, labels) if isinstance(value, str) else f"{value:g}" for value in values]
-        return ", ".join(dict.fromkeys(words))
+        return ", ".join(dict.fromkeys(", ".join(words).split(", ")))  # a fact may be a list already
 
     scales = sorted({str(experiment.facts["scale"]) for experiment in experiments})
     if len(scales) > 1:
