@@ -191,8 +191,7 @@ def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
 
     found, cells = _cells(inputs, {**options, "epsilon": None}, "natural_accuracy")
     attack = options["attack"] or found.headline.attack or _shown(found)
-    rows = found.tables["robustness"]
-    rows = rows[rows["attack"] == attack]
+    rows = found.tables["robustness"].query("attack == @attack")
     widths = sorted(rows["epsilon"].astype(float).unique())
     cells = [one for one in cells if one.row["condition"] in set(rows["condition"])]
     if (value := options["value"]) is not None:
@@ -220,11 +219,10 @@ def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     left, which = max(last, key=lambda pair: pair[0].value)
     shown = found.attack(cells[0].row, attack=attack, epsilon=widths[0]).iloc[0]
+    attacked = describe(shown.where(shown.index != "step_size", math.nan))
     return figure, {
         # Without the radius and the length of a step, which differ from mark to mark.
-        "attack": describe(shown.where(shown.index != "step_size", math.nan)).replace(
-            f", ε = {shown['epsilon']:g}", ""
-        ),
+        "attack": attacked.replace(f", ε = {shown['epsilon']:g}", ""),
         "finding": f"At ε = {widths[-1]:g} at most {value_text(left)} of the accuracy is left ({which}).",
         "definition": definition([shown]),
         "n": shared_n(estimates),
