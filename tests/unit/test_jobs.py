@@ -14,6 +14,7 @@ from poisonlab.pipeline.jobs import numbers, version
 from poisonlab.pipeline.training import span
 
 FAULTS = """
+import ctypes
 import resource
 import sys
 import torch
@@ -24,7 +25,8 @@ def rounds(count):  # of ten blocks of 4 MiB, which come and go as activation ma
         maps = [torch.ones(1 << 20) for _ in range(10)]
         del maps
 
-assert sys.argv[1] == "handed_back" or keep_freed_memory()
+# Handed back: glibc's first threshold, which it raises by itself or not, as the heap happens to lie.
+assert ctypes.CDLL(None).mallopt(-3, 128 << 10) if sys.argv[1] == "handed_back" else keep_freed_memory()
 rounds(3)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 rounds(20)

@@ -107,7 +107,7 @@ def part_of(kind: str, names: str, labels: Mapping[str, str]) -> str:
         label = labels.get(f"{kind} {one}")
         words.append(one.replace("_", " ") if label is None and told else label or f"{kind} {one.replace('_', ' ')}")
         told = label is None
-    return ", ".join(words)
+    return ", ".join(dict.fromkeys(words))
 
 
 def trained_by(recipes: Iterable[tuple[str, str, str]], labels: Mapping[str, str]) -> str:
