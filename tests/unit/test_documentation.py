@@ -33,7 +33,7 @@ from typer.testing import CliRunner
 from poisonlab import cli
 
 PAGES = [
-    *sorted((REPOSITORY / "docs").glob("*.md")),
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
     *(REPOSITORY / folder / "README.md" for folder in (".", "config", "results", "archive")),
     *sorted((REPOSITORY / "studies").glob("*/README.md")),
 ]
