@@ -1,5 +1,6 @@
 """`poisonlab audit` from another folder: one page, whose numbers are those of a study written by hand."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,11 @@ def check_page(work: Path) -> None:
     assert 'src="data:' in page
     for reference in ("http://", "https://", "<link", "<script", 'src="/'):
         assert reference not in page
+    # In a second there is no time for adversarial training, and the page says what would allow it.
+    assert "Of three defences" in page
+    assert re.search(
+        r"Adversarial training was left out: it would take about \d+ minutes more; --time \d+m allows", page
+    )
     # Ten points or fewer, with their pictures.
     assert page.count('alt="point ') == 4
 

@@ -11,13 +11,16 @@ import pytest
 from PIL import Image
 
 from poisonlab.audit import best_recipe, facts_of
-from poisonlab.audit.answer import exposed, reference_radius, row_of
+from poisonlab.audit.answer import NUMBERS, exposed, reference_radius, row_of
+from poisonlab.audit.costs import hardening
 from poisonlab.audit.question import Question, question
-from poisonlab.audit.study import Choices, Facts, candidates, clean_nets, first_looks, whole
+from poisonlab.audit.study import WAYS, Choices, Facts, candidates, clean_nets, first_looks, whole
 from poisonlab.datasets.dataset import Column, make_dataset
 from poisonlab.errors import InputError
 from poisonlab.pipeline.plan import Plan
 from poisonlab.pipeline.studies import read_yaml
+from poisonlab.results.storage import write_table
+from poisonlab.victims.timing import Stopwatch
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = Facts(455, (170, 285), ("malignant", "benign"), "vectors")
@@ -96,6 +99,34 @@ def test_the_study_of_every_phase_can_be_planned(tmp_path: Path, kind: str, monk
     few = Plan({**read_yaml(ROOT / "config.yaml"), "studies": [small_class(tmp_path, asked, choices)]}, ROOT)
     assert {experiment for _, experiment in few.experiments} == {"harm", "defences"}
     assert {name for _, name in plan.figures} == {"budgets", "radii", "defences", "detected"}
+
+
+def test_a_study_without_a_defence_does_not_train_it() -> None:
+    facts = Facts(300, (100, 200), ("a", "b"), "grey")
+    choices = Choices(candidates(facts)[0], (0, 1), (5, 10, 20), (0.05, 0.1, 0.2), ways=("early", "cleaned", "decayed"))
+    study = whole(question("digits01", KNOWN), facts, choices)
+    assert study["experiments"]["defences"]["victims"] == ["plain", "early", "cleaned", "decayed"]
+    assert set(NUMBERS) == {len(choices.ways), len(WAYS)}
+
+
+def test_what_adversarial_training_takes_is_told_from_the_clean_victims_of_the_smallest_size(tmp_path: Path) -> None:
+    rows = [
+        {"condition": condition, "draw": 0, "repeat": repeat, "epochs": epochs}
+        for condition, epochs in (("clean", (10, 20, 7, 7)), ("random", (90, 90, 90, 90)))
+        for repeat, epochs in enumerate(epochs)
+    ]
+    table = tmp_path / "tables" / "own" / "harm" / "victims.parquet"
+    table.parent.mkdir(parents=True)
+    write_table(pd.DataFrame(rows), table)
+    choices = Choices({"epochs": 30})
+    assert hardening(tmp_path, "own", choices, 2) == 0.0  # nothing is known
+    seconds = {"clean_draw-0_repeat-0": 5.0, "clean_draw-0_repeat-1": 6.0, "clean_draw-0_repeat-2": 99.0}
+    stopwatch = Stopwatch(tmp_path / "seconds" / "own" / "harm" / "plain" / "one.json", dict.fromkeys(seconds, "id"))
+    for key, took in seconds.items():
+        stopwatch.note(key, took)
+    stopwatch.save()
+    # A pass takes 0.5 and 0.3 s; 30 epochs of 1 + 5 passes; 2 victims without wrong labels and 2 × 6 with them.
+    assert hardening(tmp_path, "own", choices, 2) == pytest.approx(0.4 * 30 * 6 * 14 / 2)
 
 
 def test_the_quickest_recipe_that_fits_everything_is_taken_or_the_one_that_fits_most() -> None:

@@ -13,25 +13,27 @@ from typing import Any
 
 from poisonlab.audit import study
 from poisonlab.audit.answer import NARROW, Answer, exposed, reference_radius
+from poisonlab.audit.costs import hardening
 from poisonlab.audit.page import page
 from poisonlab.audit.question import Question
-from poisonlab.audit.study import Choices, Facts
+from poisonlab.audit.study import SIZES, WAYS, Choices, Facts
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
 from poisonlab.pipeline.studies import read_yaml
 from poisonlab.poisons.flips import class_number
 from poisonlab.results.storage import read_table
 
-SIZES = ((3, 2), (4, 4), (8, 4), (8, 8), (16, 8))  # draws × repeats, until intervals are narrow or the time is spent
+HARDENING = 0.5  # of the time, at most, for adversarial training at the smallest size
 Run = Callable[[Sequence[str]], None]  # makes files, raises InputError where that fails
 
 
-def audit(question: Question, run: Run, templates: Path, say: Callable[[str], None] = print) -> Path:
+def audit(question: Question, run: Run, templates: Path, cores: int = 1, say: Callable[[str], None] = print) -> Path:
     """Answer a question by one page.
 
     Args:
         run: makes files of the pipeline in the current folder, where the audit's study lies too.
         templates: folder of the page's template.
+        cores: on which `run` works.
         say: gets a line for each phase.
 
     Returns:
@@ -67,16 +69,30 @@ def audit(question: Question, run: Run, templates: Path, say: Callable[[str], No
             f"class '{facts.classes[pair[0]]}' has {facts.counts[pair[0]]} training points, at most half of them can "
             "be flipped; lower --budget or choose another class by --flip"
         )
-    choices = replace(choices, pair=pair, epsilons=epsilons, budgets=budgets)
+    choices = replace(
+        choices, pair=pair, epsilons=epsilons, budgets=budgets, draws=SIZES[size][0], repeats=SIZES[size][1]
+    )
+    say("4 of 5  poisons and victims")
+    before = time.monotonic()
+    study.write(study.whole(question, facts, choices), folder)
+    run([_table(name, "harm")])
+    needed, left_out = hardening(results, name, choices, cores), ""
+    if needed > HARDENING * question.seconds:
+        choices = replace(choices, ways=tuple(way for way in WAYS if way != "hardened"))
+        left_out = (
+            f"Adversarial training was left out: it would take about {math.ceil(needed / 60)} minutes more; "
+            f"--time {math.ceil(needed / HARDENING / 60)}m allows it."
+        )
+        say(f"        {left_out}")
     while True:
         choices = replace(choices, draws=SIZES[size][0], repeats=SIZES[size][1])
-        say(f"4 of 5  poisons and victims: {choices.draws} draws × {choices.repeats} trainings of each")
+        say(f"        {choices.draws} draws × {choices.repeats} trainings of each")
         written = study.whole(question, facts, choices)
         study.write(written, folder)
-        before = time.monotonic()
         run(_targets(written, name))
         answer = Answer(results, name, facts, choices)
-        took, spent, width = time.monotonic() - before, time.monotonic() - start, answer.widest()
+        now, width = time.monotonic(), answer.widest()
+        took, spent, before = now - before, now - start, now
         grows = size + 1 < len(SIZES) and math.prod(SIZES[size + 1]) / math.prod(SIZES[size])
         if width <= NARROW or not grows or spent + took * (grows - 1) > question.seconds:
             break
@@ -91,6 +107,7 @@ def audit(question: Question, run: Run, templates: Path, say: Callable[[str], No
         f"Model {question.model or facts.model}, {_recipe(choices.recipe, trial)}.",
         "Intervals are 95 %, for new draws of the poisons and new trainings; without wrong labels, for new trainings.",
     ]
+    rests_on += [left_out] * bool(left_out)
     file = folder / "audit.html"
     file.write_text(page(answer, rests_on, pairs, templates), encoding="utf-8")
     return file
@@ -148,11 +165,15 @@ def _pair(question: Question, facts: Facts) -> tuple[int, int] | None:
 
 def _targets(study: Mapping[str, Any], name: str) -> list[str]:
     return [
-        *(f"results/tables/{name}/{experiment}/robustness.parquet" for experiment in study["experiments"]),
+        *(_table(name, experiment) for experiment in study["experiments"]),
         *(f"results/figures/{name}/{figure}.png" for figure in study["figures"]),
         f"results/tables/{name}/defences/detection.parquet",
         f"results/paths/{name}.parquet",
     ]
+
+
+def _table(name: str, experiment: str) -> str:
+    return f"results/tables/{name}/{experiment}/robustness.parquet"
 
 
 def _stored_size(folder: Path) -> int:

@@ -18,6 +18,7 @@ from poisonlab.statistics import Estimate, mean_interval, paired_difference
 
 NARROW = 0.05  # half of an interval that is narrow enough
 ADVERSARIAL, NATURAL = "adversarial_accuracy", "natural_accuracy"
+NUMBERS = {3: "three", 4: "four"}  # of defences, in words
 SELECTIONS = {"random": "random points", "medoids": "medoids"}
 
 
@@ -140,7 +141,7 @@ class Answer:
 
     def best_way(self) -> str:
         """The defence that keeps the most under the worst selection."""
-        return max(WAYS, key=lambda way: self.defended(self.worst, way).value)
+        return max(self.choices.ways, key=lambda way: self.defended(self.worst, way).value)
 
     # -------------------------------------------------------------------------------------------------------- points
 
@@ -200,8 +201,8 @@ class Answer:
         undefended, defended = self.defended(worst, "plain"), self.defended(worst, way)
         gain = paired_difference(self.grid(self.defences, f"{worst}@{way}"), self.grid(self.defences, f"{worst}@plain"))
         helps = (
-            f"Of four defences {WAYS[way]} keeps the most, {named(defended)} where nothing is done leaves "
-            f"{named(undefended)}, at a natural accuracy of {named(self.defended(worst, way, NATURAL))}"
+            f"Of {NUMBERS[len(choices.ways)]} defences {WAYS[way]} keeps the most, {named(defended)} where nothing is "
+            f"done leaves {named(undefended)}, at a natural accuracy of {named(self.defended(worst, way, NATURAL))}"
             f"{'' if gain.low > 0 else '; its gain is not certain at this size'}."
         )
         return [harm, find, helps]

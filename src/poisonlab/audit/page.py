@@ -43,7 +43,7 @@ def page(answer: Answer, rests_on: list[str], pairs: list[dict[str, Any]], templ
                 for selection in ("clean", *SELECTIONS)
             ),
         ]
-        for way, words in {"plain": "nothing", **WAYS}.items()
+        for way, words in {"plain": "nothing", **{way: WAYS[way] for way in choices.ways}}.items()
     ]
     checks = [
         [

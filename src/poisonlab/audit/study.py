@@ -19,6 +19,14 @@ RADII = {
 SMALL = 5000  # training points: fewer are trained in smaller batches, for more epochs
 ATTACK = "audit_pgd"
 BUCKETS = 4
+SIZES = ((3, 2), (4, 4), (8, 4), (8, 8), (16, 8))  # draws × repeats, until intervals are narrow or the time is spent
+WAYS = {
+    "early": "early stopping",
+    "cleaned": "labels cleaned by cleanlab",
+    "decayed": "weight decay",
+    "hardened": "adversarial training",
+}
+HARDENING_STEPS = 5  # of the attack that adversarial training trains on
 HEAD = """# Written by `poisonlab audit`, which reads nothing back but the sizes below `experiments`.
 # Run it again, edited or not: snakemake --config "studies=[{folder}]"
 """
@@ -55,6 +63,7 @@ class Choices:
         budgets: numbers of wrong labels; the middle one is the audit's.
         epsilons: radii; the middle one is the audit's.
         draws, repeats: sizes of the experiments.
+        ways: defences that are tried.
     """
 
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -63,6 +72,7 @@ class Choices:
     epsilons: tuple[float, ...] = ()
     draws: int = 3
     repeats: int = 2
+    ways: tuple[str, ...] = tuple(WAYS)
 
     @property
     def budget(self) -> int:
@@ -126,6 +136,7 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
     flips = {"dataset": name, "flips": {"source": source, "target": target}, "budget": choices.budget}
     size = {"draws": choices.draws, "repeats": choices.repeats, "draws_per_job": 2, "repeats_per_job": 4}
     attacked = {"attacks": [ATTACK], "headline": {"attack": ATTACK, "epsilon": choices.epsilon}}
+    words = {way: WAYS[way] for way in choices.ways}
     found |= {
         "recipes": {
             name: recipe,
@@ -147,7 +158,7 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
             },
             f"{name}_hardened": {
                 **recipe,
-                "objective": {"name": "adversarial", "epsilon": choices.epsilon, "steps": 5},
+                "objective": {"name": "adversarial", "epsilon": choices.epsilon, "steps": HARDENING_STEPS},
             },
         },
         "paths": {name: {"proxy": name}},
@@ -161,7 +172,7 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
         },
         "victims": {
             "plain": {"model": model, "recipe": name},
-            **{way: {"model": model, "recipe": f"{name}_{way}"} for way in WAYS},
+            **{way: {"model": model, "recipe": f"{name}_{way}"} for way in choices.ways},
         },
         "experiments": {
             "harm": {
@@ -176,7 +187,7 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
             },
             "defences": {
                 "poisons": ["clean", "random", "medoids"],
-                "victims": ["plain", *WAYS],
+                "victims": ["plain", *choices.ways],
                 **attacked,
                 **size,
                 "detection": 2,
@@ -186,9 +197,9 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
             name: name.removeprefix("audit_").replace("_", " "),
             "random": "random points",
             "clean": "no wrong labels",
-            **{f"recipe {name}_{way}": words for way, words in WAYS.items()},
+            **{f"recipe {name}_{way}": own for way, own in words.items()},
             f"recipe {name}": "plain",
-            **WAYS,
+            **words,
         },
         "figures": {
             "budgets": {
@@ -202,7 +213,7 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
                 "kind": "matrix",
                 "title": "What helps",
                 "experiments": ["defences"],
-                "options": {"labels": {"plain": "as it is", "clean": "no poisons", "random": "random points", **WAYS}},
+                "options": {"labels": {"plain": "as it is", "clean": "no poisons", "random": "random points", **words}},
             },
             "detected": {
                 "kind": "detected",
@@ -222,14 +233,6 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
         }
         found["experiments"]["buckets"] = {"poisons": ["bucket"], "victims": ["plain"], **attacked, **size}
     return found
-
-
-WAYS = {
-    "early": "early stopping",
-    "cleaned": "labels cleaned by cleanlab",
-    "decayed": "weight decay",
-    "hardened": "adversarial training",
-}
 
 
 def write(study: Mapping[str, Any], folder: Path) -> None:

@@ -1,5 +1,6 @@
 """``poisonlab audit``: what would a few wrong labels do to a model of your data?"""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -40,7 +41,8 @@ def audit(
 
     here = root()
     asked = question(data, read_yaml(here / "config.yaml")["datasets"], model, flip, budget, epsilon, time)
-    page = answered(asked, _pipeline(asked.name, cores, mirror), here / "workflow" / "report")
+    count = int(cores) if cores.isdecimal() else os.cpu_count() or 1
+    page = answered(asked, _pipeline(asked.name, cores, mirror), here / "workflow" / "report", max(1, count))
     print(f"\n{page.resolve()}")
 
 

@@ -48,9 +48,14 @@ def _read(file: Path) -> dict[str, tuple[str, float]]:
 def seconds_of(victims: str | Path, folder: str | Path) -> dict[str, float]:
     """Victim's key → its seconds of training, of a file of victims, as far as a file below `folder` knows them."""
     rows = json.loads(storage.read_tensors(victims)[1].get("victims", "{}"))
-    found = {}
-    for file in sorted(Path(folder).rglob("*.json")):
-        for key, (identity, seconds) in _read(file).items():
-            if key in rows and rows[key]["identity"] == identity:
-                found[key] = seconds
-    return found
+    known = (entry for file in _files(folder) for entry in _read(file).items())
+    return {key: seconds for key, (identity, seconds) in known if key in rows and rows[key]["identity"] == identity}
+
+
+def seconds_below(folder: str | Path) -> dict[str, float]:
+    """Victim's key → its seconds of training, of all victims that a file below `folder` knows."""
+    return {key: seconds for file in _files(folder) for key, (_, seconds) in _read(file).items()}
+
+
+def _files(folder: str | Path) -> list[Path]:
+    return sorted(Path(folder).rglob("*.json"))
