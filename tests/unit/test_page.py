@@ -1,15 +1,21 @@
 """A study's page shows each figure with its caption and the claims that name it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from poisonlab.claims import COLUMNS, Claim, Part, Place
 from poisonlab.claims.relations import relation
+from poisonlab.claims.selectors import Selector
 from poisonlab.documents.claim_rows import claim_rows
 from poisonlab.documents.comparison import COLUMNS as STRATEGIES
 from poisonlab.documents.comparison import SPREAD
 from poisonlab.documents.page import Picture, size_in_words, study_page, support_page
+from poisonlab.documents.places import places
+from poisonlab.results.query import Headline, Query
+from poisonlab.statistics import mean_interval
 
 TITLE = "On label noise"
 
@@ -166,3 +172,34 @@ def test_a_page_begins_with_what_was_found_where_the_study_says_so():
     words = "- [Paths are short](scorecard.md#label_noise-1): **reproduced** in 1 of 2 (two); **refuted** in 1 of 2 (ten); measured 0.500 (ten) to 0.500 (two)."
     assert found[3] == words
     assert found[4] == "- Not run yet: 1 of 3 claims."
+
+
+def test_a_claim_stands_place_by_place_with_both_sides_and_who_fitted():
+    sides = Selector(condition="random"), Selector(condition="medoids")
+    own = replace(claim(7, "Medoids leave less", "own", two="own/two", ten="own/ten"), of=sides[:1], than=sides[1:])
+    cells = row(7, "Medoids leave less: two", "reproduced") | {
+        "test": "random − medoids; one-sided p = 0.003 (Holm over 2)"
+    }
+    rows = claim_rows([own], pd.DataFrame([cells, row(7, "Medoids leave less: ten", "not run", np.nan)]))
+    flips = {"source_class": 0, "target_class": 1, "axis_value": np.nan}
+    conditions = pd.DataFrame([{"condition": name, "strategy": name, **flips} for name in ("random", "medoids")])
+    attack = {"attack": "pgd", "goal": "targeted", "attack_source": 0, "attack_target": 1, "epsilon": 0.1}
+    victims = [
+        {"condition": name, "draw": draw, "repeat": repeat, "axis_value": np.nan, "fitted_share": fitted}
+        for name, fitted in (("random", 1.0), ("medoids", 0.9))
+        for draw, repeat in np.ndindex(2, 2)
+    ]
+    robustness = [{**victim, **attack, "adversarial_accuracy": 0.5 + 0.1 * victim["draw"]} for victim in victims]
+    tables = {"conditions": conditions, "victims": pd.DataFrame(victims), "robustness": pd.DataFrame(robustness)}
+    query = Query("own/two", tables, Headline("pgd", 0.1))
+    lines = places(rows[0], [query], {"random": "random points"})
+    assert lines[0] == "**Medoids leave less** ([claim 7](scorecard.md#label_noise-7))."
+    assert lines[2] == "|  | random points | medoids | difference | p | n | fitted all poisons | verdict |"
+    level = mean_interval(np.array([[0.5, 0.5], [0.6, 0.6]]), bounds=(0.0, 1.0))
+    left = f"{level.value:.3f} [{level.low:.3f}, {level.high:.3f}]"
+    assert lines[4] == (
+        f"| two | {left} | {left} | 0.500 [0.400, 0.600] | 0.003 (Holm over 2) | 5 × 4 | 100 % and 0 % | **reproduced** |"
+    )
+    assert lines[5] == "| ten | — | — | — | — | — | — | **not run** |"
+    page = study_page(TITLE, "label_noise", PICTURES, ROWS, tables=[lines])
+    assert page.index("## Place by place") < page.index("## Lengths")

@@ -28,6 +28,7 @@ rule write_page:
     params:
         title=lambda w: plan.titles[w.study],
         findings=lambda w: plan.config[w.study]["findings"],
+        places=lambda w: plan.config[w.study]["places"],
         words=lambda w: plan.labels[w.study],
         figures=lambda w: pictures(plan, w.study),
         compared=lambda w: plan.compared(w.study),

@@ -9,6 +9,7 @@ with job(snakemake):
     from poisonlab.documents.claim_rows import claim_rows
     from poisonlab.documents.comparison import COLUMNS, SPREAD, compare, spread
     from poisonlab.documents.page import Picture, study_page, support_page
+    from poisonlab.documents.places import places
     from poisonlab.results.query import Headline, Query
     from poisonlab.results.storage import atomic, read_table
 
@@ -22,8 +23,9 @@ with job(snakemake):
     victims = pd.concat([pd.DataFrame(columns=SPREAD), *map(spread, experiments)])
     claims, labels = load_claims(list(files.claims)), {study: params.words}
     rows = claim_rows(claims, read_table(files.scorecard), None, params.headlines, labels)
+    tables = [places(row, experiments, params.words) for row in rows if row.number in params.places]
     pages = {
-        "page": study_page(params.title, study, pictures, rows, params.findings),
+        "page": study_page(params.title, study, pictures, rows, params.findings, tables),
         "support": support_page(params.title, study, pictures, strategies, victims, params.words),
     }
     for name, page in pages.items():

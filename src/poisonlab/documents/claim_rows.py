@@ -34,7 +34,8 @@ class ClaimRow:
         measured: of the first part that was judged, or else measured, in words; "" where nothing was.
         place: name of that part, "" where the claim has one.
         parts: what the page shows of each part: statement, measured (in words; value, low, high and unit are its
-            numbers), n, test, verdict, tables, notes, estimand, source, published.
+            numbers), n, test, verdict, sides (the conditions that are compared), tables, notes, estimand, source,
+            published.
         quote: what the source says, in its own words; "" where none is given.
     """
 
@@ -134,6 +135,7 @@ def claim_rows(
                                 _column(claim, part, headlines or {}),
                                 (labels or {}).get(study, {}),
                             ),
+                            "sides": [selector.condition for selector in (*claim.of, *claim.than)],
                             "tables": _place(part, row["verdict"]).tables,
                             "estimand": claim.estimand,
                             "source": claim.source,

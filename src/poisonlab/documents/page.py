@@ -55,6 +55,7 @@ def study_page(
     pictures: Sequence[Picture],
     rows: Sequence[ClaimRow],
     findings: Sequence[int] = (),
+    tables: Sequence[Sequence[str]] = (),
 ) -> str:
     """Write the page: what was found, then each figure with its caption, and below it its claims.
 
@@ -65,11 +66,14 @@ def study_page(
         study: its name, which its figures' folder has.
         rows: its claims; those of no figure of the page come last.
         findings: numbers of the claims that the page begins with.
+        tables: lines of each claim that is shown place by place.
     """
     lines = [f"# {title}", ""]
     if findings:
         lines += ["## What was found", "", *_found(rows, findings), ""]
     lines += [_INTRODUCTION.format(study=study), ""]
+    if tables:
+        lines += ["## Place by place", "", *(line for table in tables for line in (*table, ""))]
     shown = [picture for picture in pictures if not picture.support]
     homes = [_home(row, shown) for row in rows]
     for picture in shown:
