@@ -375,9 +375,22 @@ def specifications():
     return pd.DataFrame(rows)
 
 
+def beside_random(parts):
+    """Experiments whose buckets are one set of points each, called medoids."""
+    data = both(*parts)
+    return {
+        name: frame[frame["axis_value"].isna() | (frame["axis_value"] == 1.0)]
+        .assign(axis_value=np.nan)
+        .replace({"condition": {"bucket": "medoids"}})
+        for name, frame in data.items()
+    }
+
+
 def inputs_of(kind):
     if kind == "flipped_images":
         return three_images()
+    if kind == "forest":
+        return beside_random([tables("one"), tables("two", 4, 5)])
     whole = one_condition("one") if kind in ("by_experiment", "memorisation") else tables()
     whole = defended() if kind in ("defenders", "choices") else whole
     known = {**whole, "lengths": lengths(), "extremes": extremes(), "data": flat_toy(), "poisons": placed()} | {

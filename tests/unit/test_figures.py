@@ -11,6 +11,7 @@ from figure_inputs import (
     CLEAN,
     RANDOM,
     STEPS,
+    beside_random,
     both,
     counted,
     covered,
@@ -545,6 +546,32 @@ def test_panels_are_divided_among_columns_as_evenly_as_their_order_allows():
     assert rows in ([[15], [3, 3], [3]], [[15], [3], [3, 3]])
     with pytest.raises(InputError, match=r"25 experiments .* 1 to 24 do"):
         draw("strategies", tables(), {"experiments": [str(n) for n in range(25)]})
+
+
+def test_a_forest_has_a_row_for_each_experiment_with_both_levels_and_their_difference():
+    data = beside_random([tables("one"), tables("two", 4, 5)])
+    better = (data["robustness"]["experiment"] == "two") & (data["robustness"]["condition"] == "medoids")
+    data["robustness"].loc[better, "adversarial_accuracy"] = 0.1
+    labels = {"one": "a CNN", "two": "an MLP", "random": "random points"}
+    figure, caption = draw("forest", data, {"labels": labels})
+    left, right = figure.axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["an MLP", "a CNN"]  # the larger difference first
+    for place, name in enumerate(("two", "one")):
+        found = Query(name, {key: frame[frame["experiment"] == name] for key, frame in data.items()})
+        own, other = (found.select(side)[0].grid for side in ("medoids", "random"))
+        expected = {"own": own.mean(), "baseline": other.mean()}
+        for gid, value in expected.items():
+            np.testing.assert_allclose(by_gid(left, gid)[place].get_xdata(), [value], **EXACT)
+        difference = paired_difference(other, own)
+        np.testing.assert_allclose(by_gid(right, "difference")[place].get_xdata(), [difference.value], **EXACT)
+        (path,) = by_gid(right, "difference-interval")[place].get_paths()
+        np.testing.assert_allclose(path.vertices[:, 0], [difference.low, difference.high], **EXACT)
+    assert "**Medoids leave less than random points in 1 of 2 experiments, most in an MLP (+0.3" in caption
+    assert "n, draws × repeats: 2–4 × 3." in caption
+    with pytest.raises(InputError, match="has 3 values, allowed is 1"):
+        draw("forest", tables(), {"condition": "bucket"})
+    with pytest.raises(InputError, match="no condition of strategy 'medoids'; leave experiment 'one' out"):
+        draw("forest", tables())
 
 
 def test_a_verdict_that_is_none_stands_beside_its_row():

@@ -74,8 +74,9 @@ def audit(question: Question, run: Run, templates: Path, cores: int = 1, say: Ca
     )
     say("4 of 5  poisons and victims")
     before = time.monotonic()
-    study.write(study.whole(question, facts, choices), folder)
-    run([_table(name, "harm")])
+    written = study.whole(question, facts, choices)
+    study.write(written, folder)
+    run([_table(name, experiment) for experiment in written["experiments"] if experiment != "defences"])
     needed, left_out = hardening(results, name, choices, cores), ""
     if needed > HARDENING * question.seconds:
         choices = replace(choices, ways=tuple(way for way in WAYS if way != "hardened"))
