@@ -16,6 +16,7 @@ from poisonlab.results.query import Headline, Query
 from poisonlab.results.storage import read_table
 from poisonlab.statistics import Estimate, mean_interval, paired_difference
 
+NEARLY_ALL = 0.9  # of the flips: found by whoever looks at so many labels
 NARROW = 0.05  # half of an interval that is narrow enough
 ADVERSARIAL, NATURAL = "adversarial_accuracy", "natural_accuracy"
 NUMBERS = {3: "three", 4: "four"}  # of defences, in words
@@ -131,7 +132,7 @@ class Answer:
         hits, looked = own["hits"].mean(), own["looked_at"].mean()
         return f"{hits:.1f} of {self.choices.budget} flips, and {looked - hits:.1f} false alarms"
 
-    def looked_at(self, selection: str, check: str, share: float = 0.9) -> int | None:
+    def looked_at(self, selection: str, check: str, share: float = NEARLY_ALL) -> int | None:
         """The least number of labels to look at, of those tried, until so many of the flips are found in the mean."""
         rows = self.detection
         own = rows[(rows["condition"] == f"{selection}@plain") & (rows["check"] == check)]
@@ -189,20 +190,20 @@ class Answer:
         easier = min(needed, key=lambda check: needed[check] or math.inf)
         words = "cleanlab" if easier == "cleanlab" else "a check of the nearest neighbours"
         cost = (
-            f"nine in ten are among the first {needed[easier]} that {words} lists"
+            f"; nine in ten are among the first {needed[easier]} that {words} lists"
             if needed[easier]
-            else "neither check lists nine in ten of them among its first thousand"
+            else "; neither check lists nine in ten of them among its first thousand"
         )
         find = (
             f"You would find {100 * first.value:.0f} % of them among the first {choices.budget} labels that cleanlab "
-            f"lists; {cost}."
+            f"lists{'' if first.value >= NEARLY_ALL else cost}."
         )
         way = self.best_way()
         undefended, defended = self.defended(worst, "plain"), self.defended(worst, way)
         gain = paired_difference(self.grid(self.defences, f"{worst}@{way}"), self.grid(self.defences, f"{worst}@plain"))
         helps = (
-            f"Of {NUMBERS[len(choices.ways)]} defences {WAYS[way]} keeps the most, {named(defended)} where nothing is "
-            f"done leaves {named(undefended)}, at a natural accuracy of {named(self.defended(worst, way, NATURAL))}"
+            f"Of {NUMBERS[len(choices.ways)]} defences {WAYS[way]} keeps the most, {named(defended)} where "
+            f"{named(undefended)} is left without, at a natural accuracy of {named(self.defended(worst, way, NATURAL))}"
             f"{'' if gain.low > 0 else '; its gain is not certain at this size'}."
         )
         return [harm, find, helps]

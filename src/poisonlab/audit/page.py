@@ -9,8 +9,10 @@ import numpy as np
 
 from poisonlab.audit.answer import ADVERSARIAL, NARROW, NATURAL, SELECTIONS, Answer, class_named, named
 from poisonlab.audit.study import WAYS
+from poisonlab.figures.style import DPI
 
 FIGURES = ("budgets", "radii", "defences", "detected")
+PIXELS = 125  # of a screen for an inch of a figure
 MOST_COLUMNS = 8  # of a table's row that are shown
 
 
@@ -86,13 +88,17 @@ def page(answer: Answer, rests_on: list[str], pairs: list[dict[str, Any]], templ
 
 
 def _figure(answer: Answer, name: str) -> dict[str, str]:
-    """A figure as data, with its caption; nothing where it was not drawn."""
+    """A figure as data, with its caption and its width on a screen; nothing where it was not drawn."""
+    from PIL import Image
+
     file = answer.folder / "figures" / answer.study / f"{name}.png"
     if not file.is_file():
         return {}
     caption = file.with_suffix(".txt").read_text(encoding="utf-8") if file.with_suffix(".txt").is_file() else ""
     finding, _, rest = caption.removeprefix("**").partition("** ")
-    return {"image": _data("image/png", file.read_bytes()), "finding": finding, "caption": rest}
+    with Image.open(file) as picture:
+        width = round(picture.width / DPI * PIXELS)
+    return {"image": _data("image/png", file.read_bytes()), "finding": finding, "caption": rest, "width": str(width)}
 
 
 def _picture(image: np.ndarray | None) -> str:

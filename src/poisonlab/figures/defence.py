@@ -201,8 +201,7 @@ def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
             f"option attack is '{attack}', the experiment has {sorted(found.tables['robustness']['attack'].unique())}; "
             "choose one"
         )
-    figure = Figure(figsize=(style.COLUMN, 2.8))
-    figure.set_layout_engine("constrained")
+    figure = Figure(figsize=(style.COLUMN, 2.8), layout="constrained")
     panel = figure.subplots()
     estimates, last = [], []
     for n, one in enumerate(cells):
@@ -211,12 +210,13 @@ def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
         x, colour = [0.0, *widths], COLOURS[n % len(COLOURS)]
         band = [own.low for own in means], [own.high for own in means]
         panel.fill_between(x, *band, color=colour, alpha=0.15, linewidth=0)
-        line = "-" if n < len(COLOURS) else "--"
-        panel.plot(x, [own.value for own in means], f".{line}", color=colour, label=_name(one, options), gid="accuracy")
+        line = ".-" if n < len(COLOURS) else ".--"
+        panel.plot(x, [own.value for own in means], line, color=colour, label=_name(one, options), gid="accuracy")
         estimates += means
         last.append((means[-1], _name(one, options)))
     panel.set(xlabel="ε", ylabel="accuracy", ylim=(-0.03, 1.03))
-    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    columns = max(1, int(style.COLUMN / (0.5 + 0.055 * max(len(name) for _, name in last))))  # inches of the longest
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
     left, which = max(last, key=lambda pair: pair[0].value)
     shown = found.attack(cells[0].row, attack=attack, epsilon=widths[0]).iloc[0]
     attacked = describe(shown.where(shown.index != "step_size", math.nan))
