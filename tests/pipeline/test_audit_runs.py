@@ -48,7 +48,7 @@ def check_page(work: Path) -> None:
     # In a second there is no time for adversarial training, and the page says what would allow it.
     assert "Of three defences" in page
     assert re.search(
-        r"Adversarial training was left out: it would take about \d+ minutes more; --time \d+m allows", page
+        r"Adversarial training was left out: it would take about \d+ minutes? more; --time \d+m allows", page
     )
     # Ten points or fewer, with their pictures.
     assert page.count('alt="point ') == 4

@@ -19,6 +19,7 @@ from poisonlab.audit.question import Question
 from poisonlab.audit.study import SIZES, WAYS, Choices, Facts
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.errors import InputError
+from poisonlab.figures.captions import counted
 from poisonlab.pipeline.studies import read_yaml
 from poisonlab.poisons.flips import class_number
 from poisonlab.results.storage import read_table
@@ -81,7 +82,7 @@ def audit(question: Question, run: Run, templates: Path, cores: int = 1, say: Ca
     if needed > HARDENING * question.seconds:
         choices = replace(choices, ways=tuple(way for way in WAYS if way != "hardened"))
         left_out = (
-            f"Adversarial training was left out: it would take about {math.ceil(needed / 60)} minutes more; "
+            f"Adversarial training was left out: it would take about {counted(math.ceil(needed / 60), 'minute')} more; "
             f"--time {math.ceil(needed / HARDENING / 60)}m allows it."
         )
         say(f"        {left_out}")
