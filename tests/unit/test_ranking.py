@@ -7,7 +7,8 @@ from figure_inputs import tables
 
 from poisonlab.errors import InputError
 from poisonlab.figures import draw
-from poisonlab.figures.ranking import ranks
+from poisonlab.figures.ranking import ranks, spread
+from poisonlab.statistics import grid
 
 
 def grids(means, spread, draws=3, repeats=8):
@@ -64,8 +65,33 @@ def test_power_needs_fewer_victims_of_the_same_seeds():
     lines = {line.get_label(): line for line in figure.axes[0].lines if line.get_gid() == "power"}
     same, other = (lines[f"means, {words} seeds"].get_ydata() for words in ("same", "other"))
     assert (same <= other).all()
-    # (1.96 + 0.84)² · 2 σ² / Δ², σ = 0.01 · √(2 / 3 · 3 / 2) over the victims of each condition
+    # (1.96 + 0.84)² · (σ₁² + σ₂²) / Δ²; of two of three pairs one side is clean, with one draw: their spread is the median
     difference = lines["means, other seeds"].get_xdata()
-    sd = np.std(0.01 * np.tile(np.arange(3), 2), ddof=1)
-    expected = np.maximum((1.959964 + 0.841621) ** 2 * 2 * sd**2 / difference**2, 2)
+    variance = sum(np.var(0.01 * np.tile(np.arange(3), draws), ddof=1) for draws in (1, 2))
+    expected = np.maximum((1.959964 + 0.841621) ** 2 * variance / difference**2, 2)
     np.testing.assert_allclose(other, expected, rtol=1e-5)
+
+
+def test_a_difference_of_one_seed_lacks_what_the_seed_brings():
+    generator = np.random.default_rng(0)
+    seeds = generator.normal(0, 0.3, 4000)  # of each repeat, for both conditions
+    first, second = (seeds + generator.normal(0, sd, (3, 4000)) for sd in (0.1, 0.2))
+    paired, unpaired = spread(first, second)
+    assert paired == pytest.approx(np.hypot(0.1, 0.2), rel=0.03)  # 4000 repeats: 1 % and a little more
+    assert unpaired == pytest.approx(np.sqrt(2 * 0.3**2 + 0.1**2 + 0.2**2), rel=0.03)
+
+
+def test_a_marked_pair_has_its_own_spread():
+    inputs = with_victims(["own"])
+    noise = np.random.default_rng(1).normal(0, 0.01, len(inputs["victims"]))
+    inputs["victims"]["natural_accuracy"] += noise * (inputs["victims"]["condition"] == "strong@own")
+    pair = {"between": ["weak@own", "strong@own"], "difference": 0.02}
+    options = {"column": "natural_accuracy", "pairs": [pair], "labels": {"weak": "a weak one"}}
+    figure, caption = draw("power", inputs, options)
+    by = {name: grid(rows, "natural_accuracy") for name, rows in inputs["victims"].groupby("condition")}
+    needed = ((1.959964 + 0.841621) * spread(by["weak@own"], by["strong@own"])[0] / 0.02) ** 2
+    (mark,) = [line for line in figure.axes[0].lines if line.get_gid() == "marked"]
+    np.testing.assert_allclose(mark.get_xydata(), [[0.02, max(needed, 2)]], rtol=1e-5)
+    assert "a weak one, own and strong, own, 0.02 apart" in caption
+    with pytest.raises(InputError, match=r"option pairs names \['gone'\]"):
+        draw("power", inputs, {**options, "pairs": [{**pair, "between": ["gone", "weak@own"]}]})

@@ -4,6 +4,7 @@ tell two of them apart.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -114,12 +115,13 @@ def ranks(grids: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     needs=("conditions", "victims", "robustness"),
     title="How many victims tell two poisons apart",
     caption="Victims of each of two poisons that show a difference with a power of 80 % at the 5 % level, against the "
-    "difference: of means paired by seed, of means of other seeds, and of percentiles. Dotted: differences between "
-    "published means{differences}.",
-    method="Standard deviation of a victim: {sd:.4f}, of a paired difference: {paired:.4f}, median over the "
-    "conditions. Percentiles: from the asymptotic variance at a normal density. {provenance}",
+    "difference: of means paired by seed, of means of other seeds, and of percentiles. Dots: the marked differences "
+    "between two poisons, with their own spread.",
+    method="Standard deviation of a victim: {sd:.4f}; of the difference between victims of two poisons with the same "
+    "seed: {paired:.4f}, with other seeds: {unpaired:.4f}; medians over conditions and their pairs. Percentiles: from "
+    "the asymptotic variance at a normal density. {provenance}",
     options={
-        "differences": Option("name → difference that is marked", {}),
+        "pairs": Option("which to mark: a list of {between: [condition, condition], difference}", []),
         **_COLUMN,
         **ATTACK,
     },
@@ -131,54 +133,69 @@ def power(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
         inputs: the tables `conditions`, `victims` and `robustness` of one experiment.
 
     Raises:
-        InputError: the victims have no spread.
+        InputError: the victims have no spread, or a marked condition is not there.
     """
     from matplotlib.figure import Figure
     from scipy import stats
 
     found, cells = _cells(inputs, options)
-    grids = [one.grid for one in cells if one.row["strategy"] != "none"]
-    repeats = min(grid.shape[1] for grid in grids)
-    single = float(np.median([np.nanstd(grid, ddof=1) for grid in grids]))
-    first, others = grids[0], grids[1:] or grids
-    paired = float(
-        np.median([np.nanstd(grid[:1, :repeats] - first[:1, :repeats], ddof=1) for grid in others if grid is not first])
-        if len(grids) > 1
-        else math.sqrt(2) * single
-    )
+    grids = {one.label: one.grid for one in cells}
+    single = float(np.median([np.nanstd(grid, ddof=1) for grid in grids.values()]))
     if not single > 0:
         raise InputError(f"the victims of '{found.name}' have no spread; train more of them")
+    spreads = [spread(a, b) for a, b in itertools.combinations(grids.values(), 2)] or [(single, math.sqrt(2) * single)]
+    paired, unpaired = (float(np.median(own)) for own in zip(*spreads, strict=True))
     reach = float(stats.norm.isf(LEVEL / 2) + stats.norm.ppf(POWER))
-    figure = Figure(figsize=(style.COLUMN, 2.8))
-    figure.set_layout_engine("constrained")
+    figure = Figure(figsize=(style.COLUMN, 2.8), layout="constrained")
     panel = figure.subplots()
     difference = np.geomspace(single / 30, 3 * single, 100)
-    errors = {"means, same seeds": paired, "means, other seeds": math.sqrt(2) * single}
+    errors = {"means, same seeds": paired, "means, other seeds": unpaired}
     for tail in _TAILS:
         density = float(stats.norm.pdf(stats.norm.ppf(tail))) / single
         errors[f"{100 * tail:.0f}th percentiles".replace("1th", "1st")] = math.sqrt(2 * tail * (1 - tail)) / density
     for (label, error), colour in zip(errors.items(), (style.BLUE, style.SKY, style.ORANGE, style.GREY), strict=True):
-        panel.plot(difference, np.maximum((reach * error / difference) ** 2, 2), color=colour, label=label, gid="power")
-    for words, value in options["differences"].items():
-        panel.axvline(value, color=style.VERMILLION, linestyle=":", linewidth=0.8)
-        panel.text(value, 2.2, words, rotation=90, size=style.TINY, ha="right", va="bottom", color=style.VERMILLION)
+        panel.plot(difference, _victims(reach * error / difference), color=colour, label=label, gid="power")
+    asked = {}
+    for pair in options["pairs"]:
+        if unknown := sorted({*pair["between"]} - {*grids}):
+            raise InputError(f"option pairs names {unknown}, the experiment has {sorted(grids)}; choose of these")
+        words = " and ".join(named(name, options["labels"]) for name in pair["between"])
+        own, _ = spread(*(grids[name] for name in pair["between"]))
+        asked[f"{words}, {pair['difference']:g} apart"] = needed = float(_victims(reach * own / pair["difference"]))
+        panel.plot(pair["difference"], needed, "o", color=style.VERMILLION, markersize=3.6, gid="marked")
+        beside = {"xytext": (3, 3), "textcoords": "offset points", "size": style.TINY, "color": style.VERMILLION}
+        panel.annotate(words, (pair["difference"], needed), **beside)
     panel.set(xscale="log", yscale="log", xlabel=f"difference in {title(cells[0].column)}", ylabel="victims of each")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    marked = ", ".join(f"{words} {value:g}" for words, value in options["differences"].items())
-    needed = {words: max((reach * paired / value) ** 2, 2) for words, value in options["differences"].items()}
-    asked = ", ".join(f"{number:.0f} ({words})" for words, number in (needed or _hundredth(reach * paired)).items())
+    shown = asked or {"a difference of 0.01": float(_victims(reach * paired / 0.01))}
     return figure, {
-        "finding": f"To tell means apart with the same seeds takes so many victims of each: {asked}.",
+        "finding": "To tell means apart with the same seeds takes so many victims of each: "
+        f"{'; '.join(f'{number:.0f} ({words})' for words, number in shown.items())}.",
         "sd": single,
         "paired": paired,
-        "differences": f" ({marked})" if marked else "",
+        "unpaired": unpaired,
         "provenance": provenance_of(found.tables["conditions"], options["labels"]),
     }
 
 
-def _hundredth(error: float) -> dict[str, float]:
-    """Victims that show a difference of 0.01, where no difference is named."""
-    return {"a difference of 0.01": max((error / 0.01) ** 2, 2)}
+def spread(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Standard deviations of the difference between victims of two conditions: of the same seed, and of two seeds.
+
+    Poisons of both are independent, so that victims of one repeat share what the repeat brings, and no more: the
+    covariance over the repeats of the means of the draws.
+
+    Args:
+        first, second: [draws, repeats].
+    """
+    repeats = min(first.shape[1], second.shape[1])
+    alone = float(np.nanvar(first, ddof=1) + np.nanvar(second, ddof=1))
+    shared = float(np.cov(*(np.nanmean(grid[:, :repeats], axis=0) for grid in (first, second)))[0, 1])
+    return math.sqrt(max(alone - 2 * shared, 0.0)), math.sqrt(alone)
+
+
+def _victims(ratio: Any) -> Any:
+    """How many it takes, by the ratio of the reach of a comparison to the difference; two at least."""
+    return np.maximum(np.square(ratio), 2)
 
 
 @figure(
