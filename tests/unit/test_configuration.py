@@ -322,7 +322,7 @@ REFUSED = {
     "a radius that is no number": (figure("fig_3_3", options={"epsilon": "0.2"}), "options.epsilon is '0.2'"),
     "an attack that no victim meets": (
         figure("fig_3_3", options={"attack": "pgd"}),
-        "fig_3_3.options.attack is 'pgd', experiment 'soft_1nn' has ['pgd_restarts']; choose one of these",
+        "fig_3_3.options.attack is 'pgd', experiment 'soft_1nn' has ['pgd_restarts']; choose of these",
     ),
     "attacks where one is asked for": (figure("fig_3_3", options={"attack": ["pgd"]}), "options.attack is ['pgd']"),
     "a line of no experiment": (
@@ -607,6 +607,17 @@ def test_an_experiment_of_a_study_without_claims_is_ones_own(tmp_path) -> None:
     (tmp_path / "mine" / "claims.yaml").write_text("claims: []\n")
     judged = Plan(default(studies=[str(tmp_path / "mine")]), ROOT)
     assert judged.collect_settings("mine", "mine")["scale"] == "analogue"
+
+
+def test_a_study_does_not_mean_another_thing_by_a_name_of_the_configuration(tmp_path) -> None:
+    (tmp_path / "mine").mkdir()
+    own = tmp_path / "mine" / "study.yaml"
+    own.write_text("attacks: {pgd_any: {epsilon: [0.03], goal: untargeted}}\n")
+    words = "study 'mine' means another thing by attacks.pgd_any than config.yaml, which would win; rename it"
+    assert refusal({"studies": [str(tmp_path / "mine")]}) == words
+    # What the user says in the configuration wins over both.
+    change = {"studies": [str(tmp_path / "mine")], "attacks": {"pgd_any": {"epsilon": [0.07]}}}
+    assert Plan(default(**change), ROOT).config["attacks"]["pgd_any"]["epsilon"] == [0.07]
 
 
 def test_one_draw_of_a_deterministic_strategy_is_said_in_the_log_and_in_captions() -> None:

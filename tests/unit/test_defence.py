@@ -109,6 +109,24 @@ def test_accuracy_against_the_radius_begins_with_natural_accuracy():
     assert first.get_ydata()[0] == pytest.approx(own)
 
 
+def test_radii_of_several_attacks_join_one_line_of_each_condition_that_is_asked_for():
+    inputs = inputs_of("radii")
+    known = inputs["robustness"].query("attack == 'pgd'")
+    further = known[known["condition"] != "clean"].assign(attack="pgd_radii", epsilon=0.05)
+    further["adversarial_accuracy"] += 0.04
+    inputs["robustness"] = pd.concat([inputs["robustness"], further], ignore_index=True)
+    options = {"attack": ["pgd_radii", "pgd"], "conditions": ["clean", "random"]}
+    drawn, caption = draw("radii", inputs, options)
+    lines = {line.get_label(): line.get_xydata() for line in drawn.axes[0].lines}
+    assert list(lines) == ["clean", "random"]
+    assert lines["clean"][:, 0].tolist() == [0, 0.1]
+    assert lines["random"][:, 0].tolist() == [0, 0.05, 0.1]
+    assert lines["random"][1, 1] == pytest.approx(lines["random"][2, 1] + 0.04)
+    assert caption.startswith(f"**At ε = 0.1: most accuracy is left by clean, {lines['clean'][1, 1]:.2f}")
+    with pytest.raises(InputError, match=r"option conditions names \['gone'\]"):
+        draw("radii", inputs, {**options, "conditions": ["gone"]})
+
+
 def test_of_a_sweep_the_value_that_is_asked_for_is_drawn_beside_what_has_none():
     inputs = inputs_of("radii")
     swept = inputs["conditions"].query("axis_value.notna() and axis_value != ''")

@@ -20,7 +20,6 @@ from poisonlab.figures.captions import (
     named,
     provenance_of,
     shared_n,
-    value_text,
 )
 from poisonlab.figures.columns import title
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from poisonlab.results.query import Query, Selected
+    from poisonlab.results.query import Selected
     from poisonlab.statistics import Estimate
 
 COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE, style.SKY, style.GREY, style.BLACK)
@@ -68,16 +67,17 @@ def accuracies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     """
     from matplotlib.figure import Figure
 
+    from poisonlab.figures.experiments import at, every_cell
     from poisonlab.statistics import mean_interval
 
-    found, cells = _cells(inputs, options, "natural_accuracy")
+    found, cells = every_cell(inputs, options, "natural_accuracy")
     names = [_name(one, options) for one in cells]
     if unknown := sorted({*options["published"]} - {*names, *(one.label for one in cells)}):
         raise InputError(f"option published names {unknown}, the experiment has {names}; correct it")
     columns: dict[str, list[Selected]] = {"natural": cells}
     attacks = []
-    for name, how in (options["attacks"] or {method(_shown(found)): {}}).items():
-        columns[name] = [_at(found, one, "adversarial_accuracy", **how) for one in cells]
+    for name, how in (options["attacks"] or {method(str(found.attack()["attack"].iloc[0])): {}}).items():
+        columns[name] = [at(found, one, "adversarial_accuracy", **how) for one in cells]
         attacks.append(found.attack(cells[0].row, **how).iloc[0])
     figure = Figure(figsize=(style.PAGE, 0.8 + 0.2 * len(cells)))
     figure.set_layout_engine("constrained")
@@ -126,9 +126,10 @@ def matrix(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     """
     from matplotlib.figure import Figure
 
+    from poisonlab.figures.experiments import at, every_cell
     from poisonlab.statistics import mean_interval
 
-    found, cells = _cells(inputs, options, options["column"])
+    found, cells = every_cell(inputs, options, options["column"])
     labels = options["labels"]
     places = [_place(one) for one in cells]
     poisons, victims = (list(dict.fromkeys(place[side] for place in places)) for side in (0, 1))
@@ -139,7 +140,7 @@ def matrix(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     for panel, name in zip(figure.subplots(1, 2, sharey=True), ("natural_accuracy", column), strict=True):
         means = np.full((len(poisons), len(victims)), math.nan)
         for place, one in zip(places, cells, strict=True):
-            own = one if name == column else _at(found, one, name)
+            own = one if name == column else at(found, one, name)
             shown = mean_interval(own.grid, bounds=(0.0, 1.0))
             where = poisons.index(place[0]), victims.index(place[1])
             means[where] = shown.value
@@ -161,71 +162,6 @@ def matrix(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
         "finding": most_and_least([name for name, _ in estimates], [one for _, one in estimates], title(column)),
         "attacked": measured([attack] if column == "adversarial_accuracy" else []),
         "n": shared_n([one for _, one in estimates]),
-        "provenance": provenance_of(found.tables["conditions"], options["labels"]),
-    }
-
-
-@figure(
-    "radii",
-    needs=("conditions", "victims", "robustness"),
-    title="Accuracy against the radius of the attack",
-    caption="Accuracy against the radius ε of the attack; at 0 natural accuracy. Bands: 95 % intervals.",
-    method="Under {attack}: {definition}. Intervals are for new draws and repeats. n, draws × repeats: {n}. "
-    "{provenance}",
-    options={
-        "attack": Option("an attack with several radii; default: the headline's"),
-        "value": Option("of a sweep, the one that is drawn; default: all"),
-        "headlines": ATTACK["headlines"],
-    },
-)
-def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
-    """Draw accuracy against the radius, a line for each condition of the first experiment that met the attack; at 0
-    natural accuracy.
-
-    Args:
-        inputs: the tables `conditions`, `victims` and `robustness` of one experiment.
-    """
-    from matplotlib.figure import Figure
-
-    from poisonlab.statistics import mean_interval
-
-    found, cells = _cells(inputs, {**options, "epsilon": None}, "natural_accuracy")
-    attack = options["attack"] or found.headline.attack or _shown(found)
-    rows = found.tables["robustness"].query("attack == @attack")
-    widths = sorted(rows["epsilon"].astype(float).unique())
-    cells = [one for one in cells if one.row["condition"] in set(rows["condition"])]
-    if (value := options["value"]) is not None:
-        cells = [one for one in cells if math.isnan(one.row["axis_value"]) or one.row["axis_value"] == value]
-    if not widths:
-        raise InputError(
-            f"option attack is '{attack}', the experiment has {sorted(found.tables['robustness']['attack'].unique())}; "
-            "choose one"
-        )
-    figure = Figure(figsize=(style.COLUMN, 2.8), layout="constrained")
-    panel = figure.subplots()
-    estimates, last = [], []
-    for n, one in enumerate(cells):
-        chosen = [_at(found, one, "adversarial_accuracy", attack=attack, epsilon=width) for width in widths]
-        means = [mean_interval(own.grid, bounds=(0.0, 1.0)) for own in (one, *chosen)]
-        x, colour = [0.0, *widths], COLOURS[n % len(COLOURS)]
-        band = [own.low for own in means], [own.high for own in means]
-        panel.fill_between(x, *band, color=colour, alpha=0.15, linewidth=0)
-        line = ".-" if n < len(COLOURS) else ".--"
-        panel.plot(x, [own.value for own in means], line, color=colour, label=_name(one, options), gid="accuracy")
-        estimates += means
-        last.append((means[-1], _name(one, options)))
-    panel.set(xlabel="ε", ylabel="accuracy", ylim=(-0.03, 1.03))
-    columns = max(1, int(style.COLUMN / (0.5 + 0.055 * max(len(name) for _, name in last))))  # inches of the longest
-    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
-    left, which = max(last, key=lambda pair: pair[0].value)
-    shown = found.attack(cells[0].row, attack=attack, epsilon=widths[0]).iloc[0]
-    attacked = describe(shown.where(shown.index != "step_size", math.nan))
-    return figure, {
-        # Without the radius and the length of a step, which differ from mark to mark.
-        "attack": attacked.replace(f", ε = {shown['epsilon']:g}", ""),
-        "finding": f"At ε = {widths[-1]:g} at most {value_text(left)} of the accuracy is left ({which}).",
-        "definition": definition([shown]),
-        "n": shared_n(estimates),
         "provenance": provenance_of(found.tables["conditions"], options["labels"]),
     }
 
@@ -254,9 +190,10 @@ def against_seconds(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tu
     """
     from matplotlib.figure import Figure
 
+    from poisonlab.figures.experiments import at, every_cell
     from poisonlab.statistics import mean_interval
 
-    found, cells = _cells(inputs, options, None)
+    found, cells = every_cell(inputs, options, None)
     checks = inputs["checks"]
     figure = Figure(figsize=(style.COLUMN, 2.8))
     figure.set_layout_engine("constrained")
@@ -268,7 +205,7 @@ def against_seconds(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tu
         if math.isnan(seconds):
             continue
         colour, mark = COLOURS[n % len(COLOURS)], "os^Dv"[n // len(COLOURS) % 5]
-        for own, filled in ((one, True), (_at(found, one, "natural_accuracy"), False)):
+        for own, filled in ((one, True), (at(found, one, "natural_accuracy"), False)):
             shown = mean_interval(own.grid, bounds=(0.0, 1.0))
             panel.vlines(seconds, shown.low, shown.high, color=colour, linewidth=1.0, gid="interval")
             look: dict[str, Any] = {"color": colour, "markersize": 4, "gid": "accuracy"}
@@ -360,22 +297,6 @@ def _warned(checks: pd.DataFrame, names: Sequence[str], labels: Mapping[str, str
     return f" Warned of: {'; '.join(said)}." if said else ""
 
 
-def _cells(inputs: Mapping[str, Any], options: Mapping[str, Any], column: str | None) -> tuple[Query, list[Selected]]:
-    """Every condition of the first experiment, at each value of its axis, with a column."""
-    from poisonlab.figures.experiments import query
-
-    conditions = inputs["conditions"]
-    found = query(inputs, conditions["experiment"].iloc[0], options)
-    names = conditions.loc[conditions["experiment"] == found.name, "condition"].unique()
-    return found, [one for name in names for one in found.select(str(name), column or found.headline.column)]
-
-
-def _at(found: Query, one: Selected, column: str, **how: Any) -> Selected:
-    """The same victims with another column."""
-    value = None if math.isnan(one.row["axis_value"]) else float(one.row["axis_value"])
-    return found.select(str(one.row["condition"]), column, value=value, **how)[0]
-
-
 def _name(one: Selected, options: Mapping[str, Any]) -> str:
     """Name of a condition for readers, with the value of its axis."""
     return named(one.label, options["labels"])
@@ -393,8 +314,3 @@ def _of(table: pd.DataFrame, one: Selected) -> pd.DataFrame:
     value = float(one.row["axis_value"])
     same = np.isclose(table["axis_value"].astype(float), value, equal_nan=True)
     return table[(table["condition"] == one.row["condition"]) & same]
-
-
-def _shown(found: Query) -> str:
-    """Name of the attack that counts when nothing else is said."""
-    return str(found.attack()["attack"].iloc[0])

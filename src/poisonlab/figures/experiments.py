@@ -1,6 +1,7 @@
 """From tables to the experiments of a figure: which conditions, which victims, and under which attack."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import pandas as pd
 
 from poisonlab.errors import InputError
 from poisonlab.figures.captions import named, span
-from poisonlab.results.query import Headline, Query
+from poisonlab.results.query import Headline, Query, Selected
 from poisonlab.statistics import Estimate, grid, mean_interval
 
 # What the conditions of an experiment share.
@@ -133,6 +134,22 @@ def query(inputs: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> Q
     headline = Headline.of((options.get("headlines") or {}).get(name))
     given = {key: options[key] for key in ("attack", "epsilon") if options.get(key) is not None}
     return Query(name, tables, dataclasses.replace(headline, **given))
+
+
+def every_cell(
+    inputs: Mapping[str, Any], options: Mapping[str, Any], column: str | None
+) -> tuple[Query, list[Selected]]:
+    """Every condition of the first experiment, at each value of its axis, with a column; None is the headline's."""
+    conditions = inputs["conditions"]
+    found = query(inputs, conditions["experiment"].iloc[0], options)
+    names = conditions.loc[conditions["experiment"] == found.name, "condition"].unique()
+    return found, [one for name in names for one in found.select(str(name), column or found.headline.column)]
+
+
+def at(found: Query, one: Selected, column: str, **how: Any) -> Selected:
+    """The same victims with another column."""
+    value = None if math.isnan(one.row["axis_value"]) else float(one.row["axis_value"])
+    return found.select(str(one.row["condition"]), column, value=value, **how)[0]
 
 
 def with_adversarial_accuracy(experiment: BucketExperiment, found: Query) -> BucketExperiment:

@@ -19,7 +19,7 @@ from poisonlab.figures.columns import bounds, title
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from poisonlab.results.query import Query, Selected
+    from poisonlab.results.query import Selected
     from poisonlab.statistics import Estimate
 
 POWER, LEVEL = 0.8, 0.05  # of the comparison that a number of victims is named for
@@ -53,9 +53,10 @@ def ranking(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figu
     """
     from matplotlib.figure import Figure
 
+    from poisonlab.figures.experiments import every_cell
     from poisonlab.statistics import mean_interval, percentile_interval
 
-    found, cells = _cells(inputs, options)
+    found, cells = every_cell(inputs, options, options["column"])
     names = _names(cells, options)
     if unknown := sorted({*options["published"]} - {*names.values(), *(one.label for one in cells)}):
         raise InputError(f"option published names {unknown}, the experiment has {[one.label for one in cells]}")
@@ -138,7 +139,9 @@ def power(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     from matplotlib.figure import Figure
     from scipy import stats
 
-    found, cells = _cells(inputs, options)
+    from poisonlab.figures.experiments import every_cell
+
+    found, cells = every_cell(inputs, options, options["column"])
     grids = {one.label: one.grid for one in cells}
     single = float(np.median([np.nanstd(grid, ddof=1) for grid in grids.values()]))
     if not single > 0:
@@ -218,9 +221,10 @@ def transfer(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
     """
     from matplotlib.figure import Figure
 
+    from poisonlab.figures.experiments import every_cell
     from poisonlab.statistics import mean_interval
 
-    found, cells = _cells(inputs, options)
+    found, cells = every_cell(inputs, options, options["column"])
     split = [(*one.label.partition("@")[::2], one) for one in cells]
     poisons = list(dict.fromkeys(name for name, _, one in split if one.row["strategy"] != "none"))
     victims = list(dict.fromkeys(victim for _, victim, _ in split))
@@ -260,17 +264,6 @@ def transfer(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
         "n": shared_n(sizes),
         "provenance": provenance(common_facts(found.tables["conditions"], ("dataset",)), options["labels"]),
     }
-
-
-def _cells(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Query, list[Selected]]:
-    """Every condition of the first experiment, at each value of its axis, with the column that is shown."""
-    from poisonlab.figures.experiments import query
-
-    conditions = inputs["conditions"]
-    found = query(inputs, conditions["experiment"].iloc[0], options)
-    names = conditions.loc[conditions["experiment"] == found.name, "condition"].unique()
-    column = options["column"] or found.headline.column
-    return found, [one for name in names for one in found.select(str(name), column)]
 
 
 def _names(cells: Sequence[Selected], options: Mapping[str, Any]) -> dict[int, str]:

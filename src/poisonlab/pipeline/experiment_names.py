@@ -248,13 +248,14 @@ def _check_baseline(where: str, section: Entry, experiment: Entry, name: str) ->
 
 def _check_radius(config: Entry, where: str, options: Entry, experiment: Entry, name: str, known: list[str]) -> None:
     attack, epsilon = options.get("attack"), options.get("epsilon")
-    if attack is not None and attack not in known:
-        raise InputError(f"{where}.attack is {attack!r}, experiment '{name}' has {known}; choose one of these")
+    asked = attack if isinstance(attack, list) else [] if attack is None else [attack]
+    if any(one not in known for one in asked):
+        raise InputError(f"{where}.attack is {attack!r}, experiment '{name}' has {known}; choose of these")
     if epsilon is None:
         return
     if attack is None and experiment["headline"]:
         attack = experiment["headline"]["attack"]
-    meant = known if attack is None else [attack]
+    meant = known if attack is None else asked or [attack]
     radii = sorted({radius for one in meant for radius in config["attacks"][one]["epsilon"]})
     if not isinstance(epsilon, int | float) or not any(math.isclose(epsilon, one, abs_tol=1e-9) for one in radii):
         raise InputError(

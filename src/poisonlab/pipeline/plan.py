@@ -240,7 +240,8 @@ class Plan(Multiverses):
         own = self.conditions(study, experiment)[condition]
         met = [*self.experiment(study, experiment)["attacks"], *own["attacks"]]
         chosen = options.get("conditions") or [options.get("condition") or condition]
-        return condition in chosen and options.get("attack") in (None, *met)
+        attacks = options.get("attack") or met
+        return condition in chosen and not {*met}.isdisjoint([attacks] if isinstance(attacks, str) else attacks)
 
     @property
     def notes(self) -> list[str]:

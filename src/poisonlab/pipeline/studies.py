@@ -133,7 +133,7 @@ def with_studies(
 
     Raises:
         InputError: a study is missing or unreadable or called like a key, or two studies mean different things by one
-        name.
+        name, or a study and the repository's own config.yaml.
     """
     given = plain(config)
     if given.get("source") == "archive":
@@ -143,6 +143,7 @@ def with_studies(
             recipe.pop("precision", None)  # null keeps what the study says
     found = folders(given, root)
     below: Config = {}
+    shipped = _content(root / "config.yaml") if (root / "config.yaml").is_file() else {}
     for name, folder in found.items():
         if name in reserved or name in SHARED:
             raise InputError(
@@ -167,6 +168,12 @@ def with_studies(
                     raise InputError(
                         f"study '{name}' means another thing by {section}.{key} than one of {', '.join(found)} "
                         "before it; rename it"
+                    )
+                default = (shipped.get(section) or {}).get(key)
+                if default not in (None, entry) and (given.get(section) or {}).get(key) == default:
+                    raise InputError(
+                        f"study '{name}' means another thing by {section}.{key} than config.yaml, which would win; "
+                        "rename it"
                     )
                 shared[key] = entry
         below[name] = content
