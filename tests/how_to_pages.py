@@ -84,9 +84,10 @@ OVERLAYS = [name for name in YAML_FILES if "/" not in name]
 
 
 def studies_of(command: list[str]) -> list[str]:
-    """Studies that a command names by `--config studies=[…]`."""
-    settings = dict(word.split("=", 1) for word in options(command).get("--config", []))
-    return yaml.safe_load(settings.get("studies", "[]"))
+    """Studies that a command names by `--study` or `--config studies=[…]`."""
+    given = options(command)
+    settings = dict(word.split("=", 1) for word in given.get("--config", []))
+    return given.get("--study", []) or yaml.safe_load(settings.get("studies", "[]"))
 
 
 def changed(workshop: Path, study: str, old: str, new: str) -> str:

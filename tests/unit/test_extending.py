@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from how_to_pages import OWN, PYTHON_FILES, REPOSITORY, commands, studies_of
+from how_to_pages import OWN, PYTHON_FILES, commands, studies_of
 from scipy.special import log_softmax, softmax
 
 from poisonlab import attacks, figures, models
@@ -176,12 +176,11 @@ def test_the_relation_holds_where_every_interval_is_above_the_limit(my_module, l
 
 
 def test_the_study_runs_with_its_three_files_alone(workshop, tmp_path):
-    (command,) = [c for page in OWN for c in commands(page) if studies_of(c) == ["my_study"] and len(c) == 3]
+    (command,) = [c for page in OWN for c in commands(page) if studies_of(c) == ["my_study"] and len(c) == 4]
     for name in ("my_module.py", "study.yaml", "claims.yaml"):
         (tmp_path / "my_study").mkdir(exist_ok=True)
         (tmp_path / "my_study" / name).write_text((workshop / "my_study" / name).read_text())
-    snakemake = str(Path(sys.executable).with_name("snakemake"))
-    words = [snakemake, *command[1:], "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "1"]
+    words = [sys.executable, "-m", "poisonlab.cli", *command[1:], "--cores", "1"]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]

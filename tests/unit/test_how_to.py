@@ -5,13 +5,12 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from how_to_pages import OWN, PYTHON_FILES, REPOSITORY, blocks, changed, commands, configuration, studies_of
+from how_to_pages import OWN, PYTHON_FILES, blocks, changed, commands, configuration, studies_of
 
 from poisonlab.datasets.dataset import Dataset
 from poisonlab.datasets.prepare import prepare
@@ -26,8 +25,6 @@ from poisonlab.results.storage import Workspace
 from poisonlab.victims.engines import train
 from poisonlab.victims.recipe import Recipe
 from poisonlab.victims.victim import VictimJob
-
-SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
 
 # ----------------------------------------------------------------------------------------------------------- own_data.md
 
@@ -240,7 +237,7 @@ def test_every_need_of_the_catalogue_is_described():
 
 
 @pytest.fixture
-def snakemake(workshop):
+def pipeline(workshop):
     """Run the documented command for data, model and strategy of one's own; the training is cut to two epochs."""
     (command,) = [c for page in OWN for c in commands(page) if studies_of(c) == ["mine"]]
     (workshop / "short.yaml").write_text("recipes: {my_recipe: {epochs: 2}}\n")
@@ -249,7 +246,7 @@ def snakemake(workshop):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
     def run(*more: str) -> str:
-        words = [SNAKEMAKE, *command[1:], "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "1", *more]
+        words = [sys.executable, "-m", "poisonlab.cli", *command[1:], "--cores", "1", *more]
         done = subprocess.run(words, cwd=workshop, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
         return done.stdout + done.stderr
@@ -258,8 +255,8 @@ def snakemake(workshop):
 
 
 # One test, for the run takes long.
-def test_data_model_and_strategy_of_ones_own_go_through_the_pipeline(workshop, snakemake):
-    said = snakemake()
+def test_data_model_and_strategy_of_ones_own_go_through_the_pipeline(workshop, pipeline):
+    said = pipeline()
     assert int(re.search(r"^total +(\d+)", said, re.MULTILINE)[1]) <= 12
     results = workshop / "results"
     rows = storage.read_table(results / "tables" / "mine" / "mine" / "robustness.parquet")
@@ -281,9 +278,9 @@ def test_data_model_and_strategy_of_ones_own_go_through_the_pipeline(workshop, s
     before = file.read_text()
     try:
         file.write_text(before + "\n# A note.\n")
-        assert "Nothing to be done" in snakemake("--dry-run")
+        assert "Nothing to be done" in pipeline("--dry-run")
         file.write_text(before.replace("64, num_classes", "32, num_classes").replace(", 64)\n", ", 32)\n"))
         ast.parse(file.read_text())
-        assert "train_victims" in snakemake("--dry-run")
+        assert "train_victims" in pipeline("--dry-run")
     finally:
         file.write_text(before)
