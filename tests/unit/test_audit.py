@@ -46,6 +46,9 @@ def test_the_kind_of_data_is_seen_by_the_file(tmp_path: Path) -> None:
     assert grey == {"source": "folder", "path": str(tmp_path / "grey"), "greyscale": True}
     colour = question(str(pictures(tmp_path / "colour", "RGB", ((40, 50), (20, 60)))), KNOWN).dataset
     assert colour == {"source": "folder", "path": str(tmp_path / "colour"), "size": [32, 20]}
+    large = str(pictures(tmp_path / "large", "RGB", ((64, 48),)))
+    assert question(large, KNOWN).dataset["size"] == [32, 32]
+    assert "size" not in question(large, KNOWN, model="mine:Net").dataset
     np.savez(tmp_path / "vectors.npz", train_images=np.zeros((3, 2)))
     assert question(str(tmp_path / "vectors.npz"), KNOWN).dataset["standardise"] is True
 

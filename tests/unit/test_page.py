@@ -82,7 +82,7 @@ def test_a_figure_stands_with_its_caption_and_the_claims_that_it_shows_most_of()
     # No figure that has the claim shows what it is judged by.
     words = "- **inconclusive**: Others agree ([claim 3](scorecard.md#label_noise-3)). Published: yes. Measured: "
     assert f"{words}0.500 steps (95\u00a0%: 0.400 to 0.600), n = 5 × 4." in first
-    assert second.startswith("More lengths\n\n![More lengths](figures/label_noise/fig_4_7.png)\n\nAfter the book")
+    assert second.startswith("More lengths\n\n![More lengths](figures/label_noise/fig_4_7.png)\n\nAfter: book")
     assert "- **mixed (1 reproduced, 1 refuted)**: Paths are short ([claim 1](" in second
     assert "Measured: two: 0.500 steps (95\u00a0%: 0.400 to 0.600), n = 5 × 4." in second
     unjudged = "- **not run**: Nets | are accurate ([claim 2](scorecard.md#label_noise-2)). Published: yes.\n"
@@ -203,3 +203,17 @@ def test_a_claim_stands_place_by_place_with_both_sides_and_who_fitted():
     assert lines[5] == "| ten | — | — | — | — | — | — | **not run** |"
     page = study_page(TITLE, "label_noise", PICTURES, ROWS, tables=[lines])
     assert page.index("## Place by place") < page.index("## Lengths")
+
+
+def test_a_test_is_said_in_the_words_of_readers():
+    test = "recipe.optimiser.weight_decay = 1 − none at budget = 85, paired by training set; one-sided p = 0.003 (Holm over 2)"
+    cells = row(1, "Paths are short: two", "reproduced") | {"test": test}
+    other = row(1, "Paths are short: ten", "refuted") | {
+        "test": "small@plane_small − k_centre, no tables of own/k_centre"
+    }
+    labels = {"label_noise": {"small@plane_small": "a small λ", "k_centre": "k-centre"}}
+    (found,) = claim_rows(CLAIMS[:1], pd.DataFrame([cells, other]), labels=labels)
+    first, second = found.parts
+    assert first["test"] == test.replace("recipe.optimiser.weight_decay", "weight decay")
+    assert first["measured"].startswith("weight decay = 1: 0.500 steps higher than none at budget = 85 (95")
+    assert second["test"] == "a small λ − k-centre, no tables of own/k_centre"

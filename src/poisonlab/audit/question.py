@@ -10,6 +10,7 @@ from poisonlab.datasets.sources import SOURCES
 from poisonlab.datasets.tables import SUFFIXES
 from poisonlab.errors import InputError
 
+LARGEST = 32  # pixels of a side
 UNITS = {"s": 1, "m": 60, "h": 3600}
 NAMED = sorted(name for name, source in SOURCES.items() if source.kind in ("embedded", "torchvision"))
 
@@ -58,16 +59,16 @@ def question(
     """
     if epsilon is not None and not 0 < epsilon < float("inf"):
         raise InputError(f"--epsilon is {epsilon}, allowed is a finite radius above 0; change it")
-    stem, entry = _dataset(data, known)
+    stem, entry = _dataset(data, known, model is not None)
     return Question(f"audit_{stem}", entry, model, _flip(flip), _budget(budget), epsilon, _seconds(time))
 
 
-def _dataset(data: str, known: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _dataset(data: str, known: Mapping[str, Any], large: bool) -> tuple[str, dict[str, Any]]:
     """A word for a file name, and the entry of a data set."""
     path = Path(data).expanduser()
     stem = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_") or "data"
     if path.is_dir():
-        return stem, {"source": "folder", "path": str(path), **_pictures(path)}
+        return stem, {"source": "folder", "path": str(path), **_pictures(path, large)}
     if path.suffix == ".npz" and path.is_file():
         return stem, {"source": "npz", "path": str(path), **_arrays(path)}
     if path.suffix in SUFFIXES and path.is_file():
@@ -83,8 +84,10 @@ def _dataset(data: str, known: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     )
 
 
-def _pictures(folder: Path) -> dict[str, Any]:
-    """Options of a folder of images: greyscale where all of the first of each class are, one size where they differ."""
+def _pictures(folder: Path, large: bool) -> dict[str, Any]:
+    """Options of a folder of images: greyscale where all are; one size, at most `LARGEST` squared, where they differ or
+    are larger, unless the model is meant for `large` ones.
+    """
     from PIL import Image, UnidentifiedImageError
 
     sizes, modes = set(), set()
@@ -97,8 +100,8 @@ def _pictures(folder: Path) -> dict[str, Any]:
             except (UnidentifiedImageError, OSError):
                 continue
     options: dict[str, Any] = {"greyscale": True} if modes and modes <= {"L", "1", "LA"} else {}
-    if len(sizes) > 1:
-        width, height = (min(32, *(size[side] for size in sizes)) for side in (0, 1))
+    if len(sizes) > 1 or (not large and max((side for size in sizes for side in size), default=0) > LARGEST):
+        width, height = (min(LARGEST, *(size[side] for size in sizes)) for side in (0, 1))
         options["size"] = [height, width]
     return options
 

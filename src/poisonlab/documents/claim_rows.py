@@ -20,6 +20,9 @@ from poisonlab.results.query import Headline
 UNJUDGED = ("not run", "analogue")  # verdicts that are none
 MIXED = "mixed"
 _DIRECTIONS = {"falls": ("falls by", "rises by"), "rises": ("rises by", "falls by")}
+_NAME = re.compile(
+    r"(?<![/\w])(?:[a-z]\w*\.)*(?P<last>[a-z]\w*[_@][\w@]*)"
+)  # of the configuration: dotted, or of several words
 _DIFFERENCE = re.compile(r"(?P<of>[^,;:]+?) − (?P<than>[^,;]+)")
 
 
@@ -124,7 +127,7 @@ def claim_rows(
                         {
                             **{str(key): value for key, value in row.items()},
                             "n": "" if pd.isna(row["n"]) else row["n"],
-                            "test": "" if pd.isna(row["test"]) else row["test"],
+                            "test": "" if pd.isna(row["test"]) else _read(row["test"], (labels or {}).get(study, {})),
                             "part": part.name if len(claim.parts) > 1 else "",
                             "entry": claim.statement,
                             "value": row["measured"],
@@ -221,9 +224,9 @@ def measured_words(
     return f"{_number(value)}{unit}{interval}"
 
 
-def _read(side: str, labels: Mapping[str, str]) -> str:
-    """One side of a difference as readers see it, such as "epochs of mnist_plain"."""
-    return labels.get(side) or re.sub(r"\w*_\w*", lambda name: named(name[0], labels), side)
+def _read(words: str, labels: Mapping[str, str]) -> str:
+    """Words of a test as readers see them: "epochs of mnist_plain", "recipe.optimiser.weight_decay = 1"."""
+    return labels.get(words) or _NAME.sub(lambda name: named(name["last"], labels), words)
 
 
 def _signed_interval(row: Mapping[Any, Any], up: str, down: str) -> str:

@@ -117,7 +117,7 @@ def _section(picture: Picture, folder: str) -> list[str]:
     """A figure below its heading: what is seen, and how it was made in smaller letters."""
     alternative = picture.published or picture.title
     lines = [f"## {picture.heading}", "", f"![{alternative}]({folder}/{picture.name}.png)", ""]
-    lines += [f"After the {picture.source}.", ""] if picture.source and not picture.published else []
+    lines += [f"After: {picture.source}.", ""] if picture.source and not picture.published else []
     seen, *method = picture.caption.strip().split("\n\n")
     return [*lines, seen, "", *(line for words in method for line in (f"<sub>{words}</sub>", ""))]
 
@@ -163,7 +163,7 @@ def _outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
     for part in judged:
         verdicts.setdefault(part["verdict"], []).append(part["part"])
     words = [
-        f"**{verdict}** in {len(there)} of {total}" + (f" ({', '.join(there)})" if 2 * len(there) <= total else "")
+        f"**{verdict}** in {len(there)} of {total}" + (f" ({'; '.join(there)})" if 2 * len(there) <= total else "")
         for verdict, there in verdicts.items()
     ]
     ends = sorted((part["value"], part["part"]) for part in judged if not pd.isna(part["value"]))

@@ -147,7 +147,7 @@ def _finding(lowest: Mapping[str, str], compared: Sequence[Sequence[str]], budge
     verdicts = [verdict for own in compared for verdict in own]
     beat = verdicts.count("stronger")
     shown = f"and {beat} of {len(verdicts)} buckets {'are' if beat > 1 else 'is'}" if beat else "but no bucket is"
-    return f"{budget} poisons hurt most {where}, {shown} shown to beat random points."
+    return f"In the mean {budget} poisons hurt most {where}, {shown} shown to beat random points."
 
 
 @figure(

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from poisonlab.figures import FigureKind
 from poisonlab.figures import figure as catalogue
-from poisonlab.figures.captions import joined
 from poisonlab.figures.captions import named as called
 from poisonlab.pipeline.configuration import Config
 from poisonlab.pipeline.experiment_names import FURTHER, TABLES
@@ -233,7 +232,7 @@ class Plan(Multiverses):
         # Strategies of one kind: of many the first ones tell which.
         names = list(dict.fromkeys(called(one, labels) for one in kept))
         shown = [*names[:3], *([f"{len(names) - 3} more"] if len(names) > 3 else [])]
-        return f"One draw, for nothing is left to chance: {joined(shown)}." if names else ""
+        return f"One draw, for nothing is left to chance: {'; '.join(shown)}." if names else ""
 
     def _shown(self, study: str, experiment: str, condition: str, options: Config) -> bool:
         """Whether a figure's options leave a condition in: by name, and by an attack that its victims met."""
