@@ -13,6 +13,7 @@ from poisonlab import models
 from poisonlab.claims.registration import load_claims
 from poisonlab.errors import InputError
 from poisonlab.figures import draw
+from poisonlab.figures.captions import radius_text
 from poisonlab.pipeline.plan import Plan
 from poisonlab.pipeline.studies import merged, read_yaml
 
@@ -184,3 +185,13 @@ def test_the_preactivated_net_has_the_parameters_of_the_published_code_and_an_id
             nn.init.zeros_(block.again.weight)
         stem = net.layers[0](images)
         assert torch.equal(net.layers[2](net.layers[1](stem)), stem)
+
+
+def test_a_radius_of_levels_of_a_byte_is_said_as_such():
+    assert [radius_text(radius) for radius in (8 / 255, 0.1, 0.2, 0.004, 1 / 255)] == [
+        "8/255",
+        "0.1",
+        "0.2",
+        "0.004",
+        "1/255",
+    ]

@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from figure_inputs import inputs_of
 
 from poisonlab.attacks import settings
 from poisonlab.datasets.dataset import make_dataset
 from poisonlab.errors import InputError
 from poisonlab.evaluation.detection import detect, disagreement
 from poisonlab.evaluation.points import SLICES, by_distance, measure_chunk
+from poisonlab.figures import draw
 from poisonlab.pipeline.experiment_names import FURTHER
 from poisonlab.poisons.poison import Poison, apply
 from poisonlab.results import tables
@@ -101,3 +103,17 @@ def test_flips_that_stand_out_are_found_first_by_both_checks(heaps):
 
 def test_what_an_experiment_may_ask_for_is_what_the_archive_keeps():
     assert tuple(tables.FURTHER) == FURTHER
+
+
+def test_of_a_swept_condition_one_value_is_looked_at_and_a_cross_says_where_cleanlab_stops():
+    inputs = {name: table.copy() for name, table in inputs_of("detected").items()}
+    swept = inputs["detection"].assign(condition="bucket", axis_value=5.0, found=0.25)
+    inputs["detection"] = pd.concat(
+        [inputs["detection"], swept, swept.assign(axis_value=6.0, found=1.0)], ignore_index=True
+    )
+    drawn, caption = draw("detected", inputs, {"conditions": ["random", "bucket"], "value": 5})
+    left, right = drawn.axes
+    crosses = [line.get_xydata().tolist() for line in left.lines if line.get_gid() == "flagged"]
+    assert crosses == [[[40, 0.9]], [[40, 0.25]]]
+    assert not [line for line in right.lines if line.get_gid() == "flagged"]
+    assert "25 % of the flips among 40 labels (bucket)" in caption

@@ -241,6 +241,12 @@ def describe_all(attacks: Iterable[pd.Series]) -> str:
     return "; ".join(dict.fromkeys(map(describe, attacks)))
 
 
+def radius_text(radius: float) -> str:
+    """Write a radius: "0.1", or "8/255" where that is what a long decimal means."""
+    short, levels = f"{radius:g}", 255 * radius
+    return f"{levels:.0f}/255" if len(short) > 5 and math.isclose(levels, round(levels), rel_tol=1e-9) else short
+
+
 def describe(attack: pd.Series) -> str:
     """Name an attack, a row of `robustness`, with its goal, norm, radius, steps and starts."""
     norm = {"linf": "l∞", "l2": "l2"}.get(str(attack["norm"]), str(attack["norm"]))
@@ -248,7 +254,7 @@ def describe(attack: pd.Series) -> str:
 
     # What a method does not have is not known of it.
     known = {key: attack[key] for key in ("steps", "step_size", "restarts") if not pd.isna(attack[key])}
-    facts = [attack["goal"], norm, f"ε = {attack['epsilon']:g}"]
+    facts = [attack["goal"], norm, f"ε = {radius_text(attack['epsilon'])}"]
     if "steps" in known:
         size = f" of {known['step_size'] * attack['epsilon']:.3g}" if "step_size" in known else ""
         facts.append(f"{known['steps']:.0f} step{'' if known['steps'] == 1 else 's'}{size}")

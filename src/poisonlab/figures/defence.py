@@ -45,7 +45,7 @@ _CHECKS = {
     "accuracies",
     needs=("conditions", "victims", "robustness"),
     title="Natural accuracy, and accuracy under each attack",
-    caption="Natural accuracy, and accuracy under each attack: means with 95 % intervals{squares}.",
+    caption="Natural accuracy, and accuracy under each attack: {shown}{squares}.",
     method="{attacks}. Accuracy under an attack: {definition}. Intervals are for new draws and repeats. n, draws × "
     "repeats: {n}. {provenance}",
     options={
@@ -97,8 +97,11 @@ def accuracies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
         panel.set(xlim=(-0.03, 1.03), xlabel=name)
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set(ylim=(len(names) - 0.4, -0.6))
-    words = "; ".join(f"{name}: {describe(one)}" for name, one in zip([*columns][1:], attacks, strict=True))
+    described = [(name, describe(one)) for name, one in zip([*columns][1:], attacks, strict=True)]
+    words = "; ".join(own if own.startswith(f"{name} (") else f"{name}: {own}" for name, own in described)
+    known = any(math.isfinite(one.high - one.low) for one in estimates)
     return figure, {
+        "shown": "means with 95 % intervals" if known else "one victim each",
         "finding": most_and_least(names, means, f"accuracy under {name}"),
         "attacks": words,
         "squares": "; squares: published values" if options["published"] else "",

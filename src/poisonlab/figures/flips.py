@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE, style.SKY)
 _CONDITIONS = {"conditions": Option("conditions to show, in their order; default: all that the tables hold", [])}
 _SPACES = {"pixels": "pixels", "components": "50 principal components", "features": "features of a clean net"}
+_DASHES = ("-", "--", "-.", ":")  # lines of one height are told apart
 _CHECKS = {"cleanlab": "cleanlab, out of fold", "neighbours": "10 nearest neighbours"}
 
 
@@ -144,9 +146,9 @@ def by_distance(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[
     title="Would the flips be found?",
     caption="Share of the flips among the labels that a check finds the most suspicious, against how many somebody "
     "looks at: means, and single draws (faint). Left: cleanlab on the confidence of nets that were not trained on the "
-    "point. Right: share of the ten nearest neighbours in pixels with another label.",
+    "point; crosses: where it stops by itself. Right: share of the ten nearest neighbours in pixels of another label.",
     method="n, draws: {n}. {provenance}",
-    options=_CONDITIONS,
+    options={**_CONDITIONS, "value": Option("of a swept condition, the one that is drawn; default: all")},
 )
 def detected(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the share of flips found against the number of labels looked at, for each check.
@@ -160,22 +162,27 @@ def detected(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
     from matplotlib.figure import Figure
 
     table = inputs["detection"]
+    if (value := options["value"]) is not None:
+        table = table[table["axis_value"].isna() | (table["axis_value"].astype(float) == value)]
     chosen, labels = _chosen(table, options), options["labels"]
+    flagged = table[table["rule"] == "flagged"].groupby("condition")[["hits", "looked_at", "found"]].mean()
     figure = Figure(figsize=(style.PAGE, 2.4))
     figure.set_layout_engine("constrained")
     panels = figure.subplots(1, len(_CHECKS), sharey=True)
     for panel, (check, words) in zip(panels, _CHECKS.items(), strict=True):
         ranked = table[(table["check"] == check) & (table["rule"] != "flagged")].sort_values("looked_at")
-        for condition, colour in zip(chosen, COLOURS, strict=False):
+        for condition, colour, dash in zip(chosen, COLOURS, itertools.cycle(_DASHES), strict=False):
             own = ranked[ranked["condition"] == condition]
             for _, one in own.groupby(["axis_value", "draw"], dropna=False):
                 panel.plot(one["looked_at"], one["found"], "-", color=colour, alpha=0.15, linewidth=0.8, gid="draw")
             mean = own.groupby("looked_at")["found"].mean()
-            panel.plot(mean.index, mean, ".-", color=colour, label=named(condition, labels), gid="found")
+            panel.plot(mean.index, mean, f".{dash}", color=colour, label=named(condition, labels), gid="found")
+            if check == "cleanlab":
+                stop = flagged.loc[condition]
+                panel.plot(stop["looked_at"], stop["found"], "x", color=colour, markersize=5, gid="flagged")
         panel.set(title=words, xlabel="labels looked at", xscale="log", ylim=(-0.03, 1.03))
     panels[0].set_ylabel("share of the flips found")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
-    flagged = table[table["rule"] == "flagged"].groupby("condition")[["hits", "looked_at", "found"]].mean()
     summary = [
         f"{percent(flagged.loc[name, 'found'], 0)} of the flips among {flagged.loc[name, 'looked_at']:.0f} labels "
         f"({named(name, labels)})"

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from poisonlab.errors import InputError
 from poisonlab.figures import ATTACK, Option, figure, style
-from poisonlab.figures.captions import definition, describe, most_and_least, named, provenance_of, shared_n
+from poisonlab.figures.captions import (
+    definition,
+    describe,
+    most_and_least,
+    named,
+    provenance_of,
+    radius_text,
+    shared_n,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,8 +94,8 @@ def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     left = most_and_least(names, [means[radius] for means in lines], "accuracy") if shared else "No radius is shared."
     return figure, {
         # Without the radius and the length of a step, which differ from mark to mark.
-        "attack": attacked.replace(f", ε = {shown['epsilon']:g}", ""),
-        "finding": f"At ε = {radius:g}: {left[0].lower()}{left[1:]}" if shared else left,
+        "attack": attacked.replace(f", ε = {radius_text(shown['epsilon'])}", ""),
+        "finding": f"At ε = {radius_text(radius)}: {left[0].lower()}{left[1:]}" if shared else left,
         "definition": definition([shown]),
         "n": shared_n(estimate for means in lines for estimate in means.values()),
         "provenance": provenance_of(found.tables["conditions"], options["labels"]),

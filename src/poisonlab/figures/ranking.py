@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 POWER, LEVEL = 0.8, 0.05  # of the comparison that a number of victims is named for
 _TAILS = (0.05, 0.01)
+_LOOKS = {"s": "published mean", "D": "published 5th", "^": "published 1st"}  # marker → what it is
+_PUBLISHED = ((0, "s"), (0.12, "D"), (0.24, "^"))  # how far below its row, and the marker
 _COLUMN = {"column": Option("of the victims; default: the headline's")}
 
 
@@ -31,9 +33,9 @@ _COLUMN = {"column": Option("of the victims; default: the headline's")}
     "ranking",
     needs=("conditions", "victims", "robustness"),
     title="Every poison, ranked",
-    caption="{column_name} of the victims of each condition, best first: mean, and 5th and 1st percentiles (lighter), "
-    "with 95 % intervals{squares}. In brackets: the ranks that no paired comparison contradicts.",
-    method="Percentiles with the intervals of their order statistics, which few victims leave open below. "
+    caption="{column_name} of the victims of each condition, best first: mean, and 5th and 1st percentiles, with 95 % "
+    "intervals{squares}. In brackets: the ranks that no paired comparison contradicts.",
+    method="Percentiles with the intervals of their order statistics, which few victims leave open below (arrows). "
     "Comparisons: t, Holm over all pairs. n, draws × repeats: {n}. {provenance}",
     options={
         "published": Option("condition → [mean, 5th, 1st percentile] of the source", {}),
@@ -72,9 +74,9 @@ def ranking(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figu
             one = percentile_interval(cells[n].grid, tail)
             _mark(panel, one, row + shift, colour, 2.5, f"{100 * tail:.0f}th percentile".replace("1th", "1st"))
         _mark(panel, means[n], row, style.BLUE, 4, "mean")
-        for value, shift in zip(options["published"].get(cells[n].label, ()), (0, 0.12, 0.24), strict=False):
-            look: dict[str, Any] = {"color": style.VERMILLION, "markerfacecolor": "none", "markersize": 4}
-            panel.plot(value, row + shift, "s", label="published", gid="published", **look)
+        for value, (shift, look) in zip(options["published"].get(cells[n].label, ()), _PUBLISHED, strict=False):
+            known: dict[str, Any] = {"color": style.VERMILLION, "markerfacecolor": "none", "markersize": 4}
+            panel.plot(value, row + shift, look, label=_LOOKS[look], gid="published", **known)
     panel.set_yticks(range(len(order)), [f"{names[n]} [{places[n][0]}–{places[n][1]}]" for n in order])
     panel.set(ylim=(len(order) - 0.3, -0.7), xlabel=title(cells[0].column))
     handles, labels = panel.get_legend_handles_labels()
@@ -83,7 +85,7 @@ def ranking(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figu
     return figure, {
         "finding": f"Most harmful is {_value(names[order[-1]], means[order[-1]], places[order[-1]])}; least "
         f"{_value(names[order[0]], means[order[0]], places[order[0]])}.",
-        "squares": "; squares: published" if options["published"] else "",
+        "squares": "; hollow: published" if options["published"] else "",
         "column_name": title(cells[0].column).capitalize(),
         "n": shared_n(means),
         "provenance": provenance_of(found.tables["conditions"], options["labels"]),
@@ -272,8 +274,11 @@ def _names(cells: Sequence[Selected], options: Mapping[str, Any]) -> dict[int, s
 
 
 def _mark(panel: Any, one: Estimate, row: float, colour: str, size: float, label: str) -> None:
-    ends = [one.value if math.isinf(end) else end for end in (one.low, one.high)]  # open where victims are few
+    ends = [one.value if math.isinf(end) else end for end in (one.low, one.high)]
     panel.hlines(row, *ends, color=colour, linewidth=1.0, gid="interval")
+    if math.isinf(one.low):  # few victims
+        arrow = {"arrowstyle": "<-", "color": colour, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 5}
+        panel.annotate("", (one.value, row), xytext=(-14, 0), textcoords="offset points", arrowprops=arrow, gid="open")
     panel.plot(one.value, row, "o", color=colour, markersize=size, label=label, gid=label)
 
 
