@@ -116,10 +116,13 @@ def test_radii_of_several_attacks_join_one_line_of_each_condition_that_is_asked_
     further = known[known["condition"] != "clean"].assign(attack="pgd_radii", epsilon=0.05)
     further["adversarial_accuracy"] += 0.04
     inputs["robustness"] = pd.concat([inputs["robustness"], further], ignore_index=True)
-    options = {"attack": ["pgd_radii", "pgd"], "conditions": ["clean", "random"]}
+    headline = {"attack": "pgd", "epsilon": 0.1, "column": "adversarial_accuracy"}
+    options = {
+        "attack": ["pgd_radii", "pgd"], "conditions": ["random", "clean"], "headlines": {"one": headline}
+    }  # fmt: skip
     drawn, caption = draw("radii", inputs, options)
     lines = {line.get_label(): line.get_xydata() for line in drawn.axes[0].lines}
-    assert list(lines) == ["clean", "random"]
+    assert list(lines) == ["random", "clean"]
     assert lines["clean"][:, 0].tolist() == [0, 0.1]
     assert lines["random"][:, 0].tolist() == [0, 0.05, 0.1]
     assert lines["random"][1, 1] == pytest.approx(lines["random"][2, 1] + 0.04)

@@ -13,7 +13,7 @@ from poisonlab.figures.captions import named
 from poisonlab.results.query import NotRun, Query
 from poisonlab.statistics import mean_interval
 
-_P = re.compile(r"p = (?P<p>[^\s;]+)(?: (?P<corrected>\([^)]*\)))?")
+_P = re.compile(r"p (?:= )?(?P<p>(?:< )?[\d.e-]+)(?: (?P<corrected>\([^)]*\)))?")
 
 
 def places(row: ClaimRow, experiments: Sequence[Query], words: Mapping[str, str]) -> list[str]:
@@ -27,30 +27,29 @@ def places(row: ClaimRow, experiments: Sequence[Query], words: Mapping[str, str]
     known = {query.name: query for query in experiments}
     sides = row.parts[0]["sides"]
     head = ["", *(named(side, words) for side in sides), "difference", "p", "n", "fitted all poisons", "verdict"]
-    lines = [
-        f"**{row.says}** ([claim {row.number}](scorecard.md#{row.heading})).",
-        "",
-        table_line(head),
-        "|---" * len(head) + "|",
-    ]
-    lines += [table_line(_cells(part, known.get(part["tables"][0]))) for part in row.parts]
+    lines = [f"**{row.says}** ([claim {row.number}](scorecard.md#{row.heading})).", ""]
+    cells = {part["part"]: _cells(part, known.get(part["tables"][0])) for part in row.parts}
+    if any(cells.values()):
+        lines += [table_line(head), "|---" * len(head) + "|"]
+        lines += [table_line([place, *own]) for place, own in cells.items() if own]
+    if waiting := [place for place, own in cells.items() if not own]:
+        lines += [""] * any(cells.values()) + [f"Not run: {'; '.join(waiting)}."]
     return lines
 
 
 def _cells(part: Mapping[str, Any], query: Query | None) -> list[str]:
+    """A part's row behind its name, nothing where it has not run."""
     found = [] if query is None else [_side(query, side) for side in part["sides"]]
-    verdict = f"**{part['verdict']}**"
     if not all(found) or not found or pd.isna(part["value"]):
-        return [part["part"], *["—"] * (len(part["sides"]) + 4), verdict]
+        return []
     p = _P.search(part["test"])
     return [
-        part["part"],
         *(level for level, _ in found),
         interval_text(part["value"], part["low"], part["high"]),
         " ".join(filter(None, p.groups())) if p else "—",
         part["n"],
         " and ".join(dict.fromkeys(fitted for _, fitted in found)),
-        verdict,
+        f"**{part['verdict']}**",
     ]
 
 

@@ -55,7 +55,8 @@ def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     found, cells = every_cell(inputs, {**options, "epsilon": None}, "natural_accuracy")
     asked = options["attack"] or found.headline.attack or str(found.attack()["attack"].iloc[0])
     attacks = [asked] if isinstance(asked, str) else list(asked)
-    rows = found.tables["robustness"].query("attack in @attacks")
+    rows = found.tables["robustness"]
+    rows = rows[rows["attack"].isin(attacks)]
     if rows.empty:
         raise InputError(
             f"option attack is '{asked}', the experiment has {sorted(found.tables['robustness']['attack'].unique())}; "
@@ -85,11 +86,13 @@ def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
         panel.plot(x, [own.value for own in means.values()], line, color=colour, label=names[n], gid="accuracy")
         lines.append(means)
     panel.set(xlabel="ε", ylabel="accuracy", ylim=(-0.03, 1.03))
+    panel.locator_params("x", nbins=5)
     columns = max(1, int(style.COLUMN / (0.5 + 0.055 * max(map(len, names)))))  # inches of the longest name
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
     shared = set.intersection(*(set(means) for means in lines)) - {0.0}
     radius = found.headline.epsilon if found.headline.epsilon in shared else max(shared, default=math.nan)
-    shown = found.attack(cells[0].row, attack=attacks[0]).iloc[0]
+    first = rows[(rows["condition"] == cells[0].row["condition"])].iloc[0]
+    shown = found.attack(cells[0].row, attack=first["attack"], epsilon=float(first["epsilon"])).iloc[0]
     attacked = describe(shown.where(shown.index != "step_size", math.nan))
     left = most_and_least(names, [means[radius] for means in lines], "accuracy") if shared else "No radius is shared."
     return figure, {

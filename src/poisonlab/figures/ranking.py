@@ -168,8 +168,8 @@ def power(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
         own, _ = spread(*(grids[name] for name in pair["between"]))
         asked[f"{words}, {pair['difference']:g} apart"] = needed = float(_victims(reach * own / pair["difference"]))
         panel.plot(pair["difference"], needed, "o", color=style.VERMILLION, markersize=3.6, gid="marked")
-        beside = {"xytext": (3, 3), "textcoords": "offset points", "size": style.TINY, "color": style.VERMILLION}
-        panel.annotate(words, (pair["difference"], needed), **beside)
+        beside = {"xytext": (-5, 0), "textcoords": "offset points", "ha": "right", "va": "center", "size": style.TINY}
+        panel.annotate(words, (pair["difference"], needed), color=style.VERMILLION, **beside)
     panel.set(xscale="log", yscale="log", xlabel=f"difference in {title(cells[0].column)}", ylabel="victims of each")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     shown = asked or {"a difference of 0.01": float(_victims(reach * paired / 0.01))}

@@ -228,7 +228,8 @@ class Plan(Multiverses):
             return ""
         labels = {**self.config[study]["labels"], **entry["options"].get("labels", {})}
         once = [(name, one) for name in entry["experiments"] for one in self.drawn_once(study, name)]
-        kept = [one for name, one in once if self._shown(study, name, one, entry["options"])]
+        options = {**self.figure_kind(study, figure).parameters, **entry["options"]}
+        kept = [one for name, one in once if self._shown(study, name, one, options)]
         # Strategies of one kind: of many the first ones tell which.
         names = list(dict.fromkeys(called(one, labels) for one in kept))
         shown = [*names[:3], *([f"{len(names) - 3} more"] if len(names) > 3 else [])]
