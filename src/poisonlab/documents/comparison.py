@@ -111,8 +111,8 @@ def compare(query: Query) -> pd.DataFrame:
                 "condition": row["condition"],
                 "value": row["axis_value"],
                 "difference": found.value,
-                "low": found.low,
-                "high": found.high,
+                "low": max(found.low, -1.0),  # no difference of shares is larger, whatever few draws leave open
+                "high": min(found.high, 1.0),
                 "p": p,
                 "test": test,
                 "n": found.n,

@@ -39,8 +39,11 @@ def places(row: ClaimRow, experiments: Sequence[Query], words: Mapping[str, str]
 
 def _cells(part: Mapping[str, Any], query: Query | None) -> list[str]:
     """A part's row behind its name, nothing where it has not run."""
-    found = [] if query is None else [_side(query, side) for side in part["sides"]]
-    if not all(found) or not found or pd.isna(part["value"]):
+    if query is None or pd.isna(part["value"]):
+        return []
+    try:
+        found = [_side(query, side) for side in part["sides"]]
+    except NotRun:
         return []
     p = _P.search(part["test"])
     return [
@@ -53,11 +56,8 @@ def _cells(part: Mapping[str, Any], query: Query | None) -> list[str]:
     ]
 
 
-def _side(query: Query, condition: str) -> tuple[str, str] | None:
+def _side(query: Query, condition: str) -> tuple[str, str]:
     """What a condition leaves, with its interval, and the share of its victims that fitted every poison."""
-    try:
-        (own,), (fitted,) = query.select(condition), query.select(condition, "fitted_share")
-    except NotRun:
-        return None
+    (own,), (fitted,) = query.select(condition), query.select(condition, "fitted_share")
     level = mean_interval(own.grid, bounds=(0.0, 1.0))
     return interval_text(level.value, level.low, level.high), f"{100 * (fitted.grid == 1).mean():.0f} %"

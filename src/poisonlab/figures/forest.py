@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from poisonlab.results.query import Query
-    from poisonlab.statistics import Estimate
+    from poisonlab.statistics import Difference, Estimate
 
 MOST = 40  # experiments, more than a page holds
 _ROW, _HEAD = 0.19, 0.75  # inches
+
+
+class _Row(NamedTuple):
+    name: str
+    own: Estimate
+    other: Estimate
+    difference: Difference
 
 
 @figure(
@@ -57,26 +64,26 @@ def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     for name, conditions, _ in chosen_experiments(inputs, options, MOST):
         found = query(inputs, name, options)
         own, other = (_grid(found, side) for side in sides)
-        levels = [mean_interval(grid, bounds=(0.0, 1.0)) for grid in (own, other)]
-        rows.append((named(name, labels), *levels, paired_difference(other, own)))
+        level, beside = (mean_interval(grid, bounds=(0.0, 1.0)) for grid in (own, other))
+        rows.append(_Row(named(name, labels), level, beside, paired_difference(other, own)))
         facts = {key: conditions[key].iloc[0] for key in FACTS}
         experiments.append(Experiment(name, facts, direction(name, facts, {"labels": labels})))
         attacks.append(found.attack(epsilon=found.headline.epsilon).iloc[0])
-    rows.sort(key=lambda row: -row[3].value)
+    rows.sort(key=lambda row: -row.difference.value)
     drawn = Figure(figsize=(style.PAGE, _ROW * len(rows) + _HEAD), layout="constrained")
     left, right = drawn.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-    for place, (_, own, other, difference) in enumerate(rows):
-        _interval(left, place - 0.14, own, style.VERMILLION, style.VERMILLION, "own")
-        _interval(left, place + 0.14, other, style.GREY, "white", "baseline")
-        colour = style.VERMILLION if difference.low > 0 else style.BLUE if difference.high < 0 else style.GREY
-        _interval(right, place, difference, colour, colour if colour != style.GREY else "white", "difference")
+    for place, row in enumerate(rows):
+        _interval(left, place - 0.14, row.own, style.VERMILLION, style.VERMILLION, "own")
+        _interval(left, place + 0.14, row.other, style.GREY, "white", "baseline")
+        sure = style.VERMILLION if row.difference.low > 0 else style.BLUE if row.difference.high < 0 else None
+        _interval(right, place, row.difference, sure or style.GREY, sure or "white", "difference")
     left.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.4, -0.6), xlabel="adversarial accuracy")
-    left.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    left.set_yticks(range(len(rows)), [row.name for row in rows])
     right.axvline(0, color=style.BLACK, linewidth=0.6, zorder=1)
     right.set_xlabel("difference")
     for panel in (left, right):
         panel.tick_params(axis="y", length=0)
-    sizes = [(level.n_draws, level.n_repeats) for _, *two, _ in rows for level in two]
+    sizes = [(level.n_draws, level.n_repeats) for row in rows for level in (row.own, row.other)]
     n = " × ".join(span(min(own), max(own)) for own in zip(*sizes, strict=True))
     return drawn, {
         **shared_facts(experiments, options, recipes=False),
@@ -102,17 +109,19 @@ def _grid(found: Query, condition: str) -> np.ndarray:
     return cells[0].grid
 
 
-def _interval(panel: Axes, place: float, estimate: Estimate, colour: str, filling: str, gid: str) -> None:
+def _interval(panel: Axes, place: float, estimate: Estimate | Difference, colour: str, filling: str, gid: str) -> None:
     panel.hlines(place, estimate.low, estimate.high, color=colour, linewidth=1.0, zorder=2, gid=f"{gid}-interval")
     panel.plot(estimate.value, place, "o", color=colour, markersize=3.6, markerfacecolor=filling, zorder=3, gid=gid)
 
 
-def _finding(rows: list[tuple[str, Estimate, Estimate, Any]], words: list[str]) -> str:
+def _finding(rows: Sequence[_Row], words: Sequence[str]) -> str:
     """Say in how many experiments the interval speaks for the condition, in how many against it, and where most."""
-    harm = sum(difference.low > 0 for *_, difference in rows)
-    less = sum(difference.high < 0 for *_, difference in rows)
-    name, _, _, most = rows[0]
-    where = f", most in {name} ({value_text(most, sign='+')})" if harm else ""
+    from poisonlab.statistics import Estimate
+
+    harm = sum(row.difference.low > 0 for row in rows)
+    less = sum(row.difference.high < 0 for row in rows)
+    most = Estimate(rows[0].difference.value, rows[0].difference.low, rows[0].difference.high, 0, 0)
+    where = f", most in {rows[0].name} ({value_text(most, sign='+')})" if harm else ""
     return (
         f"{words[0].capitalize()} leave less than {words[1]} in {harm} of {len(rows)} experiments{where}, and more in "
         f"{less or 'none'}."

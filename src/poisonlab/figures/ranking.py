@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import string
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -118,8 +119,8 @@ def ranks(grids: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     needs=("conditions", "victims", "robustness"),
     title="How many victims tell two poisons apart",
     caption="Victims of each of two poisons that show a difference with a power of 80 % at the 5 % level, against the "
-    "difference: of means paired by seed, of means of other seeds, and of percentiles. Dots: the marked differences "
-    "between two poisons, with their own spread.",
+    "difference: of means paired by seed, of means of other seeds, and of percentiles. Dots: the differences between "
+    "two poisons that the bold line names, with their own spread.",
     method="Standard deviation of a victim: {sd:.4f}; of the difference between victims of two poisons with the same "
     "seed: {paired:.4f}, with other seeds: {unpaired:.4f}; medians over conditions and their pairs. Percentiles: from "
     "the asymptotic variance at a normal density. {provenance}",
@@ -161,15 +162,17 @@ def power(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     for (label, error), colour in zip(errors.items(), (style.BLUE, style.SKY, style.ORANGE, style.GREY), strict=True):
         panel.plot(difference, _victims(reach * error / difference), color=colour, label=label, gid="power")
     asked = {}
-    for pair in options["pairs"]:
+    for letter, pair in zip(string.ascii_lowercase, options["pairs"], strict=False):
         if unknown := sorted({*pair["between"]} - {*grids}):
             raise InputError(f"option pairs names {unknown}, the experiment has {sorted(grids)}; choose of these")
         words = " and ".join(named(name, options["labels"]) for name in pair["between"])
         own, _ = spread(*(grids[name] for name in pair["between"]))
-        asked[f"{words}, {pair['difference']:g} apart"] = needed = float(_victims(reach * own / pair["difference"]))
+        asked[f"{letter}: {words}, {pair['difference']:g} apart"] = needed = float(
+            _victims(reach * own / pair["difference"])
+        )
         panel.plot(pair["difference"], needed, "o", color=style.VERMILLION, markersize=3.6, gid="marked")
-        beside = {"xytext": (-5, 0), "textcoords": "offset points", "ha": "right", "va": "center", "size": style.TINY}
-        panel.annotate(words, (pair["difference"], needed), color=style.VERMILLION, **beside)
+        at: dict[str, Any] = {"xytext": (-5, -6), "textcoords": "offset points", "size": style.SMALL}
+        panel.annotate(letter, (pair["difference"], needed), color=style.VERMILLION, **at)
     panel.set(xscale="log", yscale="log", xlabel=f"difference in {title(cells[0].column)}", ylabel="victims of each")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     shown = asked or {"a difference of 0.01": float(_victims(reach * paired / 0.01))}
