@@ -28,7 +28,7 @@ WAYS = {
 }
 HARDENING_STEPS = 5  # of the attack that adversarial training trains on
 HEAD = """# Written by `poisonlab audit`, which reads nothing back but the sizes below `experiments`.
-# Run it again, edited or not: snakemake --config "studies=[{folder}]"
+# Run it again, edited or not: poisonlab run --study {folder}
 """
 
 

@@ -14,7 +14,6 @@ from poisonlab.figures.captions import (
     joined,
     measured,
     named,
-    percent,
     provenance,
     provenance_of,
     shared_n,
@@ -161,6 +160,8 @@ def detected(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
     """
     from matplotlib.figure import Figure
 
+    from poisonlab.statistics import mean_interval
+
     table = inputs["detection"]
     if (value := options["value"]) is not None:
         table = table[table["axis_value"].isna() | (table["axis_value"].astype(float) == value)]
@@ -183,11 +184,13 @@ def detected(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
         panel.set(title=words, xlabel="labels looked at", xscale="log", ylim=(-0.03, 1.03))
     panels[0].set_ylabel("share of the flips found")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
-    summary = [
-        f"{percent(flagged.loc[name, 'found'], 0)} of the flips among {flagged.loc[name, 'looked_at']:.0f} labels "
-        f"({named(name, labels)})"
-        for name in chosen
-    ]
+    summary = []
+    for name in chosen:
+        own = table[(table["rule"] == "flagged") & (table["condition"] == name)].groupby("draw")["found"].mean()
+        share = value_text(mean_interval(own.to_numpy(dtype=float)[:, None], bounds=(0.0, 1.0)))
+        summary.append(
+            f"{share} of the flips among {flagged.loc[name, 'looked_at']:.0f} labels ({named(name, labels)})"
+        )
     counts = table[table["condition"].isin(chosen)].groupby("condition")["draw"].nunique()
     rows = inputs["conditions"]
     return figure, {
