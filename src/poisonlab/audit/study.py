@@ -16,7 +16,7 @@ RADII = {
     "grey": [0.02, 0.05, 0.1, 0.2, 0.3],
     "colour": [0.0078, 0.0157, 0.0314, 0.0627],
 }
-SMALL = 5000  # training points: fewer are trained in smaller batches, for more epochs
+SMALL = 5000  # training points: fewer are trained in smaller batches, for more epochs, and more of them in a job
 ATTACK = "audit_pgd"
 BUCKETS = 4
 SIZES = ((3, 2), (4, 4), (8, 4), (8, 8), (16, 8))  # draws × repeats, until intervals are narrow or the time is spent
@@ -134,7 +134,8 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
     recipe, budgets = dict(choices.recipe), list(choices.budgets)
     count = min(BUCKETS, facts.counts[source] // (2 * choices.budget))
     flips = {"dataset": name, "flips": {"source": source, "target": target}, "budget": choices.budget}
-    size = {"draws": choices.draws, "repeats": choices.repeats, "draws_per_job": 1, "repeats_per_job": 4}
+    jobs = {"draws_per_job": 2 if facts.n_train <= SMALL else 1, "repeats_per_job": 4}
+    size = {"draws": choices.draws, "repeats": choices.repeats, **jobs}
     attacked = {"attacks": [ATTACK], "headline": {"attack": ATTACK, "epsilon": choices.epsilon}}
     words = {way: WAYS[way] for way in choices.ways}
     found |= {
