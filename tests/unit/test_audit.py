@@ -122,14 +122,18 @@ def test_what_adversarial_training_takes_is_told_from_the_clean_victims_of_the_s
     table.parent.mkdir(parents=True)
     write_table(pd.DataFrame(rows), table)
     choices = Choices({"epochs": 30})
-    assert hardening(tmp_path, "own", choices, 2) == 0.0  # nothing is known
+    assert hardening(tmp_path, "own", choices, 1, 2) == 0.0  # nothing is known
     seconds = {"clean_draw-0_repeat-0": 5.0, "clean_draw-0_repeat-1": 6.0, "clean_draw-0_repeat-2": 99.0}
     stopwatch = Stopwatch(tmp_path / "seconds" / "own" / "harm" / "plain" / "one.json", dict.fromkeys(seconds, "id"))
     for key, took in seconds.items():
         stopwatch.note(key, took)
     stopwatch.save()
     # A pass takes 0.5 and 0.3 s; 30 epochs of 1 + 5 passes; 2 victims without wrong labels and 2 × 6 with them.
-    assert hardening(tmp_path, "own", choices, 2) == pytest.approx(0.4 * 30 * 6 * 14 / 2)
+    assert hardening(tmp_path, "own", choices, 1, 2) == pytest.approx(0.4 * 30 * 6 * 14 / 2)
+    # However many processors there are, a job trains the victims of its draws one after the other.
+    assert [hardening(tmp_path, "own", choices, per_job, 64) for per_job in (1, 2)] == pytest.approx(
+        [0.4 * 30 * 6 * victims for victims in (2, 4)]
+    )
 
 
 def test_the_quickest_recipe_that_fits_everything_is_taken_or_the_one_that_fits_most() -> None:

@@ -322,9 +322,16 @@ REFUSED = {
     "a radius that is no number": (figure("fig_3_3", options={"epsilon": "0.2"}), "options.epsilon is '0.2'"),
     "an attack that no victim meets": (
         figure("fig_3_3", options={"attack": "pgd"}),
-        "fig_3_3.options.attack is 'pgd', experiment 'soft_1nn' has ['pgd_restarts']; choose of these",
+        "fig_3_3.options.attack is 'pgd', experiment 'soft_1nn' has ['pgd_restarts']; choose one of these",
     ),
-    "attacks where one is asked for": (figure("fig_3_3", options={"attack": ["pgd"]}), "options.attack is ['pgd']"),
+    "attacks where one is asked for": (
+        figure("fig_3_3", options={"attack": ["pgd_restarts"]}),
+        "options.attack is ['pgd_restarts']",
+    ),
+    "radii of an attack that no victim meets": (
+        figure("mine", kind="radii", experiments=["digits_1to2"], options={"attack": ["pgd", "pgd_restarts"]}),
+        "mine.options.attack is 'pgd_restarts', experiment 'digits_1to2' has ['pgd', 'pgd_next']; choose one of these",
+    ),
     "a line of no experiment": (
         figure("fig_3_3", options={"lines": {"soft_2nn": {}}}),
         "fig_3_3.options.lines names 'soft_2nn', which is not in label_noise.experiments",

@@ -14,6 +14,7 @@ from poisonlab.documents.comparison import COLUMNS as STRATEGIES
 from poisonlab.documents.comparison import SPREAD
 from poisonlab.documents.page import Picture, size_in_words, study_page, support_page
 from poisonlab.documents.places import places
+from poisonlab.errors import InputError
 from poisonlab.results.query import Headline, Query
 from poisonlab.statistics import mean_interval
 
@@ -178,7 +179,7 @@ def test_a_claim_stands_place_by_place_with_both_sides_and_who_fitted():
     sides = Selector(condition="random"), Selector(condition="medoids")
     own = replace(claim(7, "Medoids leave less", "own", two="own/two", ten="own/ten"), of=sides[:1], than=sides[1:])
     cells = row(7, "Medoids leave less: two", "reproduced") | {
-        "test": "random − medoids; one-sided p < 0.001 (Holm over 2)"
+        "test": "random − medoids; one-sided p < 0.001 against it (Holm over 2)"
     }
     rows = claim_rows([own], pd.DataFrame([cells, row(7, "Medoids leave less: ten", "not run", np.nan)]))
     flips = {"source_class": 0, "target_class": 1, "axis_value": np.nan}
@@ -186,21 +187,34 @@ def test_a_claim_stands_place_by_place_with_both_sides_and_who_fitted():
     attack = {"attack": "pgd", "goal": "targeted", "attack_source": 0, "attack_target": 1, "epsilon": 0.1}
     victims = [
         {"condition": name, "draw": draw, "repeat": repeat, "axis_value": np.nan, "fitted_share": fitted}
-        for name, fitted in (("random", 1.0), ("medoids", 0.9))
-        for draw, repeat in np.ndindex(2, 2)
+        for name, fitted, repeats in (("random", 1.0, 2), ("medoids", 0.9, 3))
+        for draw, repeat in np.ndindex(2, repeats)
     ]
-    robustness = [{**victim, **attack, "adversarial_accuracy": 0.5 + 0.1 * victim["draw"]} for victim in victims]
+    left = {"random": 0.6, "medoids": 0.3}
+    robustness = [
+        {
+            **one,
+            **attack,
+            "adversarial_accuracy": left[one["condition"]] + 0.1 * one["draw"] + 0.2 * (one["repeat"] == 2),
+        }
+        for one in victims
+    ]
     tables = {"conditions": conditions, "victims": pd.DataFrame(victims), "robustness": pd.DataFrame(robustness)}
     query = Query("own/two", tables, Headline("pgd", 0.1))
     lines = places(rows[0], [query], {"random": "random points"})
     assert lines[0] == "**Medoids leave less** ([claim 7](scorecard.md#label_noise-7))."
     assert lines[2] == "|  | random points | medoids | difference | p | n | fitted all poisons | verdict |"
-    level = mean_interval(np.array([[0.5, 0.5], [0.6, 0.6]]), bounds=(0.0, 1.0))
-    left = f"{level.value:.3f} [{level.low:.3f}, {level.high:.3f}]"
+    # The level of the two repeats that both have: the third one is not in the difference.
+    levels = [mean_interval(np.array([[low] * 2, [low + 0.1] * 2]), bounds=(0.0, 1.0)) for low in (0.6, 0.3)]
+    random, medoids = (f"{level.value:.3f} [{level.low:.3f}, {level.high:.3f}]" for level in levels)
     assert lines[4] == (
-        f"| two | {left} | {left} | 0.500 [0.400, 0.600] | < 0.001 (Holm over 2) | 5 × 4 | 100 % and 0 % | **reproduced** |"
+        f"| two | {random} | {medoids} | 0.500 [0.400, 0.600] | < 0.001 against it (Holm over 2) | 5 × 4 | 100 % and 0 % | **reproduced** |"
     )
     assert lines[5:] == ["", "Not run: ten."]
+    column = replace(own, of=(Selector(condition="random", column="epochs"),))
+    (other,) = claim_rows([column], pd.DataFrame([cells]))
+    with pytest.raises(InputError, match="names claim 7, allowed are claims that compare all victims"):
+        places(other, [query], {})
     page = study_page(TITLE, "label_noise", PICTURES, ROWS, tables=[lines])
     assert page.index("## Place by place") < page.index("## Lengths")
 

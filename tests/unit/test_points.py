@@ -116,4 +116,5 @@ def test_of_a_swept_condition_one_value_is_looked_at_and_a_cross_says_where_clea
     crosses = [line.get_xydata().tolist() for line in left.lines if line.get_gid() == "flagged"]
     assert crosses == [[[40, 0.9]], [[40, 0.25]]]
     assert not [line for line in right.lines if line.get_gid() == "flagged"]
-    assert "0.25 [0.25, 0.25] of the flips among 40 labels (bucket)" in caption
+    assert " 0.25 of the flips among 40 labels (bucket 5)" in caption
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["random", "bucket 5"]

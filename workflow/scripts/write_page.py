@@ -10,6 +10,7 @@ with job(snakemake):
     from poisonlab.documents.comparison import COLUMNS, SPREAD, compare, spread
     from poisonlab.documents.page import Picture, study_page, support_page
     from poisonlab.documents.places import places
+    from poisonlab.errors import InputError
     from poisonlab.results.query import Headline, Query
     from poisonlab.results.storage import atomic, read_table
 
@@ -23,6 +24,8 @@ with job(snakemake):
     victims = pd.concat([pd.DataFrame(columns=SPREAD), *map(spread, experiments)])
     claims, labels = load_claims(list(files.claims)), {study: params.words}
     rows = claim_rows(claims, read_table(files.scorecard), None, params.headlines, labels)
+    if unknown := sorted({*params.places} - {row.number for row in rows}):
+        raise InputError(f"places of '{study}' names the claims {unknown}, which it does not have; take them out")
     tables = [places(row, experiments, params.words) for row in rows if row.number in params.places]
     pages = {
         "page": study_page(params.title, study, pictures, rows, params.findings, tables),

@@ -78,7 +78,8 @@ def audit(question: Question, run: Run, templates: Path, cores: int = 1, say: Ca
     written = study.whole(question, facts, choices)
     study.write(written, folder)
     run([_table(name, experiment) for experiment in written["experiments"] if experiment != "defences"])
-    needed, left_out = hardening(results, name, choices, cores), ""
+    per_job = written["experiments"]["defences"]["draws_per_job"]
+    needed, left_out = hardening(results, name, choices, per_job, cores), ""
     if needed > HARDENING * question.seconds:
         choices = replace(choices, ways=tuple(way for way in WAYS if way != "hardened"))
         left_out = (

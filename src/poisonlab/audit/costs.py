@@ -10,7 +10,7 @@ from poisonlab.results.storage import read_table
 from poisonlab.victims.timing import seconds_below
 
 
-def hardening(results: Path, study: str, choices: Choices, cores: int) -> float:
+def hardening(results: Path, study: str, choices: Choices, per_job: int, cores: int) -> float:
     """Seconds by the clock that adversarial training takes at the smallest size, about.
 
     Every epoch of its recipe counts, for it seldom fits everything, and each step of its attack is another pass. The
@@ -18,6 +18,7 @@ def hardening(results: Path, study: str, choices: Choices, cores: int) -> float:
 
     Args:
         results: folder of the pipeline's files, with the experiment `harm`.
+        per_job: draws whose victims one job trains, one after the other.
 
     Returns:
         0 where nothing is known of victims' seconds: small nets are trained side by side, in moments.
@@ -31,5 +32,6 @@ def hardening(results: Path, study: str, choices: Choices, cores: int) -> float:
         for repeat, epochs in zip(clean["repeat"], clean["epochs"], strict=True)
     ]
     victims = repeats * (1 + 2 * draws)  # without wrong labels, and of two selections
-    found = float(np.mean(passes)) * (1 + HARDENING_STEPS) * choices.recipe["epochs"] * victims / cores
+    in_turn = max(victims / cores, min(per_job, draws) * repeats)
+    found = float(np.mean(passes)) * (1 + HARDENING_STEPS) * choices.recipe["epochs"] * in_turn
     return 0.0 if math.isnan(found) else found

@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from poisonlab.claims import Claim, Part, Place
+from poisonlab.claims.selectors import Selector
 from poisonlab.errors import InputError, one_line
 from poisonlab.figures.captions import named
 from poisonlab.results.query import Headline
@@ -37,7 +38,7 @@ class ClaimRow:
         measured: of the first part that was judged, or else measured, in words; "" where nothing was.
         place: name of that part, "" where the claim has one.
         parts: what the page shows of each part: statement, measured (in words; value, low, high and unit are its
-            numbers), n, test, verdict, sides (the conditions that are compared), tables, notes, estimand, source,
+            numbers), n, test, verdict, sides (of a comparison of whole conditions), tables, notes, estimand, source,
             published.
         quote: what the source says, in its own words; "" where none is given.
     """
@@ -138,7 +139,7 @@ def claim_rows(
                                 _column(claim, part, headlines or {}),
                                 (labels or {}).get(study, {}),
                             ),
-                            "sides": [selector.condition for selector in (*claim.of, *claim.than)],
+                            "sides": _sides(claim),
                             "tables": _place(part, row["verdict"]).tables,
                             "estimand": claim.estimand,
                             "source": claim.source,
@@ -148,6 +149,13 @@ def claim_rows(
             words = (quotes or {}).get(study, {}).get(number, "")
             rows.append(_joined(study, number, own, parts, words))
     return rows
+
+
+def _sides(claim: Claim) -> list[str]:
+    """Conditions of a claim that compares all their victims by the headline's column."""
+    chosen = [*claim.of, *claim.than]
+    plain = claim.victims == "all" and all(one == Selector(condition=one.condition) for one in chosen)
+    return [one.condition for one in chosen] if plain else []
 
 
 def _place(part: Part, verdict: str) -> Place:

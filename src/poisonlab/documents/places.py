@@ -9,11 +9,12 @@ import pandas as pd
 from poisonlab.claims.evidence import interval_text
 from poisonlab.documents.claim_rows import ClaimRow
 from poisonlab.documents.scorecard import table_line
+from poisonlab.errors import InputError
 from poisonlab.figures.captions import named
 from poisonlab.results.query import NotRun, Query
 from poisonlab.statistics import mean_interval
 
-_P = re.compile(r"p (?:= )?(?P<p>(?:< )?[\d.e-]+)(?: (?P<corrected>\([^)]*\)))?")
+_P = re.compile(r"p (?:= )?(?P<p>(?:< )?[\d.e-]+(?: against it)?)(?: (?P<corrected>\([^)]*\)))?")
 
 
 def places(row: ClaimRow, experiments: Sequence[Query], words: Mapping[str, str]) -> list[str]:
@@ -23,12 +24,19 @@ def places(row: ClaimRow, experiments: Sequence[Query], words: Mapping[str, str]
         row: of a claim that compares two conditions of one experiment in each of its parts.
         experiments: a part whose experiment is not among them has not run.
         words: name of a condition → what readers see instead.
+
+    Raises:
+        InputError: the claim compares something else.
     """
-    known = {query.name: query for query in experiments}
-    sides = row.parts[0]["sides"]
+    known, sides = {query.name: query for query in experiments}, row.parts[0]["sides"]
+    if len(sides) != 2:
+        raise InputError(
+            f"places of '{row.study}' names claim {row.number}, allowed are claims that compare all victims of two "
+            "conditions by the headline's column; take it out"
+        )
     head = ["", *(named(side, words) for side in sides), "difference", "p", "n", "fitted all poisons", "verdict"]
     lines = [f"**{row.says}** ([claim {row.number}](scorecard.md#{row.heading})).", ""]
-    cells = {part["part"]: _cells(part, known.get(part["tables"][0])) for part in row.parts}
+    cells = {part["part"] or "there": _cells(part, known.get(part["tables"][0])) for part in row.parts}
     if any(cells.values()):
         lines += [table_line(head), "|---" * len(head) + "|"]
         lines += [table_line([place, *own]) for place, own in cells.items() if own]
@@ -42,22 +50,21 @@ def _cells(part: Mapping[str, Any], query: Query | None) -> list[str]:
     if query is None or pd.isna(part["value"]):
         return []
     try:
-        found = [_side(query, side) for side in part["sides"]]
+        chosen = [query.select(side) for side in part["sides"]]
+        fitted = [query.select(side, "fitted_share")[0].grid for side in part["sides"]]
     except NotRun:
         return []
+    if any(len(cells) > 1 for cells in chosen):
+        raise InputError(f"places: '{query.name}' sweeps a condition of {part['sides']}; take its claim out")
+    grids = [cells[0].grid for cells in chosen]
+    shared = min(grid.shape[1] for grid in grids)  # repeats that both have: their levels differ by the difference shown
+    levels = [mean_interval(grid[:, :shared], bounds=(0.0, 1.0)) for grid in grids]
     p = _P.search(part["test"])
     return [
-        *(level for level, _ in found),
+        *(interval_text(level.value, level.low, level.high) for level in levels),
         interval_text(part["value"], part["low"], part["high"]),
         " ".join(filter(None, p.groups())) if p else "—",
         part["n"],
-        " and ".join(dict.fromkeys(fitted for _, fitted in found)),
+        " and ".join(dict.fromkeys(f"{100 * (own == 1).mean():.0f} %" for own in fitted)),
         f"**{part['verdict']}**",
     ]
-
-
-def _side(query: Query, condition: str) -> tuple[str, str]:
-    """What a condition leaves, with its interval, and the share of its victims that fitted every poison."""
-    (own,), (fitted,) = query.select(condition), query.select(condition, "fitted_share")
-    level = mean_interval(own.grid, bounds=(0.0, 1.0))
-    return interval_text(level.value, level.low, level.high), f"{100 * (fitted.grid == 1).mean():.0f} %"

@@ -167,6 +167,8 @@ def detected(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
         table = table[table["axis_value"].isna() | (table["axis_value"].astype(float) == value)]
     chosen, labels = _chosen(table, options), options["labels"]
     flagged = table[table["rule"] == "flagged"].groupby("condition")[["hits", "looked_at", "found"]].mean()
+    swept = set(table.loc[table["axis_value"].notna(), "condition"]) if value is not None else set()
+    names = {one: named(f"{one} {value:g}" if one in swept else one, labels) for one in chosen}
     figure = Figure(figsize=(style.PAGE, 2.4))
     figure.set_layout_engine("constrained")
     panels = figure.subplots(1, len(_CHECKS), sharey=True)
@@ -177,7 +179,7 @@ def detected(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
             for _, one in own.groupby(["axis_value", "draw"], dropna=False):
                 panel.plot(one["looked_at"], one["found"], "-", color=colour, alpha=0.15, linewidth=0.8, gid="draw")
             mean = own.groupby("looked_at")["found"].mean()
-            panel.plot(mean.index, mean, f".{dash}", color=colour, label=named(condition, labels), gid="found")
+            panel.plot(mean.index, mean, f".{dash}", color=colour, label=names[condition], gid="found")
             if check == "cleanlab":
                 stop = flagged.loc[condition]
                 panel.plot(stop["looked_at"], stop["found"], "x", color=colour, markersize=5, gid="flagged")
@@ -187,10 +189,10 @@ def detected(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
     summary = []
     for name in chosen:
         own = table[(table["rule"] == "flagged") & (table["condition"] == name)].groupby("draw")["found"].mean()
-        share = value_text(mean_interval(own.to_numpy(dtype=float)[:, None], bounds=(0.0, 1.0)))
-        summary.append(
-            f"{share} of the flips among {flagged.loc[name, 'looked_at']:.0f} labels ({named(name, labels)})"
-        )
+        share = mean_interval(own.to_numpy(dtype=float)[:, None], bounds=(0.0, 1.0))
+        # Draws that are all alike say nothing of how much others would differ.
+        words = value_text(share) if share.low < share.high else f"{share.value:.2f}"
+        summary.append(f"{words} of the flips among {flagged.loc[name, 'looked_at']:.0f} labels ({names[name]})")
     counts = table[table["condition"].isin(chosen)].groupby("condition")["draw"].nunique()
     rows = inputs["conditions"]
     return figure, {

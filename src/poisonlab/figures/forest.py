@@ -23,6 +23,8 @@ _ROW, _HEAD = 0.19, 0.75  # inches
 
 
 class _Row(NamedTuple):
+    """What is left by the condition and by the baseline, of the same trainings; and their difference."""
+
     name: str
     own: Estimate
     other: Estimate
@@ -33,10 +35,11 @@ class _Row(NamedTuple):
     "forest",
     needs=("conditions", "victims", "robustness"),
     title="Where a strategy helps",
-    caption="Left: adversarial accuracy under {condition} (filled) and under {baseline} (hollow). Right: how much more "
-    "{baseline} leave; right of 0 {condition} do more harm. One row for each experiment, the largest difference first.",
-    method="All victims, paired by repeat; 95 % intervals for new draws and repeats. n, draws × repeats: {n}. "
-    "{attacked}{provenance}",
+    caption="Left: adversarial accuracy under {condition} (filled) and under {baseline} (hollow). Right: how much less "
+    "{condition} leave; left of 0 they do more harm. One row for each experiment, the largest difference first; in "
+    "colour: interval and p agree.",
+    method="All victims of the repeats that both have, paired by repeat; 95 % intervals for new draws and repeats; p "
+    "with Holm's correction over the rows. n, draws × repeats: {n}. {attacked}{provenance}",
     options={
         "condition": Option("the condition that is looked at, poisons without a sweep", "medoids"),
         "baseline": Option("the condition beside it", "random"),
@@ -55,6 +58,7 @@ def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     """
     from matplotlib.figure import Figure
 
+    from poisonlab.documents.comparison import judge
     from poisonlab.figures.experiments import FACTS, Experiment, chosen_experiments, direction, query
     from poisonlab.statistics import mean_interval, paired_difference
 
@@ -64,18 +68,20 @@ def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     for name, conditions, _ in chosen_experiments(inputs, options, MOST):
         found = query(inputs, name, options)
         own, other = (_grid(found, side) for side in sides)
-        level, beside = (mean_interval(grid, bounds=(0.0, 1.0)) for grid in (own, other))
-        rows.append(_Row(named(name, labels), level, beside, paired_difference(other, own)))
+        shared = min(own.shape[1], other.shape[1])
+        level, beside = (mean_interval(grid[:, :shared], bounds=(0.0, 1.0)) for grid in (own, other))
+        rows.append(_Row(named(name, labels), level, beside, paired_difference(own, other)))
         facts = {key: conditions[key].iloc[0] for key in FACTS}
         experiments.append(Experiment(name, facts, direction(name, facts, {"labels": labels})))
         attacks.append(found.attack(epsilon=found.headline.epsilon).iloc[0])
-    rows.sort(key=lambda row: -row.difference.value)
+    rows.sort(key=lambda row: row.difference.value)
+    verdicts = [verdict for *_, verdict in judge([row.difference for row in rows], [1.0] * len(rows))]
     drawn = Figure(figsize=(style.PAGE, _ROW * len(rows) + _HEAD), layout="constrained")
     left, right = drawn.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-    for place, row in enumerate(rows):
+    for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
         _interval(left, place - 0.14, row.own, style.VERMILLION, style.VERMILLION, "own")
         _interval(left, place + 0.14, row.other, style.GREY, "white", "baseline")
-        sure = style.VERMILLION if row.difference.low > 0 else style.BLUE if row.difference.high < 0 else None
+        sure = {"stronger": style.VERMILLION, "weaker": style.BLUE}.get(verdict)
         _interval(right, place, row.difference, sure or style.GREY, sure or "white", "difference")
     left.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.4, -0.6), xlabel="adversarial accuracy")
     left.set_yticks(range(len(rows)), [row.name for row in rows])
@@ -91,7 +97,7 @@ def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
         "baseline": words[1],
         "n": n,
         "attacked": measured(attacks),
-        "finding": _finding(rows, words),
+        "finding": _finding(rows, verdicts, words),
     }
 
 
@@ -114,15 +120,14 @@ def _interval(panel: Axes, place: float, estimate: Estimate | Difference, colour
     panel.plot(estimate.value, place, "o", color=colour, markersize=3.6, markerfacecolor=filling, zorder=3, gid=gid)
 
 
-def _finding(rows: Sequence[_Row], words: Sequence[str]) -> str:
-    """Say in how many experiments the interval speaks for the condition, in how many against it, and where most."""
+def _finding(rows: Sequence[_Row], verdicts: Sequence[str], words: Sequence[str]) -> str:
+    """Say in how many experiments the condition is shown to leave less, and in how many more, and where the least."""
     from poisonlab.statistics import Estimate
 
-    harm = sum(row.difference.low > 0 for row in rows)
-    less = sum(row.difference.high < 0 for row in rows)
+    harm, less = verdicts.count("stronger"), verdicts.count("weaker")
     most = Estimate(rows[0].difference.value, rows[0].difference.low, rows[0].difference.high, 0, 0)
     where = f", most in {rows[0].name} ({value_text(most, sign='+')})" if harm else ""
     return (
-        f"{words[0].capitalize()} leave less than {words[1]} in {harm} of {len(rows)} experiments{where}, and more in "
-        f"{less or 'none'}."
+        f"In {harm} of {len(rows)} experiments {words[0]} are shown to leave less than {words[1]}{where}, and in "
+        f"{less or 'none'} more."
     )

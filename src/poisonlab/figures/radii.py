@@ -69,6 +69,8 @@ def radii(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     cells = [one for name in chosen for one in cells if one.row["condition"] == name]
     if (value := options["value"]) is not None:
         cells = [one for one in cells if math.isnan(one.row["axis_value"]) or one.row["axis_value"] == value]
+    if not cells:
+        raise InputError(f"option value is {value}, no condition of {chosen} has it; change it")
     figure = Figure(figsize=(style.COLUMN, 2.8), layout="constrained")
     panel = figure.subplots()
     names = [named(one.label, options["labels"]) for one in cells]

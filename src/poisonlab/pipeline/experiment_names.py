@@ -193,7 +193,7 @@ def check_figure(config: Entry, section: Entry, where: str, place: str, entry: E
         named(section["experiments"], experiment, f"{where}.options.lines", place)
     for experiment in entry["experiments"]:
         own = named(section["experiments"], experiment, f"{where}.experiments", place)
-        _check_shown(config, where, entry["options"], own, experiment)
+        _check_shown(config, where, entry["options"], own, experiment, entry["kind"] == "radii")
         if entry["kind"] == "conditions" and entry["options"].get("baseline") is None:
             _check_baseline(where, section, own, experiment)
     for multiverse in entry["multiverses"]:
@@ -215,8 +215,8 @@ def check_figure(config: Entry, section: Entry, where: str, place: str, entry: E
             )
 
 
-def _check_shown(config: Entry, where: str, options: Entry, experiment: Entry, name: str) -> None:
-    """Refuse an attack or a radius that no victim of an experiment meets."""
+def _check_shown(config: Entry, where: str, options: Entry, experiment: Entry, name: str, several: bool) -> None:
+    """Refuse an attack or a radius that no victim of an experiment meets; a figure may take `several` attacks."""
     known = sorted({*experiment["attacks"], *(one for own in experiment["poisons"].values() for one in own["attacks"])})
     if (condition := options.get("condition")) not in (None, *experiment["poisons"]):
         raise InputError(
@@ -226,7 +226,9 @@ def _check_shown(config: Entry, where: str, options: Entry, experiment: Entry, n
     for shown, one in (options.get("attacks") or {}).items():
         if isinstance(one, Mapping):
             _check_radius(config, f"{where}.options.attacks.{shown}", one, experiment, name, known)
-    _check_radius(config, f"{where}.options", options, experiment, name, known)
+    asked = options.get("attack")
+    for one in asked if several and isinstance(asked, list) and asked else [asked]:
+        _check_radius(config, f"{where}.options", {**options, "attack": one}, experiment, name, known)
 
 
 def _check_baseline(where: str, section: Entry, experiment: Entry, name: str) -> None:
@@ -248,14 +250,13 @@ def _check_baseline(where: str, section: Entry, experiment: Entry, name: str) ->
 
 def _check_radius(config: Entry, where: str, options: Entry, experiment: Entry, name: str, known: list[str]) -> None:
     attack, epsilon = options.get("attack"), options.get("epsilon")
-    asked = attack if isinstance(attack, list) else [] if attack is None else [attack]
-    if any(one not in known for one in asked):
-        raise InputError(f"{where}.attack is {attack!r}, experiment '{name}' has {known}; choose of these")
+    if attack is not None and attack not in known:
+        raise InputError(f"{where}.attack is {attack!r}, experiment '{name}' has {known}; choose one of these")
     if epsilon is None:
         return
     if attack is None and experiment["headline"]:
         attack = experiment["headline"]["attack"]
-    meant = known if attack is None else asked or [attack]
+    meant = known if attack is None else [attack]
     radii = sorted({radius for one in meant for radius in config["attacks"][one]["epsilon"]})
     if not isinstance(epsilon, int | float) or not any(math.isclose(epsilon, one, abs_tol=1e-9) for one in radii):
         raise InputError(
