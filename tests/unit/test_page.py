@@ -13,7 +13,7 @@ from poisonlab.documents.claim_rows import claim_rows
 from poisonlab.documents.comparison import COLUMNS as STRATEGIES
 from poisonlab.documents.comparison import SPREAD
 from poisonlab.documents.page import Picture, size_in_words, study_page, support_page
-from poisonlab.documents.places import places
+from poisonlab.documents.places import places, tables
 from poisonlab.errors import InputError
 from poisonlab.results.query import Headline, Query
 from poisonlab.statistics import mean_interval
@@ -199,8 +199,8 @@ def test_a_claim_stands_place_by_place_with_both_sides_and_who_fitted():
         }
         for one in victims
     ]
-    tables = {"conditions": conditions, "victims": pd.DataFrame(victims), "robustness": pd.DataFrame(robustness)}
-    query = Query("own/two", tables, Headline("pgd", 0.1))
+    frames = {"conditions": conditions, "victims": pd.DataFrame(victims), "robustness": pd.DataFrame(robustness)}
+    query = Query("own/two", frames, Headline("pgd", 0.1))
     lines = places(rows[0], [query], {"random": "random points"})
     assert lines[0] == "**Medoids leave less** ([claim 7](scorecard.md#label_noise-7))."
     assert lines[2] == "|  | random points | medoids | difference | p | n | fitted all poisons | verdict |"
@@ -215,6 +215,9 @@ def test_a_claim_stands_place_by_place_with_both_sides_and_who_fitted():
     (other,) = claim_rows([column], pd.DataFrame([cells]))
     with pytest.raises(InputError, match="names claim 7, allowed are claims that compare all victims"):
         places(other, [query], {})
+    assert tables(rows, [7], [query], {"random": "random points"}) == [lines]
+    with pytest.raises(InputError, match=r"places names the claims \[8\], known are \[7\]; take them out"):
+        tables(rows, [7, 8], [query], {})
     page = study_page(TITLE, "label_noise", PICTURES, ROWS, tables=[lines])
     assert page.index("## Place by place") < page.index("## Lengths")
 

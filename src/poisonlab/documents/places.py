@@ -17,6 +17,19 @@ from poisonlab.statistics import mean_interval
 _P = re.compile(r"p (?:= )?(?P<p>(?:< )?[\d.e-]+(?: against it)?)(?: (?P<corrected>\([^)]*\)))?")
 
 
+def tables(
+    rows: Sequence[ClaimRow], numbers: Sequence[int], experiments: Sequence[Query], words: Mapping[str, str]
+) -> list[list[str]]:
+    """`places` of the claims of these numbers, in their order.
+
+    Raises:
+        InputError: there is no such claim, or it compares something else.
+    """
+    if unknown := sorted(set(numbers) - {row.number for row in rows}):
+        raise InputError(f"places names the claims {unknown}, known are {[row.number for row in rows]}; take them out")
+    return [places(row, experiments, words) for number in numbers for row in rows if row.number == number]
+
+
 def places(row: ClaimRow, experiments: Sequence[Query], words: Mapping[str, str]) -> list[str]:
     """Write a claim's parts as a table: what both sides leave, their difference, p, n, who fitted, and the verdict.
 
