@@ -235,6 +235,12 @@ def looked_for():
     return pd.DataFrame([*rows, *({**key, "draw": draw_, **flagged} for draw_ in range(2))])
 
 
+def near():
+    """Random flips lie nearer to class 1 than another class does, and farther from class 4."""
+    own = {"dataset": "digits", "random": 2.0, "random_sd": 0.1, "medoids": 1.8}
+    return pd.DataFrame([{**own, "source_class": 1, "other": 2.5}, {**own, "source_class": 4, "other": 1.6}])
+
+
 def compared_gradients():
     """The exact gradient is right in each of three problems, the historical one in none; one problem has a kink."""
     rows = [
@@ -389,8 +395,9 @@ def beside_random(parts):
 def inputs_of(kind):
     if kind == "flipped_images":
         return three_images()
-    if kind == "forest":
-        return beside_random([tables("one"), tables("two", 4, 5)])
+    if kind in ("forest", "nearness"):
+        found = beside_random([tables("one"), tables("two", 4, 5)])
+        return found if kind == "forest" else {**found, "nearness": near()}
     whole = one_condition("one") if kind in ("by_experiment", "memorisation") else tables()
     whole = defended() if kind in ("defenders", "choices") else whole
     known = {**whole, "lengths": lengths(), "extremes": extremes(), "data": flat_toy(), "poisons": placed()} | {

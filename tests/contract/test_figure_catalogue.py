@@ -16,7 +16,7 @@ from poisonlab.figures.captions import named, provenance, trained_by
 NEEDS = {
     "conditions", "victims", "robustness", "lengths", "buckets", "extremes", "example", "data", "poisons", "maps",
     "runs", "cover", "degrees", "scores", "idea", "points", "detection", "svm_gradients", "svm_single_point",
-    "positions", "histograms", "hypergradients", "ascents", "checks", "specifications",
+    "positions", "histograms", "hypergradients", "ascents", "checks", "specifications", "nearness",
 }  # fmt: skip
 PUBLISHED = ("6.1", "Appendix A", "2.1", "4.1", "4.4", "4.5", "4.6a", "4.6b", "4.7", "4.8")
 

@@ -19,6 +19,7 @@ from figure_inputs import (
     extremes,
     flat_toy,
     lengths,
+    near,
     one_condition,
     placed,
     plane,
@@ -581,6 +582,28 @@ def test_a_forest_has_a_row_for_each_experiment_with_both_levels_and_their_diffe
         draw("forest", tables(), {"condition": "bucket"})
     with pytest.raises(InputError, match="no condition of strategy 'medoids'; leave experiment 'one' out"):
         draw("forest", tables())
+
+
+def test_nearness_shows_how_near_flips_are_beside_what_they_take_away():
+    data = beside_random([tables("one"), tables("two", 4, 5)])
+    figure, caption = draw("nearness", {**data, "nearness": near()})
+    left, right = figure.axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["one", "two"]  # the nearest flips first
+    for gid, values in {"random": (2 / 2.5, 2 / 1.6), "medoids": (1.8 / 2.5, 1.8 / 1.6)}.items():
+        np.testing.assert_allclose([float(mark.get_xdata()[0]) for mark in by_gid(left, gid)], values, **EXACT)
+    for place, name in enumerate(("one", "two")):
+        found = Query(name, {key: frame[frame["experiment"] == name] for key, frame in data.items()})
+        own, other = (found.select(side)[0].grid for side in ("medoids", "random"))
+        difference, level = paired_difference(own, other), other.mean()
+        np.testing.assert_allclose(by_gid(right, "share")[place].get_xdata(), [-difference.value / level], **EXACT)
+        (path,) = by_gid(right, "share-interval")[place].get_paths()
+        ends = [-difference.high / level, -difference.low / level]
+        np.testing.assert_allclose(path.vertices[:, 0], ends, **EXACT)
+    share = f"{1 - own.mean() / level:.2f}"
+    assert f"{share} where random flips lie nearer than another class (1 of 2)" in caption
+    assert f"{share} where another class lies nearer (1 of 2)" in caption
+    with pytest.raises(InputError, match="no row of class 4 of 'digits'; name an analysis 'nearness'"):
+        draw("nearness", {**data, "nearness": near().iloc[:1]})
 
 
 def test_a_verdict_that_is_none_stands_beside_its_row():

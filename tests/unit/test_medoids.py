@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import pairwise_distances
 
+from poisonlab.analyses import Subject, analysis
 from poisonlab.datasets.dataset import make_dataset
 from poisonlab.poisons.flips import Flip
 from poisonlab.poisons.strategies import Request, strategy
@@ -80,3 +81,25 @@ def test_restricted_medoids_are_those_of_the_points_that_are_left():
         apart = pairwise_distances(images[pool].reshape(len(pool), -1) / 255)
         chosen = np.searchsorted(pool, kind.function(request).relabel_index)
         assert module.coverage(apart, chosen) == pytest.approx(exhaustive(apart, 3), rel=1e-6), name  # float32
+
+
+def test_nearness_is_what_loops_over_all_pairs_find():
+    generator = np.random.default_rng(5)
+    images, labels = generator.integers(0, 256, (36, 1, 3, 3)).astype(np.uint8), np.arange(36) % 3
+    data = make_dataset("own", (images, labels), (images[:3], np.arange(3)), ("a", "b", "c"))
+    entry = analysis.find("medoids_analyses:nearness")
+    parameters = entry.settings({"budget": 3, "sets": 2000, "classes": [2, 0]}, "own")
+    subject = Subject(data, None, {}, "float32", {}, {}, parameters, "cpu", lambda line: None)
+    table = entry.function(subject).table
+    assert table[["dataset", "source_class"]].to_numpy().tolist() == [["own", 2], ["own", 0]]
+    points = images.reshape(36, -1) / 255
+    for row in table.itertuples():
+        own, others = points[labels == row.source_class], points[labels != row.source_class]
+        nearest = [min(float(np.sqrt(((one - other) ** 2).sum())) for other in others) for one in own]
+        assert row.other == pytest.approx(np.mean(nearest), rel=1e-6)  # distances in single precision
+        apart = pairwise_distances(own)
+        assert row.medoids == pytest.approx(exhaustive(apart, 3), rel=1e-6)
+        sets = [apart[:, list(chosen)].min(axis=1).mean() for chosen in itertools.combinations(range(12), 3)]
+        # 2000 random sets: four standard errors of their mean; the spread's own relative error is 1 / sqrt(2 · 2000).
+        assert row.random == pytest.approx(np.mean(sets), abs=4 * np.std(sets) / np.sqrt(2000))
+        assert row.random_sd == pytest.approx(np.std(sets), rel=4 / np.sqrt(4000))

@@ -105,6 +105,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "histograms": ("defender", "poisons", "features", "low", "high", "count"),
     "hypergradients": ("method", "penalty", "steps", "seconds", "points", "log_penalty"),
     "ascents": ("step", "penalty", "poisons", "hyperiteration", "loss"),
+    "nearness": ("dataset", "source_class", "random", "medoids", "other"),
     "cover": ("norm", "radius", "balls", "covered", "required", "n_points", "noise", "delta"),
     "specifications": (
         "multiverse", "combination", "claim", "statement", "part", "victims", "measured", "low", "high", "unit",

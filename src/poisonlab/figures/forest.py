@@ -1,4 +1,4 @@
-"""Where a strategy helps: one condition beside another in every experiment of a study, a forest plot."""
+"""Where a strategy helps, and why there: one condition beside another in every experiment of a study."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from poisonlab.errors import InputError
 from poisonlab.figures import ATTACK, Option, figure, style
-from poisonlab.figures.captions import measured, named, shared_facts, span, value_text
+from poisonlab.figures.captions import joined, measured, named, shared_facts, span, value_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,12 +23,33 @@ _ROW, _HEAD = 0.19, 0.75  # inches
 
 
 class _Row(NamedTuple):
-    """What is left by the condition and by the baseline, of the same trainings; and their difference."""
+    """What is left by the condition and by the baseline, of the same trainings; and their difference.
+
+    `place` is the data set and the source class.
+    """
 
     name: str
+    place: tuple[str, Any]
     own: Estimate
     other: Estimate
     difference: Difference
+
+    def share(self) -> Estimate:
+        """How much of what the baseline leaves the condition takes away, the baseline's mean taken as known."""
+        from poisonlab.statistics import Estimate
+
+        value, low, high = (
+            -one / self.other.value for one in (self.difference.value, self.difference.high, self.difference.low)
+        )
+        return Estimate(value, low, high, 0, 0)
+
+
+SIDES = {
+    "condition": Option("the condition that is looked at, poisons without a sweep", "medoids"),
+    "baseline": Option("the condition beside it", "random"),
+    "experiments": Option("experiments that have both; default: as they come in the tables"),
+    "headlines": ATTACK["headlines"],
+}
 
 
 @figure(
@@ -40,12 +61,7 @@ class _Row(NamedTuple):
     "colour: interval and p agree.",
     method="All victims of the repeats that both have, paired by repeat; 95 % intervals for new draws and repeats; p "
     "with Holm's correction over the rows. n, draws × repeats: {n}. {attacked}{provenance}",
-    options={
-        "condition": Option("the condition that is looked at, poisons without a sweep", "medoids"),
-        "baseline": Option("the condition beside it", "random"),
-        "experiments": Option("experiments that have both; default: as they come in the tables"),
-        "headlines": ATTACK["headlines"],
-    },
+    options=SIDES,
 )
 def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw what two conditions leave, and their difference, for each experiment.
@@ -59,21 +75,8 @@ def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     from matplotlib.figure import Figure
 
     from poisonlab.documents.comparison import judge
-    from poisonlab.figures.experiments import FACTS, Experiment, chosen_experiments, direction, query
-    from poisonlab.statistics import mean_interval, paired_difference
 
-    labels, sides = options["labels"], (options["condition"], options["baseline"])
-    words = [named(side, labels) for side in sides]
-    rows, experiments, attacks = [], [], []
-    for name, conditions, _ in chosen_experiments(inputs, options, MOST):
-        found = query(inputs, name, options)
-        own, other = (_grid(found, side) for side in sides)
-        shared = min(own.shape[1], other.shape[1])
-        level, beside = (mean_interval(grid[:, :shared], bounds=(0.0, 1.0)) for grid in (own, other))
-        rows.append(_Row(named(name, labels), level, beside, paired_difference(own, other)))
-        facts = {key: conditions[key].iloc[0] for key in FACTS}
-        experiments.append(Experiment(name, facts, direction(name, facts, {"labels": labels})))
-        attacks.append(found.attack(epsilon=found.headline.epsilon).iloc[0])
+    rows, caption = _compared(inputs, options)
     rows.sort(key=lambda row: row.difference.value)
     verdicts = [verdict for *_, verdict in judge([row.difference for row in rows], [1.0] * len(rows))]
     drawn = Figure(figsize=(style.PAGE, _ROW * len(rows) + _HEAD), layout="constrained")
@@ -89,15 +92,93 @@ def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     right.set_xlabel("difference")
     for panel in (left, right):
         panel.tick_params(axis="y", length=0)
+    return drawn, {**caption, "finding": _finding(rows, verdicts, (caption["condition"], caption["baseline"]))}
+
+
+@figure(
+    "nearness",
+    needs=("conditions", "victims", "robustness", "nearness"),
+    title="Why a strategy helps in some places alone",
+    caption="Left: mean distance from a point of the class to its nearest flip, random (hollow) or medoid (filled), in "
+    "units of that to the nearest point of another class; beyond 1 the other class is nearer. Right: share that "
+    "{condition} take away of what {baseline} leave.",
+    method="Distances: l2 in pixels, means over the class's training points, and over random sets. Right: the "
+    "difference in adversarial accuracy as above, with its 95 % interval, over the mean of {baseline}. n, draws × "
+    "repeats: {n}. {provenance}",
+    options=SIDES,
+)
+def nearness(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
+    """Draw how near flips are beside another class, and how much less one condition leaves than another.
+
+    Args:
+        inputs: the tables `conditions`, `victims` and `robustness` of all the experiments drawn; `nearness` of the data
+            sets and source classes of all of them.
+
+    Raises:
+        InputError: as `forest`; or the distances of a data set's class are missing.
+    """
+    from matplotlib.figure import Figure
+
+    rows, caption = _compared(inputs, options)
+    table = inputs["nearness"].set_index(["dataset", "source_class"])
+    if missing := [row.place for row in rows if row.place not in table.index]:
+        raise InputError(
+            f"the table nearness has no row of class {missing[0][1]:g} of '{missing[0][0]}'; name an "
+            "analysis 'nearness' of that data set among the figure's 'analyses', or leave its experiments out"
+        )
+    near = {row.name: table.loc[row.place] for row in rows}
+    rows.sort(key=lambda row: near[row.name]["random"] / near[row.name]["other"])
+    drawn = Figure(figsize=(style.PAGE, _ROW * len(rows) + _HEAD), layout="constrained")
+    left, right = drawn.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    for place, row in enumerate(rows):
+        own = near[row.name]
+        for column, filling in (("random", "white"), ("medoids", style.VERMILLION)):
+            colour = style.GREY if column == "random" else style.VERMILLION
+            left.plot(
+                own[column] / own["other"],
+                place,
+                "o",
+                color=colour,
+                markersize=3.6,
+                markerfacecolor=filling,
+                gid=column,
+            )
+        _interval(right, place, row.share(), style.BLUE, style.BLUE, "share")
+    left.axvline(1, color=style.BLACK, linewidth=0.6, zorder=1)
+    left.set(ylim=(len(rows) - 0.4, -0.6), xlabel="distance to the nearest flip, in those to another class")
+    left.set_yticks(range(len(rows)), [row.name for row in rows])
+    right.axvline(0, color=style.BLACK, linewidth=0.6, zorder=1)
+    right.set_xlabel("share taken away")
+    for panel in (left, right):
+        panel.tick_params(axis="y", length=0)
+    beyond = [own["random"] > own["other"] for own in (near[row.name] for row in rows)]
+    return drawn, {**caption, "finding": _nearer(rows, beyond, caption["condition"])}
+
+
+def _compared(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[list[_Row], dict[str, Any]]:
+    """What the two conditions leave in every experiment, and what captions say of all of them."""
+    from poisonlab.figures.experiments import FACTS, Experiment, chosen_experiments, direction, query
+    from poisonlab.statistics import mean_interval, paired_difference
+
+    labels, sides = options["labels"], (options["condition"], options["baseline"])
+    rows, experiments, attacks = [], [], []
+    for name, conditions, _ in chosen_experiments(inputs, options, MOST):
+        found = query(inputs, name, options)
+        own, other = (_grid(found, side) for side in sides)
+        shared = min(own.shape[1], other.shape[1])
+        level, beside = (mean_interval(grid[:, :shared], bounds=(0.0, 1.0)) for grid in (own, other))
+        facts = {key: conditions[key].iloc[0] for key in FACTS}
+        place = (facts["dataset"], facts["source_class"])
+        rows.append(_Row(named(name, labels), place, level, beside, paired_difference(own, other)))
+        experiments.append(Experiment(name, facts, direction(name, facts, {"labels": labels})))
+        attacks.append(found.attack(epsilon=found.headline.epsilon).iloc[0])
     sizes = [(level.n_draws, level.n_repeats) for row in rows for level in (row.own, row.other)]
-    n = " × ".join(span(min(own), max(own)) for own in zip(*sizes, strict=True))
-    return drawn, {
+    return rows, {
         **shared_facts(experiments, options, recipes=False),
-        "condition": words[0],
-        "baseline": words[1],
-        "n": n,
+        "condition": named(sides[0], labels),
+        "baseline": named(sides[1], labels),
+        "n": " × ".join(span(min(own), max(own)) for own in zip(*sizes, strict=True)),
         "attacked": measured(attacks),
-        "finding": _finding(rows, verdicts, words),
     }
 
 
@@ -131,3 +212,14 @@ def _finding(rows: Sequence[_Row], verdicts: Sequence[str], words: Sequence[str]
         f"In {harm} of {len(rows)} experiments {words[0]} are shown to leave less than {words[1]}{where}, and in "
         f"{less or 'none'} more."
     )
+
+
+def _nearer(rows: Sequence[_Row], beyond: Sequence[bool], condition: str) -> str:
+    """Say how much the condition takes away where flips are nearer than another class, and where they are not."""
+    words = []
+    for where, told in ((False, "random flips lie nearer than another class"), (True, "another class lies nearer")):
+        shares = [row.share().value for row, far in zip(rows, beyond, strict=True) if far == where]
+        if shares:
+            ends = " to ".join(dict.fromkeys(f"{one:.2f}" for one in (min(shares), max(shares))))
+            words.append(f"{ends} where {told} ({len(shares)} of {len(rows)})")
+    return f"Of what random points leave, {condition} take away {joined(words)}."

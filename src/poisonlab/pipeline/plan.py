@@ -186,9 +186,11 @@ class Plan(Multiverses):
             elif need == "poisons":
                 files[need] = [self.first_poison(study, entry["experiments"][0], entry["options"].get("condition"))]
             else:
-                name = next(n for n in entry["analyses"] if need in (self.analysis(n).table, self.analysis(n).arrays))
-                table = need == self.analysis(name).table
-                files[need] = [self.analysis_table(name) if table else self.analysis_arrays(name)]
+                tables = [self.analysis_table(name) for name in entry["analyses"] if need == self.analysis(name).table]
+                arrays = [
+                    self.analysis_arrays(name) for name in entry["analyses"] if need == self.analysis(name).arrays
+                ]
+                files[need] = tables or arrays[:1]
         return files
 
     def first_poison(self, study: str, experiment: str, condition: str | None = None) -> str:
