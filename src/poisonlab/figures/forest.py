@@ -98,12 +98,12 @@ def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
 @figure(
     "nearness",
     needs=("conditions", "victims", "robustness", "nearness"),
-    title="Why a strategy helps in some places alone",
+    title="How near flips lie beside another class, and what a strategy takes away",
     caption="Left: mean distance from a point of the class to its nearest flip, random (hollow) or medoid (filled), in "
     "units of that to the nearest point of another class; beyond 1 the other class is nearer. Right: share that "
     "{condition} take away of what {baseline} leave.",
     method="Distances: l2 in pixels, means over the class's training points, and over random sets. Right: the "
-    "difference in adversarial accuracy as above, with its 95 % interval, over the mean of {baseline}. n, draws × "
+    "difference in adversarial accuracy, with its 95 % interval, over the mean of {baseline}. n, draws × "
     "repeats: {n}. {provenance}",
     options=SIDES,
 )
@@ -145,7 +145,7 @@ def nearness(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
             )
         _interval(right, place, row.share(), style.BLUE, style.BLUE, "share")
     left.axvline(1, color=style.BLACK, linewidth=0.6, zorder=1)
-    left.set(ylim=(len(rows) - 0.4, -0.6), xlabel="distance to the nearest flip, in those to another class")
+    left.set(ylim=(len(rows) - 0.4, -0.6), xlabel="distance to the nearest flip ÷ to another class")
     left.set_yticks(range(len(rows)), [row.name for row in rows])
     right.axvline(0, color=style.BLACK, linewidth=0.6, zorder=1)
     right.set_xlabel("share taken away")
