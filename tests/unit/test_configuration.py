@@ -482,6 +482,13 @@ def test_figures_show_poisons_of_victims_that_are_archived_already() -> None:
     assert rest.figure_inputs("label_noise", "fig_3_1") == everything.figure_inputs("label_noise", "fig_3_1")
 
 
+def test_a_figure_gets_the_table_of_each_of_its_analyses() -> None:
+    plan = Plan({**default(), "studies": ["medoids"], "published": True}, ROOT)
+    names = plan.figures["medoids", "nearness"]["analyses"]
+    assert len(names) > 1
+    assert plan.figure_files("medoids", "nearness")["nearness"] == [plan.analysis_table(name) for name in names]
+
+
 def test_of_a_chunk_only_what_the_archive_lacks_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = ("label_noise", "digits_1to2")
     jobs = {"draws": 2, "repeats": 8, "draws_per_job": 2, "repeats_per_job": 8}

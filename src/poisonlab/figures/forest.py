@@ -72,26 +72,19 @@ def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     Raises:
         InputError: an experiment lacks a condition, has several values of it, or was not attacked as its headline says.
     """
-    from matplotlib.figure import Figure
-
     from poisonlab.documents.comparison import judge
 
     rows, caption = _compared(inputs, options)
     rows.sort(key=lambda row: row.difference.value)
     verdicts = [verdict for *_, verdict in judge([row.difference for row in rows], [1.0] * len(rows))]
-    drawn = Figure(figsize=(style.PAGE, _ROW * len(rows) + _HEAD), layout="constrained")
-    left, right = drawn.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    drawn, left, right = _panels(rows)
     for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
         _interval(left, place - 0.14, row.own, style.VERMILLION, style.VERMILLION, "own")
         _interval(left, place + 0.14, row.other, style.GREY, "white", "baseline")
         sure = {"stronger": style.VERMILLION, "weaker": style.BLUE}.get(verdict)
         _interval(right, place, row.difference, sure or style.GREY, sure or "white", "difference")
-    left.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.4, -0.6), xlabel="adversarial accuracy")
-    left.set_yticks(range(len(rows)), [row.name for row in rows])
-    right.axvline(0, color=style.BLACK, linewidth=0.6, zorder=1)
+    left.set(xlim=(-0.02, 1.02), xlabel="adversarial accuracy")
     right.set_xlabel("difference")
-    for panel in (left, right):
-        panel.tick_params(axis="y", length=0)
     return drawn, {**caption, "finding": _finding(rows, verdicts, (caption["condition"], caption["baseline"]))}
 
 
@@ -117,8 +110,6 @@ def nearness(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
     Raises:
         InputError: as `forest`; or the distances of a data set's class are missing.
     """
-    from matplotlib.figure import Figure
-
     rows, caption = _compared(inputs, options)
     table = inputs["nearness"].set_index(["dataset", "source_class"])
     if missing := [row.place for row in rows if row.place not in table.index]:
@@ -128,8 +119,7 @@ def nearness(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
         )
     near = {row.name: table.loc[row.place] for row in rows}
     rows.sort(key=lambda row: near[row.name]["random"] / near[row.name]["other"])
-    drawn = Figure(figsize=(style.PAGE, _ROW * len(rows) + _HEAD), layout="constrained")
-    left, right = drawn.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    drawn, left, right = _panels(rows)
     for place, row in enumerate(rows):
         own = near[row.name]
         for column, filling in (("random", "white"), ("medoids", style.VERMILLION)):
@@ -145,14 +135,24 @@ def nearness(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
             )
         _interval(right, place, row.share(), style.BLUE, style.BLUE, "share")
     left.axvline(1, color=style.BLACK, linewidth=0.6, zorder=1)
-    left.set(ylim=(len(rows) - 0.4, -0.6), xlabel="distance to the nearest flip ÷ to another class")
+    left.set_xlabel("distance to the nearest flip ÷ to another class")
+    right.set_xlabel("share taken away")
+    beyond = [own["random"] > own["other"] for own in (near[row.name] for row in rows)]
+    return drawn, {**caption, "finding": _nearer(rows, beyond, (caption["condition"], caption["baseline"]))}
+
+
+def _panels(rows: Sequence[_Row]) -> tuple[Figure, Axes, Axes]:
+    """Two panels with a line for each row, the names at the left."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(style.PAGE, _ROW * len(rows) + _HEAD), layout="constrained")
+    left, right = drawn.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    left.set_ylim(len(rows) - 0.4, -0.6)
     left.set_yticks(range(len(rows)), [row.name for row in rows])
     right.axvline(0, color=style.BLACK, linewidth=0.6, zorder=1)
-    right.set_xlabel("share taken away")
     for panel in (left, right):
         panel.tick_params(axis="y", length=0)
-    beyond = [own["random"] > own["other"] for own in (near[row.name] for row in rows)]
-    return drawn, {**caption, "finding": _nearer(rows, beyond, caption["condition"])}
+    return drawn, left, right
 
 
 def _compared(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[list[_Row], dict[str, Any]]:
@@ -214,12 +214,12 @@ def _finding(rows: Sequence[_Row], verdicts: Sequence[str], words: Sequence[str]
     )
 
 
-def _nearer(rows: Sequence[_Row], beyond: Sequence[bool], condition: str) -> str:
+def _nearer(rows: Sequence[_Row], beyond: Sequence[bool], words: Sequence[str]) -> str:
     """Say how much the condition takes away where flips are nearer than another class, and where they are not."""
-    words = []
-    for where, told in ((False, "random flips lie nearer than another class"), (True, "another class lies nearer")):
+    told = []
+    for where, which in ((False, "random flips lie nearer than another class"), (True, "another class lies nearer")):
         shares = [row.share().value for row, far in zip(rows, beyond, strict=True) if far == where]
         if shares:
             ends = " to ".join(dict.fromkeys(f"{one:.2f}" for one in (min(shares), max(shares))))
-            words.append(f"{ends} where {told} ({len(shares)} of {len(rows)})")
-    return f"Of what random points leave, {condition} take away {joined(words)}."
+            told.append(f"{ends} where {which} ({len(shares)} of {len(rows)})")
+    return f"Of what {words[1]} leave, {words[0]} take away {joined(told)}."
