@@ -308,7 +308,15 @@ def histograms():
     """Three bins for each of four models."""
     return pd.DataFrame(
         [
-            {"defender": defender, "poisons": poisons, "features": 4, "low": low, "high": low + 1.0, "count": count}
+            {
+                "defender": defender,
+                "poisons": poisons,
+                "features": 4,
+                "deviation": 0.8,
+                "low": low,
+                "high": low + 1.0,
+                "count": count,
+            }
             for defender in ("none", "learned")
             for poisons in (0, 85)
             for low, count in ((-1.5, 1), (-0.5, 2), (0.5, 1 + (poisons > 0)))

@@ -248,7 +248,8 @@ def parameter_histograms(subject: Subject) -> Findings:
         most = max(np.abs(found).max() for found in weights.values())
         edges = np.linspace(-most, most, own["bins"] + 1)
         for budget, found in weights.items():
-            rows += list(_counted(found, edges, {"defender": name, "poisons": budget, "features": len(found)}))
+            facts = {"defender": name, "poisons": budget, "features": len(found), "deviation": float(found.std())}
+            rows += list(_counted(found, edges, facts))
     return Findings(pd.DataFrame(rows))
 
 

@@ -16,6 +16,7 @@ from poisonlab.claims import Claim, Part, Place
 from poisonlab.claims.selectors import Selector
 from poisonlab.errors import InputError, one_line
 from poisonlab.figures.captions import named
+from poisonlab.figures.columns import title
 from poisonlab.results.query import Headline
 
 UNJUDGED = ("not run", "analogue")  # verdicts that are none
@@ -24,6 +25,7 @@ _DIRECTIONS = {"falls": ("falls by", "rises by"), "rises": ("rises by", "falls b
 _NAME = re.compile(
     r"(?<![/\w])(?:[a-z]\w*\.)*(?P<last>[a-z]\w*[_@][\w@]*)"
 )  # of the configuration: dotted, or of several words
+_BUDGET = re.compile(r"\bat budget = ([\d.]+)")
 _DIFFERENCE = re.compile(r"(?P<of>[^,;:]+?) − (?P<than>[^,;]+)")
 
 
@@ -77,10 +79,16 @@ class ClaimRow:
 
     @property
     def verdict_words(self) -> str:
-        """The verdict, and of how many parts: "refuted (7 of 9)", "mixed (3 reproduced, 2 inconclusive)"."""
+        """The verdict, and of how many parts: "refuted (7 of 7)", "reproduced (4; 2 analogue)", "mixed (3 reproduced,
+        2 inconclusive)".
+        """
         if self.verdict == MIXED:
             return f"{MIXED} ({', '.join(f'{n} {name}' for name, n in self.counts.items())})"
-        return self.verdict + (f" ({self.counts[self.verdict]} of {len(self.parts)})" if len(self.parts) > 1 else "")
+        if len(self.parts) == 1:
+            return self.verdict
+        own = self.counts[self.verdict]
+        others = [f"{n} {name}" for name, n in self.counts.items() if name != self.verdict]
+        return f"{self.verdict} ({'; '.join([str(own) if others else f'{own} of {own}', *others])})"
 
     @property
     def measured_there(self) -> str:
@@ -219,7 +227,7 @@ def measured_words(
     found = _DIFFERENCE.match(re.sub(r"^(smallest|largest) of \d+: ?", "", plain))
     if relation in _DIRECTIONS:
         up, down = _DIRECTIONS[relation]
-        what = f"{column.replace('_', ' ')} " if column else ""
+        what = f"{title(column)} " if column else ""
         return f"{what}{up if value >= 0 else down} {_size(value)}{unit}{_signed_interval(row, up, down)}"
     if found:
         of, than = (_read(found[side].strip(), labels) for side in ("of", "than"))
@@ -228,12 +236,13 @@ def measured_words(
     if "difference" in plain:
         return f"{_size(value)}{unit} {'higher' if value >= 0 else 'lower'}{_signed_interval(row, 'higher', 'lower')}"
     low, high = row["low"], row["high"]
-    interval = "" if pd.isna(low) or pd.isna(high) else f" (95 %: {_number(low)} to {_number(high)})"
-    return f"{_number(value)}{unit}{interval}"
+    interval = "" if pd.isna(low) or pd.isna(high) else f" (95 %: {number_text(low)} to {number_text(high)})"
+    return f"{number_text(value)}{unit}{interval}"
 
 
 def _read(words: str, labels: Mapping[str, str]) -> str:
     """Words of a test as readers see them: "epochs of mnist_plain", "recipe.optimiser.weight_decay = 1"."""
+    words = _BUDGET.sub(lambda found: f"with {found[1]} poisons" if float(found[1]) else "without poisons", words)
     return labels.get(words) or _NAME.sub(lambda name: named(name["last"], labels), words)
 
 
@@ -251,10 +260,10 @@ def _signed_interval(row: Mapping[Any, Any], up: str, down: str) -> str:
 
 
 def _size(value: float) -> str:
-    return _number(abs(value))
+    return number_text(abs(value))
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
     """Three decimals below 10, fewer above; the minus of print."""
     if math.isinf(value):
         return "∞"

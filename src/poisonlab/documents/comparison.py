@@ -66,7 +66,7 @@ def compare(query: Query) -> pd.DataFrame:
     """Compare every poisoned condition of an experiment, at each value of its sweep axis, with random points.
 
     These are of the same victim, flips and budget, and at the same value where they are swept, too. A condition that
-    has none, or more than one such, is left out.
+    has none, or more than one such, is left out, and so are values without a poison.
 
     Args:
         query: of an experiment that has a condition of strategy "random".
@@ -85,7 +85,9 @@ def compare(query: Query) -> pd.DataFrame:
     """
     conditions = query.tables["conditions"]
     rows: list[tuple[pd.Series, Difference, float, float, float]] = []
-    for condition in conditions.loc[~conditions["strategy"].isin(["none", "random"]), "condition"].unique():
+    poisoned = ~conditions["strategy"].isin(["none", "random"]) & (conditions["budget"] > 0)
+    conditions = conditions[poisoned]
+    for condition in conditions["condition"].unique():
         places = conditions[conditions["condition"] == condition].sort_values("axis_value")
         for position, (_, row) in enumerate(places.iterrows()):
             baseline = _beside(query, row)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from poisonlab.claims.evidence import interval_text
-from poisonlab.documents.claim_rows import ClaimRow
+from poisonlab.documents.claim_rows import ClaimRow, number_text
 from poisonlab.documents.comparison import labels
 from poisonlab.documents.scorecard import measured_text, table_line
 from poisonlab.figures.captions import joined, named
@@ -150,7 +150,7 @@ def _found(rows: Sequence[ClaimRow], findings: Sequence[int]) -> list[str]:
                 link = f"[{statement}](scorecard.md#{row.heading})"
                 lines.append(f"- {link}: {'; '.join(_outcome(judged, len(parts)))}.")
             waiting += not judged
-    return [*lines, *([f"- Not run yet: {waiting} of {len(lines) + waiting} claims."] if waiting else [])]
+    return [*lines, *([f"- Not run yet: {waiting} of {len(lines) + waiting} statements."] if waiting else [])]
 
 
 def _outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
@@ -161,15 +161,24 @@ def _outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
         return [f"**{part['verdict']}**, {measured_text(part)}, {size_in_words(part['n'])}{place}"]
     verdicts: dict[str, list[str]] = {}
     for part in judged:
-        verdicts.setdefault(part["verdict"], []).append(part["part"])
+        opposite = " and the opposite" * _opposite(part, judged)
+        verdicts.setdefault(part["verdict"] + opposite, []).append(part["part"])
     words = [
         f"**{verdict}** in {len(there)} of {total}" + (f" ({'; '.join(there)})" if 2 * len(there) <= total else "")
         for verdict, there in verdicts.items()
     ]
     ends = sorted((part["value"], part["part"]) for part in judged if not pd.isna(part["value"]))
     if ends:
-        words.append(f"measured {ends[0][0]:.3f} ({ends[0][1]}) to {ends[-1][0]:.3f} ({ends[-1][1]})")
+        words.append(f"measured {number_text(ends[0][0])} ({ends[0][1]}) to {number_text(ends[-1][0])} ({ends[-1][1]})")
     return words
+
+
+def _opposite(part: Mapping[str, Any], judged: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether an analogue shows the opposite of what all parts with a verdict measured."""
+    signs = {one["value"] > 0 for one in judged if one["verdict"] != "analogue"}
+    if part["verdict"] != "analogue" or len(signs) != 1:
+        return False
+    return bool(part["high"] < 0 if signs == {True} else part["low"] > 0)
 
 
 def size_in_words(n: str) -> str:

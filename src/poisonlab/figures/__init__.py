@@ -102,7 +102,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "degrees": ("space", "norm", "label", "density", "gamma", "quantile", "degree"),
     "scores": ("index", "degree", "colour", "fitted", "score"),
     "positions": ("kind", "x", "y", "label", "without", "large", "best", "value"),
-    "histograms": ("defender", "poisons", "features", "low", "high", "count"),
+    "histograms": ("defender", "poisons", "features", "deviation", "low", "high", "count"),
     "hypergradients": ("method", "penalty", "steps", "seconds", "points", "log_penalty"),
     "ascents": ("step", "penalty", "poisons", "hyperiteration", "loss"),
     "nearness": ("dataset", "source_class", "random", "medoids", "other"),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ADVERSARIAL = "adversarial_accuracy"  # the one column that comes from an attack
-_NAMES = {"fitted_share": "poisons fitted", "epochs": "epochs trained"}
+_NAMES = {"fitted_share": "poisons fitted", "epochs": "epochs trained", "log_penalty": "ln λ", "norm": "‖w‖"}
 
 
 def title(column: str) -> str:

@@ -31,8 +31,8 @@ DATASET = {"dataset": Option("for the caption", "a data set")}
     caption="Validation error by where one more point of the second class (white) lies, without λ (left) and with a "
     "large one (middle), and the best ln λ there (right). Crosses: the point that raises the cross-entropy without λ "
     "most; lines: boundaries of models trained without it (dashed) and with it (solid).",
-    method="Best: of the least cross-entropy. Over {places} places, the best ln λ and the error without λ rank alike "
-    "with Spearman's correlation {correlation}. Made with {dataset}.",
+    method="Best: of the least cross-entropy; darkest: the smallest λ tried. Over {places} places, the best ln λ and "
+    "the error without λ rank alike with Spearman's correlation {correlation}. Made with {dataset}.",
     options=DATASET,
 )
 def penalty_map(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -74,15 +74,13 @@ def penalty_map(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[
     panels[0].set_ylabel("second feature")
 
     def errors(which: str) -> str:
-        pair = [
-            float(table.loc[table["kind"] == f"{kind} {which}", "without"].iloc[0]) for kind in ("clean", "poisoned")
-        ]
-        return f"{pair[0]:.3f} to {pair[1]:.3f}"
+        clean = float(table.loc[table["kind"] == f"clean {which}", "without"].iloc[0])
+        return f"from {clean:.3f} to {places[which].max():.3f}"
 
     correlation = spearmanr(places["without"], places["best"]).statistic
     return figure, {
-        "finding": f"One point takes the validation error from {errors('without')} without λ, and from "
-        f"{errors('large')} with a large one.",
+        "finding": f"One more point, where it does most harm, takes the validation error {errors('without')} without "
+        f"λ, and {errors('large')} with a large one.",
         "places": len(places),
         "correlation": f"{correlation:.2f}",
         "dataset": named(options["dataset"], options["labels"]),
@@ -102,8 +100,8 @@ def _line(panel: Axes, boundary: pd.Series, x: np.ndarray, y: np.ndarray, style_
     needs=("conditions", "victims"),
     title="Test error by the fraction of poisons, and what the learned λ does",
     source=f"{SOURCE}, Fig. 2",
-    caption="Top: test error against {axis}, for defenders that choose λ differently, each under poisons made against "
-    "it unless it says otherwise. Bottom: λ of the defender {learned}, and the norm of its parameters.",
+    caption="Top: test error against {axis}, for defenders that choose λ differently{against}. Bottom: λ of the "
+    "defender {learned}, and the norm of its parameters.",
     method="Means over divisions and orders of the mini-batches, with 95 % intervals. n, draws × repeats, at each "
     "value: {n}. Made with {dataset}. {scale}",
     options={
@@ -111,6 +109,9 @@ def _line(panel: Axes, boundary: pd.Series, x: np.ndarray, y: np.ndarray, style_
         "defenders": Option("condition → label, in their order; default: every condition with a sweep axis", {}),
         "learned": Option("condition whose λ and norm are drawn; default: the last of the defenders"),
         "points": Option("number of training points, for fractions; default: the axis shows the number of poisons"),
+        "against": Option(
+            "what the poisons are made against", "each under poisons made against it unless it says otherwise"
+        ),
     },
 )
 def defenders(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -139,6 +140,8 @@ def defenders(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     figure.set_layout_engine("constrained")
     panels = figure.subplots(2, len(names), sharex="col", squeeze=False)
     letters = "abcdefghijkl"
+    place = list(lines).index(learned) if learned in lines else COLOURS.index(style.BLUE)
+    blue = COLOURS[place % len(COLOURS)]  # as its line above
     n: list[Estimate] = []
     ends: list[str] = []
     for column, name in enumerate(names):
@@ -152,14 +155,13 @@ def defenders(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
             )
             n += found
             last.append((found[-1], label))
-        _curve(lower, own[own["condition"] == learned], "penalty", options["points"], {"color": style.BLUE}, "λ")
+        _curve(lower, own[own["condition"] == learned], "penalty", options["points"], {"color": blue}, "λ")
         lower.set_yscale("log")
-        lower.tick_params(axis="y", colors=style.BLUE)
+        lower.tick_params(axis="y", colors=blue)
         beside = lower.twinx()
         beside.spines["right"].set_visible(True)
-        look = {"color": style.VERMILLION, "linestyle": "--"}
+        look = {"color": style.BLACK, "linestyle": "--"}
         _curve(beside, own[own["condition"] == learned], "norm", options["points"], look, "‖w‖")
-        beside.tick_params(axis="y", colors=style.VERMILLION)
         beside.set_ylim(bottom=0)
         data = conditions.loc[conditions["experiment"] == name, "dataset"].iloc[0]
         upper.set_title(f"({letters[column]}) {named(data, options['labels'])}")
@@ -172,9 +174,9 @@ def defenders(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
         lower.set(title=f"({letters[len(names) + column]})", xlabel=_axis(options["points"]))
         if column == 0:
             upper.set_ylabel("test error")
-            lower.set_ylabel("learned λ", color=style.BLUE)
+            lower.set_ylabel("learned λ", color=blue)
         if column == len(names) - 1:
-            beside.set_ylabel("‖w‖", color=style.VERMILLION)
+            beside.set_ylabel("‖w‖ (dashed)")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
     scales = sorted(set(conditions["scale"]))
@@ -182,6 +184,7 @@ def defenders(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
         "finding": f"Where poisons are most, the test error goes {joined(ends)}.",
         "axis": _axis(options["points"]),
         "learned": lines.get(learned, learned),
+        "against": f", {options['against']}" if options["against"] else "",
         "n": shared_n(n),
         "dataset": ", ".join(named(one, options["labels"]) for one in dict.fromkeys(conditions["dataset"])),
         "scale": " ".join(SCALES[one] for one in scales),
@@ -223,7 +226,7 @@ def _curve(
     source=f"{SOURCE}, Fig. 3",
     caption="Histograms of the {features} weights of models trained on clean data and on data of which {poisons} "
     "points were replaced by poisons, without λ (left) and with a learned one (right); the count is logarithmic.",
-    method="One division. Made with {dataset}.",
+    method="At the exact minimum; without λ is λ = 10⁻⁶. One division. Made with {dataset}.",
     options=DATASET,
 )
 def parameters(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -247,10 +250,7 @@ def parameters(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
             edges = [*one["low"], one["high"].iloc[-1]]
             label = "clean" if poisons == 0 else f"{poisons} replaced"
             panel.stairs(one["count"], edges, fill=True, color=colour, alpha=0.55, label=label)
-            middle = (one["low"] + one["high"]) / 2
-            mean = np.average(middle, weights=one["count"])
-            deviation = np.sqrt(np.average((middle - mean) ** 2, weights=one["count"]))
-            spread.setdefault(defender, []).append(f"{deviation:.3g}")
+            spread.setdefault(defender, []).append(f"{one['deviation'].iloc[0]:.3g}")
         panel.set(title=words, xlabel="weight", yscale="log")
         panel.set_xlim(-np.abs(panel.get_xlim()).max(), np.abs(panel.get_xlim()).max())
         panel.legend(loc="upper right")
@@ -269,7 +269,7 @@ def parameters(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     needs=("conditions", "victims"),
     title="Which conclusions depend on what the source leaves open",
     caption="Rise of the test error (left) and of ln λ (right) from the first to the last value of {axis}, for each "
-    "choice, one changed at a time; blue: the interval lies above 0.",
+    "choice, one changed at a time; blue: the interval lies above 0. A λ that is fixed cannot rise.",
     method="95 % intervals. n, draws × repeats: {n}. Made with {dataset}.",
 )
 def choices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -301,6 +301,7 @@ def choices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figu
         label = experiment if experiment in options["labels"] else condition
         rows.append((named(label, options["labels"]), error, penalty))
     rows.sort(key=lambda row: row[1].value)
+    learned = [row for row in rows if row[2].low < row[2].high or row[2].value]  # a fixed λ stays as it is
     figure = Figure(figsize=(style.PAGE, 0.9 + 0.2 * len(rows)))
     figure.set_layout_engine("constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -316,7 +317,7 @@ def choices(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figu
     return figure, {
         "axis": "the number of poisons",
         "n": shared_n(row[1] for row in rows),
-        "finding": f"Of {len(rows)} choices, the error is shown to rise in {sum(row[1].low > 0 for row in rows)} and "
-        f"λ in {sum(row[2].low > 0 for row in rows)}.",
+        "finding": f"Of {len(rows)} choices, the error is shown to rise in {sum(row[1].low > 0 for row in rows)}; of "
+        f"{len(learned)} with a learned λ, it rises in {sum(row[2].low > 0 for row in learned)}.",
         "dataset": ", ".join(named(one, options["labels"]) for one in dict.fromkeys(conditions["dataset"])),
     }

@@ -29,7 +29,8 @@ WIDTH = 0.22  # of what stands side by side
     "svm_gradients",
     needs=("svm_gradients",),
     title="Two gradients of the attack on an SVM",
-    source="Biggio, Nelson & Laskov, ICML 2012, gradient of the attack; historical: the code of the CIFAR-3 report",
+    source="Biggio, Nelson & Laskov, ICML 2012, gradient of the attack; historical: the public code that the CIFAR-3 "
+    "report adapted",
     caption="Cosine of the angle between a gradient and central differences of the retrained machine's validation "
     "loss; 1 is the right direction, 0 says nothing. Dots: simulated problems; lines: medians.",
     method="Exact: from the machine's optimality conditions. Historical: the formula of the public code that the "
@@ -127,7 +128,8 @@ def svm_single_point(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> t
     ]
     return figure, {
         "draws": span(counts.min(), counts.max()),
-        "finding": f"One crafted training point takes the mean test error {joined(errors)}.",
+        "finding": f"One crafted training point takes the mean test error {joined(errors)}; published: into "
+        f"{percent(PUBLISHED[0])} to {percent(PUBLISHED[1])}.",
         "low": percent(PUBLISHED[0]),
         "high": percent(PUBLISHED[1]),
         "seconds": f"{table.loc[table['what'] == 'crafted', 'seconds'].median():.2g}",

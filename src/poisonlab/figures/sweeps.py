@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE)
 PANELS = (ADVERSARIAL, "natural_accuracy", "fitted_share", "epochs")
 LETTERS = "abcd"
+FEW = 3  # lines of which the finding gives the means at both ends
 _DASHED = (0, (4, 2))
 
 
@@ -185,14 +186,23 @@ def _mark_published(panel: Axes, value: float, words: str) -> None:
 
 
 def _finding(lines: Sequence[_Line], column: str, axis: str) -> str:
-    """Say how the first column changes along the axis: as most lines do, and which others do otherwise."""
+    """Say how the first column changes along the axis: as most lines do, and which others do otherwise; of few lines
+    the means at both ends, too.
+    """
     shapes: dict[str, list[str]] = {}
     for line in lines:
-        shapes.setdefault(_shape(line.victims, column), []).append(line.label)
+        ends = _ends(line.victims, column) if len(lines) <= FEW else ""
+        shapes.setdefault(_shape(line.victims, column), []).append(": ".join(filter(None, [line.label, ends])))
     (most, usual), *others = sorted(shapes.items(), key=lambda item: -len(item[1]))
-    named_too = others and len(others[0][1]) == len(usual)
+    named_too = len(lines) <= FEW or (others and len(others[0][1]) == len(usual))
     where = [most + f" ({joined(usual)})" * bool(named_too), *(f"{words} ({joined(names)})" for words, names in others)]
     return f"With the {axis}, {title(column)} {'; it '.join(where)}."
+
+
+def _ends(victims: pd.DataFrame, column: str) -> str:
+    """Means at the first and at the last value of the axis: "0.64 to 0.97"."""
+    means = victims.groupby("axis_value")[column].mean()
+    return f"{means.iloc[0]:.2f} to {means.iloc[-1]:.2f}"
 
 
 def _shape(victims: pd.DataFrame, column: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from poisonlab.figures import FigureKind
 from poisonlab.figures import figure as catalogue
 from poisonlab.figures.captions import named as called
+from poisonlab.figures.columns import ADVERSARIAL
 from poisonlab.pipeline.configuration import Config
 from poisonlab.pipeline.experiment_names import FURTHER, TABLES
 from poisonlab.pipeline.multiverses import Multiverses
@@ -378,12 +379,12 @@ class Plan(Multiverses):
 
     def compared(self, study: str) -> dict[str, dict[str, str]]:
         """Tables of a study's experiments that have random points and another strategy beside them, as `claim_inputs`
-        gives them.
+        gives them; of those whose headline is what an attack leaves.
         """
         chosen = {}
         for key, files in self.claim_inputs().items():
             own, _, name = key.partition("/")
-            if own == study:
+            if own == study and (self.experiment(study, name)["headline"] or {}).get("column") in (None, ADVERSARIAL):
                 conditions = self.conditions(study, name).values()
                 strategies = {self.poison(study, entry["poison"])["strategy"] for entry in conditions}
                 if "random" in strategies and strategies - {"random", "none"}:
