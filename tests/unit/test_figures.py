@@ -721,7 +721,7 @@ def test_a_sweep_shows_any_column_and_needs_no_attack_for_others():
     figure, caption = draw("sweep", data, {"panels": ["penalty", "natural_accuracy"]})
     np.testing.assert_allclose(by_gid(figure.axes[0], "penalty")[0].get_ydata(), [0, 3, 6], **EXACT)
     assert figure.axes[0].get_ylabel() == "penalty"
-    assert "**With the value of the sweep axis, penalty rises.**" in caption
+    assert "**With the value of the sweep axis, penalty rises (one: 0.00 to 6.00).**" in caption
     assert figure.axes[1].get_ylabel() == "natural accuracy"
     assert "PGD" not in caption
 

@@ -172,7 +172,7 @@ def test_a_page_begins_with_what_was_found_where_the_study_says_so():
     )
     words = "- [Paths are short](scorecard.md#label_noise-1): **reproduced** in 1 of 2 (two); **refuted** in 1 of 2 (ten); measured 0.500 (ten) to 0.500 (two)."
     assert found[3] == words
-    assert found[4] == "- Not run yet: 1 of 3 claims."
+    assert found[4] == "- Not run yet: 1 of 3 statements."
 
 
 def test_a_claim_stands_place_by_place_with_both_sides_and_who_fitted():
@@ -222,6 +222,16 @@ def test_a_claim_stands_place_by_place_with_both_sides_and_who_fitted():
     assert page.index("## Place by place") < page.index("## Lengths")
 
 
+def test_an_analogue_that_shows_the_opposite_is_called_so():
+    cells = [row(1, "Paths are short: two", "reproduced"), row(1, "Paths are short: ten", "analogue", -0.5)]
+    found = claim_rows(CLAIMS[:1], pd.DataFrame(cells))
+    assert found[0].verdict_words == "reproduced (1; 1 analogue)"
+    page = study_page(TITLE, "label_noise", PICTURES, found, findings=[1])
+    assert "**reproduced** in 1 of 2 (two); **analogue and the opposite** in 1 of 2 (ten)" in page
+    agreeing = claim_rows(CLAIMS[:1], pd.DataFrame([cells[0], row(1, "Paths are short: ten", "analogue")]))
+    assert "**analogue** in 1 of 2 (ten)" in study_page(TITLE, "label_noise", PICTURES, agreeing, findings=[1])
+
+
 def test_a_test_is_said_in_the_words_of_readers():
     test = "recipe.optimiser.weight_decay = 1 − none at budget = 85, paired by training set; one-sided p = 0.003 (Holm over 2)"
     cells = row(1, "Paths are short: two", "reproduced") | {"test": test}
@@ -231,6 +241,8 @@ def test_a_test_is_said_in_the_words_of_readers():
     labels = {"label_noise": {"small@plane_small": "a small λ", "k_centre": "k-centre"}}
     (found,) = claim_rows(CLAIMS[:1], pd.DataFrame([cells, other]), labels=labels)
     first, second = found.parts
-    assert first["test"] == test.replace("recipe.optimiser.weight_decay", "weight decay")
-    assert first["measured"].startswith("weight decay = 1: 0.500 steps higher than none at budget = 85 (95")
+    assert first["test"] == test.replace("recipe.optimiser.weight_decay", "weight decay").replace(
+        "at budget = 85", "with 85 poisons"
+    )
+    assert first["measured"].startswith("weight decay = 1: 0.500 steps higher than none with 85 poisons (95")
     assert second["test"] == "a small λ − k-centre, no tables of own/k_centre"
