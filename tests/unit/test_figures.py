@@ -739,12 +739,13 @@ def test_a_sweep_shows_any_column_and_needs_no_attack_for_others():
 def test_the_finding_of_a_sweep_says_how_each_line_changes_as_far_as_intervals_show(levels, words):
     data = tables()
     own = data["robustness"]["condition"] == "bucket"
-    noise = np.array([[0.0, 0.02, -0.01], [0.01, -0.02, 0.02]])  # another one at each value, and small
+    noise = np.array([[0.0, 0.02, -0.01], [0.01, -0.03, 0.01]])  # another one at each value, and small
     for place, level in enumerate(levels):
         rows = data["robustness"][own & (data["robustness"]["axis_value"] == place)]
         shaken = level + np.roll(noise, place, axis=1)[rows["draw"], rows["repeat"]]
         data["robustness"].loc[rows.index, "adversarial_accuracy"] = shaken
-    assert f"**With the value of the sweep axis, adversarial accuracy {words}.**" in draw("sweep", data)[1]
+    ends = f"one: {levels[0]:.2f} to {levels[2]:.2f}"  # the noise has the mean 0
+    assert f"**With the value of the sweep axis, adversarial accuracy {words} ({ends}).**" in draw("sweep", data)[1]
 
 
 def test_a_sweep_over_the_budget_names_all_budgets_and_the_first_value_its_own():
