@@ -26,8 +26,8 @@ LEAST = 1e-17  # of the errors drawn
     caption="Relative error of reverse-mode hypergradients after T steps of gradient descent against the exact, "
     "implicit ones, for features of poisons and for ln λ; the seconds of one, dotted of an exact one; and the seconds "
     "of each kind by the number of hyperparameters.",
-    method="Errors below 10⁻¹⁷ are drawn there. Processor's seconds; {timed} steps in the last panel. One division, one line for each λ. Made with "
-    "{dataset}.",
+    method="Errors below 10⁻¹⁷ are drawn there. Processor's seconds; {timed} steps in the last panel. One division, "
+    "one line for each λ. Made with {dataset}.",
     options=DATASET,
 )
 def hypergradient_errors(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
