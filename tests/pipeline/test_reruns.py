@@ -167,7 +167,7 @@ def test_an_edit_of_the_engine_under_attacks_and_paths_traces_again_as_well(fini
 
 
 def test_an_edit_of_the_statistics_draws_and_judges_again_and_nothing_else(finished: Checkout):
-    with finished.edited("src/poisonlab/statistics/permutations.py", "EXACT_LIMIT = 20_000", "EXACT_LIMIT = 10_000"):
+    with finished.edited("src/poisonlab/statistics/permutations.py", "EXACT_LIMIT = 100_000", "EXACT_LIMIT = 10_000"):
         assert set(finished.stale()) == DRAWN
 
 

@@ -203,12 +203,15 @@ def test_a_claim_stands_place_by_place_with_both_sides_and_who_fitted():
     query = Query("own/two", frames, Headline("pgd", 0.1))
     lines = places(rows[0], [query], {"random": "random points"})
     assert lines[0] == "**Medoids leave less** ([claim 7](scorecard.md#label_noise-7))."
-    assert lines[2] == "|  | random points | medoids | difference | p | n | fitted all poisons | verdict |"
+    assert (
+        lines[2]
+        == "|  | random points | medoids | difference | first draw of medoids | p | n | fitted all poisons | verdict |"
+    )
     # The level of the two repeats that both have: the third one is not in the difference.
     levels = [mean_interval(np.array([[low] * 2, [low + 0.1] * 2]), bounds=(0.0, 1.0)) for low in (0.6, 0.3)]
     random, medoids = (f"{level.value:.3f} [{level.low:.3f}, {level.high:.3f}]" for level in levels)
     assert lines[4] == (
-        f"| two | {random} | {medoids} | 0.500 [0.400, 0.600] | < 0.001 against it (Holm over 2) | 5 × 4 | 100 % and 0 % | **reproduced** |"
+        f"| two | {random} | {medoids} | 0.500 [0.400, 0.600] | 0.350 | < 0.001 against it (Holm over 2) | 5 × 4 | 100 % and 0 % | **reproduced** |"
     )
     assert lines[5:] == ["", "Not run: ten."]
     column = replace(own, of=(Selector(condition="random", column="epochs"),))

@@ -21,6 +21,10 @@ Written by the pipeline, numbers and verdicts included. A claim's number leads t
 repeats. [More](support/{study}.md): further figures, and every strategy beside random points."""
 
 
+_SHARED = """\
+Rows of the same data and direction share their sets of poisons: they are not independent of each other."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A drawn figure.
@@ -73,7 +77,7 @@ def study_page(
         lines += ["## What was found", "", *_found(rows, findings), ""]
     lines += [_INTRODUCTION.format(study=study), ""]
     if tables:
-        lines += ["## Place by place", "", *(line for table in tables for line in (*table, ""))]
+        lines += ["## Place by place", "", f"{_SHARED}\n", *(line for table in tables for line in (*table, ""))]
     shown = [picture for picture in pictures if not picture.support]
     homes = [_home(row, shown) for row in rows]
     for picture in shown:

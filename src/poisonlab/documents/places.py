@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from poisonlab.claims.evidence import interval_text
@@ -31,7 +32,8 @@ def tables(
 
 
 def places(row: ClaimRow, experiments: Sequence[Query], words: Mapping[str, str]) -> list[str]:
-    """Write a claim's parts as a table: what both sides leave, their difference, p, n, who fitted, and the verdict.
+    """Write a claim's parts as a table: what both sides leave, their difference, that of the second side's first draw
+    alone, p, n, who fitted, and the verdict.
 
     Args:
         row: of a claim that compares two conditions of one experiment in each of its parts.
@@ -47,7 +49,9 @@ def places(row: ClaimRow, experiments: Sequence[Query], words: Mapping[str, str]
             f"places of '{row.study}' names claim {row.number}, allowed are claims that compare all victims of two "
             "conditions by the headline's column; take it out"
         )
-    head = ["", *(named(side, words) for side in sides), "difference", "p", "n", "fitted all poisons", "verdict"]
+    names = [named(side, words) for side in sides]
+    first = f"first draw of {names[1]}"
+    head = ["", *names, "difference", first, "p", "n", "fitted all poisons", "verdict"]
     lines = [f"**{row.says}** ([claim {row.number}](scorecard.md#{row.heading})).", ""]
     cells = {part["part"] or "there": _cells(part, known.get(part["tables"][0])) for part in row.parts}
     if any(cells.values()):
@@ -72,10 +76,11 @@ def _cells(part: Mapping[str, Any], query: Query | None) -> list[str]:
     grids = [cells[0].grid for cells in chosen]
     shared = min(grid.shape[1] for grid in grids)  # repeats that both have: their levels differ by the difference shown
     levels = [mean_interval(grid[:, :shared], bounds=(0.0, 1.0)) for grid in grids]
-    p = _P.search(part["test"])
+    p, (baseline, own) = _P.search(part["test"]), (grid[:, :shared] for grid in grids)
     return [
         *(interval_text(level.value, level.low, level.high) for level in levels),
         interval_text(part["value"], part["low"], part["high"]),
+        f"{np.nanmean(baseline) - np.nanmean(own[0]):.3f}",
         " ".join(filter(None, p.groups())) if p else "—",
         part["n"],
         " and ".join(dict.fromkeys(f"{100 * (own == 1).mean():.0f} %" for own in fitted)),

@@ -1,5 +1,6 @@
 """Differences and slopes between conditions, with permutation tests; Holm's correction."""
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from poisonlab.statistics.estimates import Tested, check_share, compact
 
 Alternative = Literal["two-sided", "less", "greater"]
 
-EXACT_LIMIT = 20_000  # arrangements that are enumerated (well under a second); beyond it they are sampled
+EXACT_LIMIT = 100_000  # arrangements that are enumerated (well under a second); beyond it they are sampled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +165,7 @@ def permutation_test(contrast: Contrast, alternative: Alternative, permutations:
         ways = math.factorial(len(rows)) // math.prod(math.factorial(draws) for draws in contrast.draws)
         exact = ways <= EXACT_LIMIT
         if exact:
-            null = rows[np.array(list(_arrangements(tuple(range(len(rows))), contrast.draws)))] @ weights
+            null = rows[_all_arrangements(contrast.draws)] @ weights
         else:
             null = generator.permuted(np.tile(rows, (permutations, 1)), axis=1) @ weights
         observed = float(rows @ weights)
@@ -175,6 +176,12 @@ def permutation_test(contrast: Contrast, alternative: Alternative, permutations:
     if exact:
         return float(np.mean(extreme >= threshold - rounding)), float(np.mean(extreme >= extreme.max() - rounding))
     return float((1 + np.sum(extreme >= threshold - rounding)) / (1 + permutations)), 1 / (1 + permutations)
+
+
+@functools.cache
+def _all_arrangements(sizes: tuple[int, ...]) -> np.ndarray:
+    """Every one of `_arrangements`, [arrangements, rows]: the same for all grids of these sizes."""
+    return np.array(list(_arrangements(tuple(range(sum(sizes))), sizes)), dtype=np.int8)
 
 
 def _arrangements(free: tuple[int, ...], sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
