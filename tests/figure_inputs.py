@@ -238,6 +238,7 @@ def looked_for():
 def near():
     """Random flips lie nearer to class 1 than another class does, and farther from class 4."""
     own = {"dataset": "digits", "random": 2.0, "random_sd": 0.1, "medoids": 1.8}
+    own |= {"random_reach": 0.3, "medoids_reach": 0.5, "best_reach": 0.6}
     return pd.DataFrame([{**own, "source_class": 1, "other": 2.5}, {**own, "source_class": 4, "other": 1.6}])
 
 

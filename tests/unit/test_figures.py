@@ -587,10 +587,12 @@ def test_a_forest_has_a_row_for_each_experiment_with_both_levels_and_their_diffe
 def test_nearness_shows_how_near_flips_are_beside_what_they_take_away():
     data = beside_random([tables("one"), tables("two", 4, 5)])
     figure, caption = draw("nearness", {**data, "nearness": near()})
-    left, right = figure.axes
+    left, middle, right = figure.axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["one", "two"]  # the nearest flips first
     for gid, values in {"random": (2 / 2.5, 2 / 1.6), "medoids": (1.8 / 2.5, 1.8 / 1.6)}.items():
         np.testing.assert_allclose([float(mark.get_xdata()[0]) for mark in by_gid(left, gid)], values, **EXACT)
+    for gid, value in {"random-reach": 0.3, "medoids-reach": 0.5, "best-reach": 0.6}.items():
+        assert [float(mark.get_xdata()[0]) for mark in by_gid(middle, gid)] == [value] * 2
     for place, name in enumerate(("one", "two")):
         found = Query(name, {key: frame[frame["experiment"] == name] for key, frame in data.items()})
         own, other = (found.select(side)[0].grid for side in ("medoids", "random"))

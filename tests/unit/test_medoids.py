@@ -100,6 +100,13 @@ def test_nearness_is_what_loops_over_all_pairs_find():
         apart = pairwise_distances(own)
         assert row.medoids == pytest.approx(exhaustive(apart, 3), rel=1e-6)
         sets = [apart[:, list(chosen)].min(axis=1).mean() for chosen in itertools.combinations(range(12), 3)]
+        reach = [
+            float(np.mean([min(apart[point, one] for one in chosen) < nearest[point] for point in range(12)]))
+            for chosen in itertools.combinations(range(12), 3)
+        ]
+        assert row.random_reach == pytest.approx(np.mean(reach), abs=4 * np.std(reach) / np.sqrt(2000))
+        assert min(reach) <= row.medoids_reach <= max(reach)
+        assert (1 - 1 / np.e) * max(reach) <= row.best_reach <= max(reach) + 1e-9
         # 2000 random sets: four standard errors of their mean; the spread's own relative error is 1 / sqrt(2 · 2000).
         assert row.random == pytest.approx(np.mean(sets), abs=4 * np.std(sets) / np.sqrt(2000))
         assert row.random_sd == pytest.approx(np.std(sets), rel=4 / np.sqrt(4000))

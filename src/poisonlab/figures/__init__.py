@@ -105,7 +105,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "histograms": ("defender", "poisons", "features", "deviation", "low", "high", "count"),
     "hypergradients": ("method", "penalty", "steps", "seconds", "points", "log_penalty"),
     "ascents": ("step", "penalty", "poisons", "hyperiteration", "loss"),
-    "nearness": ("dataset", "source_class", "random", "medoids", "other"),
+    "nearness": (
+        "dataset", "source_class", "random", "medoids", "other", "random_reach", "medoids_reach", "best_reach",
+    ),
     "cover": ("norm", "radius", "balls", "covered", "required", "n_points", "noise", "delta"),
     "specifications": (
         "multiverse", "combination", "claim", "statement", "part", "victims", "measured", "low", "high", "unit",

@@ -77,7 +77,7 @@ def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     rows, caption = _compared(inputs, options)
     rows.sort(key=lambda row: row.difference.value)
     verdicts = [verdict for *_, verdict in judge([row.difference for row in rows], [1.0] * len(rows))]
-    drawn, left, right = _panels(rows)
+    drawn, left, right = _panels(rows, (3, 2))
     for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
         _interval(left, place - 0.14, row.own, style.VERMILLION, style.VERMILLION, "own")
         _interval(left, place + 0.14, row.other, style.GREY, "white", "baseline")
@@ -92,11 +92,11 @@ def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     "nearness",
     needs=("conditions", "victims", "robustness", "nearness"),
     title="How near flips lie beside another class, and what a strategy takes away",
-    caption="Left: mean distance from a point of the class to its nearest flip, random (hollow) or medoid (filled), in "
-    "units of that to the nearest point of another class; beyond 1 the other class is nearer. Right: share that "
-    "{condition} take away of what {baseline} leave.",
-    method="Distances: l2 in pixels, means over the class's training points, and over random sets. Right: the "
-    "difference in adversarial accuracy, with its 95 % interval, over the mean of {baseline}. n, draws × "
+    caption="Left: mean distance of the class to its nearest flip, random (hollow) or medoid (filled), in units of that "
+    "to the nearest point of another class. Middle: share of the class that lies nearer to a flip; bars: flips chosen "
+    "for that. Right: share that {condition} take away of what {baseline} leave.",
+    method="Distances: l2 in pixels, of the training points. Chosen for that: one by one, each the one that adds most. "
+    "Right: the difference in adversarial accuracy, with its 95 % interval, over the mean of {baseline}. n, draws × "
     "repeats: {n}. {provenance}",
     options=SIDES,
 )
@@ -119,40 +119,36 @@ def nearness(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
         )
     near = {row.name: table.loc[row.place] for row in rows}
     rows.sort(key=lambda row: near[row.name]["random"] / near[row.name]["other"])
-    drawn, left, right = _panels(rows)
+    drawn, left, middle, right = _panels(rows, (2, 2, 2))
     for place, row in enumerate(rows):
         own = near[row.name]
         for column, filling in (("random", "white"), ("medoids", style.VERMILLION)):
             colour = style.GREY if column == "random" else style.VERMILLION
-            left.plot(
-                own[column] / own["other"],
-                place,
-                "o",
-                color=colour,
-                markersize=3.6,
-                markerfacecolor=filling,
-                gid=column,
-            )
+            look: dict[str, Any] = {"color": colour, "markersize": 3.6, "markerfacecolor": filling}
+            left.plot(own[column] / own["other"], place, "o", gid=column, **look)
+            middle.plot(own[f"{column}_reach"], place, "o", gid=f"{column}-reach", **look)
+        middle.plot(own["best_reach"], place, "|", color=style.BLACK, markersize=6, gid="best-reach")
         _interval(right, place, row.share(), style.BLUE, style.BLUE, "share")
     left.axvline(1, color=style.BLACK, linewidth=0.6, zorder=1)
-    left.set_xlabel("distance to the nearest flip ÷ to another class")
+    left.set_xlabel("distance to a flip ÷ to another class")
+    middle.set(xlim=(-0.02, 1.02), xlabel="share nearer to a flip")
     right.set_xlabel("share taken away")
     beyond = [own["random"] > own["other"] for own in (near[row.name] for row in rows)]
     return drawn, {**caption, "finding": _nearer(rows, beyond, (caption["condition"], caption["baseline"]))}
 
 
-def _panels(rows: Sequence[_Row]) -> tuple[Figure, Axes, Axes]:
-    """Two panels with a line for each row, the names at the left."""
+def _panels(rows: Sequence[_Row], widths: Sequence[int]) -> tuple[Any, ...]:
+    """A figure, and its panels with a line for each row, the names at the left; 0 is marked in the last one."""
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=(style.PAGE, _ROW * len(rows) + _HEAD), layout="constrained")
-    left, right = drawn.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-    left.set_ylim(len(rows) - 0.4, -0.6)
-    left.set_yticks(range(len(rows)), [row.name for row in rows])
-    right.axvline(0, color=style.BLACK, linewidth=0.6, zorder=1)
-    for panel in (left, right):
+    panels: Sequence[Axes] = drawn.subplots(1, len(widths), sharey=True, width_ratios=widths)
+    panels[0].set_ylim(len(rows) - 0.4, -0.6)
+    panels[0].set_yticks(range(len(rows)), [row.name for row in rows])
+    panels[-1].axvline(0, color=style.BLACK, linewidth=0.6, zorder=1)
+    for panel in panels:
         panel.tick_params(axis="y", length=0)
-    return drawn, left, right
+    return drawn, *panels
 
 
 def _compared(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[list[_Row], dict[str, Any]]:
