@@ -92,12 +92,11 @@ def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     "nearness",
     needs=("conditions", "victims", "robustness", "nearness"),
     title="How near flips lie beside another class, and what a strategy takes away",
-    caption="Left: mean distance of the class to its nearest flip, random (hollow) or medoid (filled), in units of that "
-    "to the nearest point of another class. Middle: share of the class that lies nearer to a flip; bars: flips chosen "
-    "for that. Right: share that {condition} take away of what {baseline} leave.",
-    method="Distances: l2 in pixels, of the training points. Chosen for that: one by one, each the one that adds most. "
-    "Right: the difference in adversarial accuracy, with its 95 % interval, over the mean of {baseline}. n, draws × "
-    "repeats: {n}. {provenance}",
+    caption="Left: mean distance of the class to its nearest flip, random (hollow) or medoid (filled), in units of "
+    "that to the nearest point of another class. Middle: share of the class that lies nearer to a flip; bars: flips "
+    "chosen for that. Right: share that {condition} take away of what {baseline} leave.",
+    method="Distances: l2 in pixels. Chosen for that: one by one, each adding most. Right: the difference and its 95 % "
+    "interval over the mean of {baseline}. n, draws × repeats: {n}. {provenance}",
     options=SIDES,
 )
 def nearness(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
