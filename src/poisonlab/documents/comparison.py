@@ -111,9 +111,8 @@ def compare(query: Query) -> pd.DataFrame:
                 "budget": int(row["budget"]),
                 "epsilon": radius(query),
                 "condition": row["condition"],
-                "value": math.nan
-                if row.get("axis") == "budget"
-                else row["axis_value"],  # the budget has its own column
+                # The budget has a column of its own.
+                "value": math.nan if row.get("axis") == "budget" else row["axis_value"],
                 "difference": found.value,
                 "low": max(found.low, -1.0),  # no difference of shares is larger, whatever few draws leave open
                 "high": min(found.high, 1.0),

@@ -116,11 +116,11 @@ def nearness(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
             f"the table nearness has no row of class {missing[0][1]:g} of '{missing[0][0]}'; name an "
             "analysis 'nearness' of that data set among the figure's 'analyses', or leave its experiments out"
         )
-    near = {row.name: table.loc[row.place] for row in rows}
-    rows.sort(key=lambda row: near[row.name]["random"] / near[row.name]["other"])
+    near = {row.place: table.loc[row.place] for row in rows}
+    rows.sort(key=lambda row: near[row.place]["random"] / near[row.place]["other"])
     drawn, left, middle, right = _panels(rows, (2, 2, 2))
     for place, row in enumerate(rows):
-        own = near[row.name]
+        own = near[row.place]
         for column, filling in (("random", "white"), ("medoids", style.VERMILLION)):
             colour = style.GREY if column == "random" else style.VERMILLION
             look: dict[str, Any] = {"color": colour, "markersize": 3.6, "markerfacecolor": filling}
@@ -132,7 +132,7 @@ def nearness(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
     left.set_xlabel("distance to a flip ÷ to another class")
     middle.set(xlim=(-0.02, 1.02), xlabel="share nearer to a flip")
     right.set_xlabel("share taken away")
-    beyond = [own["random"] > own["other"] for own in (near[row.name] for row in rows)]
+    beyond = [own["random"] > own["other"] for own in (near[row.place] for row in rows)]
     return drawn, {**caption, "finding": _nearer(rows, beyond, (caption["condition"], caption["baseline"]))}
 
 

@@ -181,7 +181,7 @@ def permutation_test(contrast: Contrast, alternative: Alternative, permutations:
 @functools.cache
 def _all_arrangements(sizes: tuple[int, ...]) -> np.ndarray:
     """Every one of `_arrangements`, [arrangements, rows]: the same for all grids of these sizes."""
-    return np.array(list(_arrangements(tuple(range(sum(sizes))), sizes)), dtype=np.int8)
+    return np.array(list(_arrangements(tuple(range(sum(sizes))), sizes)), dtype=np.int16)
 
 
 def _arrangements(free: tuple[int, ...], sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
