@@ -256,9 +256,9 @@ def test_paired_difference_permutes_rows_exactly(generator, alternative):
 
 
 def test_paired_difference_samples_permutations_when_there_are_too_many(generator):
-    a, b = generator.normal(0.04, 0.1, (9, 4)), generator.normal(0, 0.1, (9, 4))  # 48 620 splits
+    a, b = generator.normal(0.04, 0.1, (10, 4)), generator.normal(0, 0.1, (10, 4))  # 184 756 splits
     rows = np.concatenate([a, b]).mean(axis=1)
-    splits = np.array(list(combinations(range(18), 9)))
+    splits = np.array(list(combinations(range(20), 10)))
     exact = np.mean(np.abs(2 * rows[splits].mean(axis=1) - 2 * rows.mean()) >= abs(a.mean() - b.mean()) - EXACT)
     sampled = paired_difference(a, b, permutations=4999)
     # 4 binomial standard errors of 4999 permutations

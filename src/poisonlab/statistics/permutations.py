@@ -49,7 +49,7 @@ def paired_difference(
 
     p: permutation test (Fisher–Pitman; Ernst 2004, Stat. Sci. 19:676). If the condition has no effect at all, every row
     (a draw's values over the same repeats) could have come from either condition, so rows are moved between a and b
-    with their columns kept: exact over all splits up to 20 000, otherwise (1 + count)/(1 + permutations) over random
+    with their columns kept: exact over all splits up to 100 000, otherwise (1 + count)/(1 + permutations) over random
     ones. Flipping the signs of d_r instead could never give less than 2^(1 − R), 0.125 with 4 repeats; it is used only
     where both conditions have one draw. With one draw against D, p is at least 1/(D + 1); see `smallest_p`, and `t_p`,
     which needs no rearrangements but, as the interval, normal effects.
@@ -105,7 +105,7 @@ def trend(
 
     The slope is the contrast Σ_k c_k · mean_k with c_k = (x_k − x̄)/Σ(x − x̄)². Its interval takes the draws of each
     position as independent and the repeats as shared by all (see `paired_difference`). p: rows (draws) are permuted
-    over the positions, exactly up to 20 000 arrangements, otherwise by `permutations` random ones (Pitman 1937, J. R.
+    over the positions, exactly up to 100 000 arrangements, otherwise by `permutations` random ones (Pitman 1937, J. R.
     Stat. Soc. Suppl. 4:225); it asks whether position matters at all, in the direction of a slope. Two positions with
     one draw each: signs are flipped over the repeats. Positions without any value are left out.
 
