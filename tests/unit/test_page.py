@@ -239,7 +239,7 @@ def test_a_test_is_said_in_the_words_of_readers():
     test = "recipe.optimiser.weight_decay = 1 − none at budget = 85, paired by training set; one-sided p = 0.003 (Holm over 2)"
     cells = row(1, "Paths are short: two", "reproduced") | {"test": test}
     other = row(1, "Paths are short: ten", "refuted") | {
-        "test": "small@plane_small − k_centre, no tables of own/k_centre"
+        "test": "small@plane_small − k_centre at budget = 0.2, no tables of own/k_centre"
     }
     labels = {"label_noise": {"small@plane_small": "a small λ", "k_centre": "k-centre"}}
     (found,) = claim_rows(CLAIMS[:1], pd.DataFrame([cells, other]), labels=labels)
@@ -248,4 +248,4 @@ def test_a_test_is_said_in_the_words_of_readers():
         "at budget = 85", "with 85 poisons"
     )
     assert first["measured"].startswith("weight decay = 1: 0.500 steps higher than none with 85 poisons (95")
-    assert second["test"] == "a small λ − k-centre, no tables of own/k_centre"
+    assert second["test"] == "a small λ − k-centre with 20 % of poisons, no tables of own/k_centre"

@@ -242,8 +242,15 @@ def measured_words(
 
 def _read(words: str, labels: Mapping[str, str]) -> str:
     """Words of a test as readers see them: "epochs of mnist_plain", "recipe.optimiser.weight_decay = 1"."""
-    words = _BUDGET.sub(lambda found: f"with {found[1]} poisons" if float(found[1]) else "without poisons", words)
+    words = _BUDGET.sub(lambda found: _poisons(float(found[1])), words)
     return labels.get(words) or _NAME.sub(lambda name: named(name["last"], labels), words)
+
+
+def _poisons(budget: float) -> str:
+    """A number of poisons, or a share of the training points below 1."""
+    if not budget:
+        return "without poisons"
+    return f"with {budget:g} poisons" if budget >= 1 else f"with {100 * budget:g} % of poisons"
 
 
 def _signed_interval(row: Mapping[Any, Any], up: str, down: str) -> str:
