@@ -184,17 +184,6 @@ class Checkout:
         assert not left, f"still there {SECONDS_TO_DIE:g} s after the kill: {left}"
 
 
-def wait_for_snakemake(run: "subprocess.Popen[str]") -> int:
-    """Process id of the Snakemake that a run starts."""
-    while True:
-        for child in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split():
-            with contextlib.suppress(OSError):  # it may have ended
-                if b"\0snakemake\0" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    return int(child)
-        assert run.poll() is None, "the run has ended"
-        time.sleep(0.02)
-
-
 def wait_for_a_job(run: "subprocess.Popen[str]", checkout: Checkout) -> None:
     """Return as soon as a job of a run has started."""
     while not any(".snakemake/scripts" in command for command in checkout.processes().values()):

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from checkout import SMOKE, TIMEOUT, Checkout, wait_for_a_job, wait_for_snakemake
+from checkout import SMOKE, TIMEOUT, Checkout, wait_for_a_job
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not hasattr(os, "pidfd_open"), reason="jobs see their workflow die on Linux only"
@@ -24,9 +24,9 @@ def tables(checkout: Checkout) -> dict[str, bytes]:
 
 
 def kill(run: "subprocess.Popen[str]", what: str) -> None:
-    """Kill Snakemake alone, or the whole process group of a run: itself, Snakemake and the jobs."""
+    """Kill Snakemake alone, or the whole process group of a run: Snakemake and its jobs."""
     if what == "snakemake":
-        os.kill(wait_for_snakemake(run), signal.SIGKILL)
+        os.kill(run.pid, signal.SIGKILL)
     else:
         os.killpg(run.pid, signal.SIGKILL)
     run.wait(TIMEOUT)
@@ -75,9 +75,8 @@ def test_kills_at_any_moment_change_nothing_in_the_tables(finished: Checkout, ch
 def test_a_job_that_is_only_just_starting_dies_with_snakemake_as_well(checkout: Checkout):
     # It has imported nothing yet, and Snakemake is gone before it can watch it.
     run = checkout.start(*TABLES)
-    snakemake = wait_for_snakemake(run)
     wait_for_a_job(run, checkout)
-    os.kill(snakemake, signal.SIGKILL)
+    os.kill(run.pid, signal.SIGKILL)
     run.wait(TIMEOUT)
     checkout.expect_only_the_dead()
     assert checkout.results("data") == {}  # an orphan would have written the first job's output

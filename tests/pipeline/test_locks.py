@@ -4,11 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from checkout import SMOKE, TIMEOUT, Checkout, wait_for_a_job, wait_for_snakemake
+from checkout import SMOKE, TIMEOUT, Checkout, wait_for_a_job
 
 from poisonlab.errors import InputError
 from poisonlab.pipeline import run as runs
@@ -41,21 +40,13 @@ def expect_refusal(checkout: Checkout, *arguments: str) -> None:
 
 def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(checkout: Checkout):
     run = checkout.start(*TABLES)
-    wait_for_snakemake(run)
     wait_for_a_job(run, checkout)
     checkout.pause(run)  # so that whatever changes now is the second run's work
     before = everything(checkout.folder)
     expect_refusal(checkout, *TABLES)
     assert everything(checkout.folder) == before
-    os.killpg(run.pid, signal.SIGCONT)
-
-    # Without its parent, Snakemake goes on, and still holds the folder.
-    snakemake = wait_for_snakemake(run)
-    os.kill(run.pid, signal.SIGKILL)
+    os.killpg(run.pid, signal.SIGKILL)
     run.wait(TIMEOUT)
-    assert snakemake in checkout.processes()
-    expect_refusal(checkout, *TABLES)
-    os.kill(snakemake, signal.SIGKILL)
     checkout.expect_only_the_dead()
 
 
@@ -119,7 +110,6 @@ def test_the_same_command_works_again_after_a_kill_wherever_it_works(checkout: C
     there = Checkout(checkout.folder / "elsewhere" if arguments else checkout.folder)
     there.folder.mkdir(exist_ok=True)
     run = checkout.start(*DATA, *arguments)
-    wait_for_snakemake(run)
     wait_for_a_job(run, there)
     there.pause(run)
     refused = checkout.run(*DATA, *arguments)
@@ -134,16 +124,10 @@ def test_the_same_command_works_again_after_a_kill_wherever_it_works(checkout: C
     assert not locks(there.folder)
 
 
-def test_an_interrupted_run_waits_for_snakemake_to_end_its_jobs_and_to_unlock(checkout: Checkout):
+def test_an_interrupted_run_ends_its_jobs_and_unlocks(checkout: Checkout):
     run = checkout.start(*TABLES)
-    snakemake = wait_for_snakemake(run)
     wait_for_a_job(run, checkout)
-    os.kill(snakemake, signal.SIGSTOP)  # slow to end, as with the jobs of a cluster
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does at Ctrl-C
-    time.sleep(1)  # subprocess.run by itself waits a quarter of a second, then it kills
-    assert run.poll() is None
-    assert snakemake in checkout.processes()
-    os.kill(snakemake, signal.SIGCONT)
     assert run.wait(TIMEOUT) != 0
     assert "Terminating processes on user request" in (checkout.folder / "run.log").read_text()
     assert not locks(checkout.folder)
@@ -152,13 +136,8 @@ def test_an_interrupted_run_waits_for_snakemake_to_end_its_jobs_and_to_unlock(ch
 
 def test_a_terminated_run_starts_no_further_job_and_waits_for_those_at_work(checkout: Checkout):
     run = checkout.start(*TABLES)
-    snakemake = wait_for_snakemake(run)
     wait_for_a_job(run, checkout)
-    os.kill(snakemake, signal.SIGSTOP)
     os.kill(run.pid, signal.SIGTERM)  # to the run alone, as `kill` does
-    time.sleep(1)
-    assert run.poll() is None
-    os.kill(snakemake, signal.SIGCONT)
     assert run.wait(TIMEOUT) != 0
     assert "Will exit after finishing currently running jobs" in (checkout.folder / "run.log").read_text()
     assert not locks(checkout.folder)

@@ -12,13 +12,10 @@ import fcntl
 import io
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from poisonlab.errors import InputError
@@ -118,39 +115,28 @@ def _remove_stale_lock(directory: Path) -> None:
         os.close(presence)
 
 
-def _run(command: list[str], lock: int) -> int:
-    """Run Snakemake and return its exit status; whoever stops this process waits until Snakemake has ended its jobs."""
-    run: subprocess.Popen[bytes] | None = None
-    stopped = False
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopped
-        stopped = True
-        if run is not None:
-            run.terminate()
-
-    # Ctrl-C reaches Snakemake by itself, SIGTERM is passed on. Snakemake does not inherit the handlers.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    signal.signal(signal.SIGTERM, stop)
-    # The lock's descriptor goes on to Snakemake: if this process alone is killed, Snakemake still holds the lock.
-    run = subprocess.Popen(command, pass_fds=(lock,))
-    if stopped:  # while it was being started
-        run.terminate()
-    return run.wait()
-
-
 def main(arguments: list[str]) -> int:
-    """Take the lock, remove Snakemake's stale one, run; return Snakemake's exit status."""
+    """Take the lock, remove Snakemake's stale one, run; return Snakemake's exit status.
+
+    Snakemake runs in this process, so that signals reach it and the lock is held as long as it works.
+    """
+    from snakemake import cli
+
     given = parsed(arguments)
     directory = Path((given and given.directory) or ".").absolute()
     try:
         check_files((given and given.configfile) or [])
-        lock = _lock(directory / "results" / ".lock", directory)
+        _held.append(_lock(directory / "results" / ".lock", directory))
         _remove_stale_lock(directory)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
-    return _run([sys.executable, "-m", "snakemake", *_with_progress(arguments, given)], lock)
+    sys.argv = [str(Path(cli.__file__).with_name("__main__.py")), *_with_progress(arguments, given)]
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Config:
     return result
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Refuses a key that a mapping has twice, of which YAML keeps the last, and merges mappings in little memory."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
