@@ -16,19 +16,16 @@ TYPES = {"object": "a mapping", "array": "a list", "string": "a word or text", "
          "integer": "a whole number", "boolean": "true or false", "null": "null"}  # fmt: skip
 
 
-def _with_defaults(schema: Mapping[str, Any]) -> Any:
-    """A validator that also fills in the schema's defaults (the recipe of jsonschema's own documentation)."""
-    base = jsonschema.Draft202012Validator
-    check_properties = base.VALIDATORS["properties"]
+def _with_defaults(validator: Any, properties: Any, instance: Any, parent: Any) -> Any:
+    """Fill in a schema's defaults while it is checked (the recipe of jsonschema's own documentation)."""
+    if isinstance(instance, dict):
+        for key, subschema in properties.items():
+            if "default" in subschema:
+                instance.setdefault(key, json.loads(json.dumps(subschema["default"])))
+    yield from jsonschema.Draft202012Validator.VALIDATORS["properties"](validator, properties, instance, parent)
 
-    def fill(validator: Any, properties: Any, instance: Any, parent: Any) -> Any:
-        if isinstance(instance, dict):
-            for key, subschema in properties.items():
-                if "default" in subschema:
-                    instance.setdefault(key, json.loads(json.dumps(subschema["default"])))
-        yield from check_properties(validator, properties, instance, parent)
 
-    return jsonschema.validators.extend(base, {"properties": fill})(schema)
+_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"properties": _with_defaults})
 
 
 def _one_line(error: jsonschema.ValidationError, prefix: str) -> str:
@@ -73,7 +70,7 @@ def _shown(value: Any) -> str:
 
 def _fill(value: Config, schema: Mapping[str, Any], prefix: str = "") -> None:
     """Fill in defaults and refuse what the schema does not allow."""
-    errors = sorted(_with_defaults(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
+    errors = sorted(_Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
     if errors:
         raise InputError(f"configuration: {_one_line(errors[0], prefix)}")
 
