@@ -134,7 +134,7 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
     recipe, budgets = dict(choices.recipe), list(choices.budgets)
     count = min(BUCKETS, facts.counts[source] // (2 * choices.budget))
     flips = {"dataset": name, "flips": {"source": source, "target": target}, "budget": choices.budget}
-    jobs = {"draws_per_job": 2 if facts.n_train <= SMALL else 1, "repeats_per_job": 4}
+    jobs = {"draws_per_job": 4 if facts.n_train <= SMALL else 1, "repeats_per_job": 4}
     size = {"draws": choices.draws, "repeats": choices.repeats, **jobs}
     attacked = {"attacks": [ATTACK], "headline": {"attack": ATTACK, "epsilon": choices.epsilon}}
     words = {way: WAYS[way] for way in choices.ways}
