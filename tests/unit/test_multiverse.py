@@ -21,7 +21,12 @@ from poisonlab.pipeline.studies import merged, read_yaml
 ROOT = Path(__file__).resolve().parents[2]
 CHOICES = {"optimiser": ["sgd", "momentum", "adam"], "rate": ["1", "10"], "batch": ["16", "all"], "width": ["8", "64"]}
 NOTHING: dict[str, Any] = {"recipe": {}, "model": {}, "times": {}}
-TRAINING = {"recipe": {"epochs": 9, "learning_rate": 0.003}, "model": {"model": "mlp", "width": 64}, "device": "cpu"}
+TRAINING = {
+    "recipe": {"epochs": 9, "learning_rate": 0.003},
+    "precision": "bfloat16",
+    "model": {"model": "mlp", "width": 64},
+    "device": "cpu",
+}
 
 
 # ---------------------------------------------------------------------------------------------------- the combinations
@@ -56,11 +61,22 @@ def test_factors_multiply_what_other_choices_have_set_and_the_rest_stays() -> No
     found = changed(TRAINING, [tenth, sgd, wide], {"mean": 10}, "here")
     assert found == {
         "recipe": {"epochs": 9, "optimiser": "sgd", "learning_rate": 0.001},
+        "precision": "bfloat16",
         "model": {"model": "mlp", "width": 128, "scale": 10.0},
         "device": "cpu",
     }
     assert TRAINING["recipe"] == {"epochs": 9, "learning_rate": 0.003}
     assert changed(TRAINING, [tenth], {}, "here")["recipe"]["learning_rate"] == 0.0003  # and not 0.00030000000000000003
+
+
+def test_another_model_starts_from_its_own_parameters_and_precision_is_a_choice_of_the_recipe() -> None:
+    deep = {**NOTHING, "model": {"depth": 3}}
+    other = {**NOTHING, "model": {"model": "transformer"}}
+    exact = {**NOTHING, "recipe": {"precision": "float32"}}
+    found = changed(TRAINING, [deep, other, exact], {}, "here")
+    assert found["model"] == {"model": "transformer", "depth": 3}
+    assert found["recipe"] == TRAINING["recipe"]
+    assert found["precision"] == "float32"
 
 
 def test_words_and_factors_that_mean_nothing_are_refused() -> None:
@@ -183,6 +199,14 @@ def toys(**entry: Any) -> dict[str, Any]:
             ["(rate b; ", "learning_rate of 'recipe' is -1"],
         ),
         ({"choices": {"rate": {"a": {}, "b": {"recipe": {"rate": 1}}}}}, ["(rate b; ", "rate"]),
+        (
+            {"choices": {"arithmetic": {"a": {}, "b": {"recipe": {"precision": "half"}}}}},
+            ["(arithmetic b; ", "recipe.precision is 'half', allowed are float32, bfloat16; correct it"],
+        ),
+        (
+            {"choices": {"net": {"a": {}, "b": {"model": {"model": "nett"}}}}},
+            ["model 'nett' does not exist; choose one of", "transformer"],
+        ),
     ],
 )
 def test_what_a_multiverse_cannot_be_is_refused_in_one_line(entry: dict[str, Any], parts: list[str]) -> None:

@@ -57,19 +57,25 @@ def _parts(combination: Combination) -> list[tuple[tuple[str, str], ...]]:
 
 
 def changed(training: Mapping[str, Any], changes: Sequence[Change], facts: Mapping[str, Any], where: str) -> Any:
-    """Model and recipe of a victim under the changes of a combination.
+    """Model, recipe and precision of a victim under the changes of a combination.
 
     Args:
-        training: `model` and `recipe` of a victim, and what stays.
+        training: `model`, `recipe` and `precision` of a victim, and what stays.
+        changes: one that names another `model` leaves that model's own parameters to the others; `precision` stands
+            among the keys of the recipe.
         facts: options of the data set, which a word in a change of the model names.
 
     Raises:
         InputError: a word names no number, or a factor belongs to no number of the recipe.
     """
-    recipe, model = dict(training["recipe"]), dict(training["model"])
+    recipe = {**training["recipe"], "precision": training["precision"]}
+    others = [change["model"]["model"] for change in changes if "model" in change["model"]]
+    model = {"model": others[-1]} if others else dict(training["model"])
     for change in changes:
         recipe |= change["recipe"]
         for key, value in change["model"].items():
+            if key == "model":
+                continue
             if isinstance(value, str) and not isinstance(facts.get(value), int | float):
                 numbers = sorted(name for name, one in facts.items() if isinstance(one, int | float))
                 raise InputError(f"{where}: model.{key} is '{value}', allowed are numbers and {numbers}; correct it")
@@ -79,7 +85,7 @@ def changed(training: Mapping[str, Any], changes: Sequence[Change], facts: Mappi
             if not isinstance(recipe.get(key), int | float):
                 raise InputError(f"{where}: times.{key} multiplies no number of the recipe; correct or remove it")
             recipe[key] = float(f"{recipe[key] * factor:.{DIGITS}g}")
-    return {**training, "recipe": recipe, "model": model}
+    return {**training, "precision": recipe.pop("precision"), "recipe": recipe, "model": model}
 
 
 def named(combination: Combination) -> str:

@@ -10,11 +10,13 @@ from poisonlab.pipeline.references import Entry
 from poisonlab.pipeline.references import named as entry_named
 from poisonlab.victims.recipe import Recipe
 
+PRECISIONS = ("float32", "bfloat16")  # as in `victims.precision`, which imports torch
+
 
 def varied(
     config: Entry, study: str, name: str, experiment: str, training: Entry, combination: Combination
 ) -> dict[str, Any]:
-    """Model, recipe and the rest of an experiment's victims under a combination of a multiverse's choices.
+    """Model, recipe, precision and the rest of an experiment's victims under a combination of a multiverse's choices.
 
     Raises:
         InputError: they are none that could be trained.
@@ -27,6 +29,9 @@ def varied(
     found = changed(training, [choices[choice][value] for choice, value in combination.items()], facts, where)
     Recipe.of(found["recipe"], where)
     models.parse(found["model"], where)
+    if found["precision"] not in PRECISIONS:
+        allowed = ", ".join(PRECISIONS)
+        raise InputError(f"{where}: recipe.precision is '{found['precision']}', allowed are {allowed}; correct it")
     return found
 
 
@@ -55,7 +60,11 @@ def check_multiverse(config: Entry, study: str, name: str) -> None:
                 )
         victim = section["victims"][next(iter(own["victims"].values()))]
         model, parameters = models.parse(config["models"].get(victim["model"], victim["model"]), where)
-        recipe = {key: value for key, value in config["recipes"][victim["recipe"]].items() if key != "precision"}
-        training = {"model": {"model": model, **parameters}, "recipe": recipe}
+        recipe = dict(config["recipes"][victim["recipe"]])
+        training = {
+            "precision": recipe.pop("precision"),
+            "recipe": recipe,
+            "model": {"model": model, **parameters},
+        }
         for combination in combinations({key: list(value) for key, value in entry["choices"].items()}, entry["sample"]):
             varied(config, study, name, one, training, combination)

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from poisonlab import attacks
+from poisonlab import attacks, models
 from poisonlab.multiverse.grid import Combination, combinations
 from poisonlab.pipeline.configuration import Config
 from poisonlab.pipeline.experiment_names import TABLES
@@ -130,11 +130,10 @@ class Multiverses(Training):
         for experiment in self.multiverse(study, name)["experiments"]:
             for own in self._varied(study, experiment, name)["attacks"].values():
                 found |= {attacks.attack.find(one["method"]).module for one in own.values()}
-            (victim,) = self.experiment(study, experiment)["victims"].values()
-            found |= set(self.model_modules(self.config[study]["victims"][victim]["model"]))
         for part in self.multiverse_parts(study, name):
             for one in self.multiverse_settings(study, name, part)["combinations"].values():
-                found |= {module for own in one["training"].values() for module in recipe_modules(own["recipe"])}
+                for own in one["training"].values():
+                    found |= {models.import_path(own["model"]), *recipe_modules(own["recipe"])}
         return sorted(found)
 
     def judged_settings(self, study: str, name: str) -> Config:
