@@ -160,7 +160,10 @@ def test_a_row_of_the_scorecard_depends_where_its_multiverse_does_or_says_the_op
     both = summary(specified({"sgd": 4 * ["reproduced"], "adam": 4 * ["refuted"]}))
     refuted = with_choices(scored("refuted"), both)
     assert refuted["verdict"].tolist() == ["depends"]
-    assert refuted["test"].tolist() == ["t; so under the study's recipe, it depends on optimiser"]
+    assert refuted["test"].tolist() == [
+        "t; so under the study's recipe; as trained 4 of 8 combinations of choices reproduce and 4 refute it; "
+        "estimates differ most by optimiser"
+    ]
     assert refuted.attrs["details"][0]["notes"] == ["own", words(both.iloc[0])]
     assert with_choices(scored("inconclusive"), both)["verdict"].tolist() == ["inconclusive"]
     elsewhere = with_choices(scored("refuted", "q"), both)

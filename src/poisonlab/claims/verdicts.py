@@ -18,7 +18,7 @@ COLUMNS = ["claim", "study", "statement", "published", "measured", "low", "high"
 VERDICTS = {
     "reproduced": "the claim holds, on its own data set at the registered size",
     "refuted": "its opposite holds there, or an effect is too small to count",
-    "depends": "it holds for some of the choices that its source leaves open, and fails for others",
+    "depends": "so under the study's recipe, but not in nine of ten combinations of what its source leaves open",
     "inconclusive": "neither is shown; its test says what would decide it",
     "not run": "the tables are not there",
     "analogue": "measured on a small stand-in data set, which never gives a verdict",

@@ -14,6 +14,7 @@ from poisonlab.documents.claim_rows import ClaimRow, number_text
 from poisonlab.documents.comparison import labels
 from poisonlab.documents.scorecard import measured_text, table_line
 from poisonlab.figures.captions import joined, named
+from poisonlab.multiverse.verdicts import ELSEWHERE
 
 _INTRODUCTION = """\
 Written by the pipeline, numbers and verdicts included. A claim's number leads to its parts, tests and tables on the
@@ -162,7 +163,8 @@ def _outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
     if len(judged) == 1:
         (part,) = judged
         place = f" ({part['part']})" if part["part"] else ""
-        return [f"**{part['verdict']}**, {measured_text(part)}, {size_in_words(part['n'])}{place}"]
+        words = [f"**{part['verdict']}**, {measured_text(part)}, {size_in_words(part['n'])}{place}"]
+        return words + _elsewhere(judged)
     verdicts: dict[str, list[str]] = {}
     for part in judged:
         opposite = " and the opposite" * _opposite(part, judged)
@@ -174,7 +176,16 @@ def _outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
     ends = sorted((part["value"], part["part"]) for part in judged if not pd.isna(part["value"]))
     if ends:
         words.append(f"measured {number_text(ends[0][0])} ({ends[0][1]}) to {number_text(ends[-1][0])} ({ends[-1][1]})")
-    return words
+    return words + _elsewhere(judged)
+
+
+def _elsewhere(judged: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What other choices do to the first part that depends on them."""
+    for part in judged:
+        if part["verdict"] == "depends" and ELSEWHERE in part["test"]:
+            found = part["test"].partition(ELSEWHERE)[2].partition(";")[0]
+            return [f"{part['part']}: {found}" if part["part"] else found]
+    return []
 
 
 def _opposite(part: Mapping[str, Any], judged: Sequence[Mapping[str, Any]]) -> bool:

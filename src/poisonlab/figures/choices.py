@@ -67,10 +67,8 @@ def specification_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -
             curve.set_title(part if len(parts) > 1 else KINDS[kind])
         panels[2 * row, 0].set_ylabel(options["axis_label"] + (f"\n{KINDS[kind]}" if len(parts) > 1 else ""))
     drawn.colorbar(ScalarMappable(cmap=colours), ax=panels, label="share of poisons fitted", shrink=0.4, aspect=30)
-    found = summary(own)
     return drawn, {
-        "finding": "; ".join(_found(KINDS[str(kind)], rows) for kind, rows in found.groupby("victims", sort=False))
-        + ".",
+        "finding": _found(summary(own)),
         "claim": own["claim"].iloc[0],
         "statement": statement,
         "combinations": own["combination"].nunique(),
@@ -120,11 +118,16 @@ def _matrix(panel: Axes, rows: pd.DataFrame, levels: list[tuple[str, str]], colo
     panel.spines["bottom"].set_visible(False)
 
 
-def _found(kind: str, rows: pd.DataFrame) -> str:
-    """What becomes of a claim's parts, with the choices on which they depend."""
-    said = []
-    for verdict, own in rows.groupby("verdict", sort=False):
-        on = ", ".join(dict.fromkeys(str(choice) for choice in own["choice"] if verdict == "depends" and choice))
-        many = f" in {len(own)} of {len(rows)}" if len(rows) > 1 else ""
-        said.append(f"{verdict}{f' on {on}' if on else ''}{many}")
-    return f"{kind[0].upper()}{kind[1:]}: {', '.join(said)}"
+def _found(rows: pd.DataFrame) -> str:
+    """How many combinations reproduce a claim and refute it, of each kind of victims; from … to … over its parts."""
+    said: list[str] = []
+    for kind, own in rows.groupby("victims", sort=False):
+        reproduced, refuted = (
+            " to ".join(map(str, sorted({own[name].min(), own[name].max()}))) for name in ("reproduced", "refuted")
+        )
+        if not said:
+            reproduced += f" of {own['combinations'].iloc[0]} combinations reproduce the claim"
+            refuted += f" refute it{', by part' if len(own) > 1 else ''}"
+        said.append(f"{KINDS[str(kind)]}, {reproduced} and {refuted}")
+    words = "; ".join(said)
+    return f"{words[0].upper()}{words[1:]}."

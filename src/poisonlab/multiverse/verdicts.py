@@ -17,6 +17,8 @@ EXPLAINS = 0.1
 ROUNDING = 1e-12  # of sums of squares, which are computed to about 1e-15
 KEY = ["study", "multiverse", "claim", "statement", "part", "victims"]
 DECISIVE = ("reproduced", "refuted")
+_KINDS = {"all": "as trained", "fitted": "of victims that fit their poisons"}
+ELSEWHERE = "; so under the study's recipe; "  # in a test, before what other choices do
 COLUMNS = [*KEY, "combinations", "reproduced", "refuted", "verdict", "choice", "eta2", "where"]
 
 
@@ -86,15 +88,27 @@ def _where(own: pd.DataFrame, choice: str) -> str:
 
 def words(row: pd.Series) -> str:
     """A row of `summary` as a sentence of the scorecard."""
-    kind = "as trained" if row["victims"] == "all" else "of victims that fit their poisons"
-    found = f"over {row['combinations']} combinations of choices, {kind}: reproduced in {row['reproduced']}, "
-    found += f"refuted in {row['refuted']}"
+    found = f"over {row['combinations']} combinations of choices, {_KINDS[row['victims']]}: "
+    found += f"reproduced in {row['reproduced']}, refuted in {row['refuted']}"
     if row["verdict"] != "depends":
         return found
     if not row["choice"]:
         return f"{found}; no choice explains {100 * EXPLAINS:g} % of the variance"
     share = f"{100 * row['eta2']:.0f} % of the variance"
     return f"{found}; {row['choice']} explains {share} (reproduced and refuted: {row['where']})"
+
+
+def _elsewhere(own: pd.DataFrame) -> str:
+    """What other choices do to a claim's part, from its rows of `summary`."""
+    found: list[str] = []
+    for _, row in own.iterrows():
+        reproduced, refuted = row["reproduced"], row["refuted"]
+        if not found:
+            reproduced = f"{reproduced} of {row['combinations']} combinations of choices reproduce"
+            refuted = f"{refuted} refute it"
+        found.append(f"{_KINDS[row['victims']]} {reproduced} and {refuted}")
+    on = ", ".join(dict.fromkeys(name for name in own["choice"] if name))
+    return ", ".join(found) + (f"; estimates differ most by {on}" if on else "")
 
 
 def with_choices(scorecard: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
@@ -116,7 +130,6 @@ def with_choices(scorecard: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
         others = set(own["verdict"]) & {*DECISIVE, "depends"} - {row["verdict"]}
         if row["verdict"] in DECISIVE and others:
             scorecard.loc[place, "verdict"] = "depends"
-            on = ", ".join(dict.fromkeys(name for name in own["choice"] if name)) or "a combination of choices"
-            scorecard.loc[place, "test"] = f"{row['test']}; so under the study's recipe, it depends on {on}"
+            scorecard.loc[place, "test"] = f"{row['test']}{ELSEWHERE}{_elsewhere(own)}"
     scorecard.attrs["details"] = details
     return scorecard
