@@ -136,7 +136,7 @@ def test_a_missing_configuration_file_has_a_suggestion(monkeypatch):
 
 def test_the_pipeline_answers_before_it_starts_anything(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "_run", lambda *_: pytest.fail("Snakemake was started"))
+    monkeypatch.setattr("snakemake.cli.main", lambda *_: pytest.fail("Snakemake was started"))
     assert run.main(["--configfile", "results/scorecard.md"]) == 1
     assert "put targets first" in capsys.readouterr().err
 
