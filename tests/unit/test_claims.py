@@ -12,7 +12,7 @@ import pytest
 import yaml
 from scipy import stats
 
-from poisonlab.claims import COLUMNS, VERDICTS, Claim, Part, Place, judge, load_claims
+from poisonlab.claims import COLUMNS, VERDICTS, Claim, Part, Place, judge, load_claims, with_own_shown
 from poisonlab.claims.evidence import Chosen, Data
 from poisonlab.claims.quantifiers import Quantifier
 from poisonlab.claims.relations import relation
@@ -1207,3 +1207,13 @@ def test_the_scorecard_has_a_row_for_each_claim_and_below_it_every_part_its_esti
         "140 of 144 victims fitted at least 90 % of their poisons, the others do not count; all victims would give"
         in parts
     )
+
+
+def test_what_nobody_published_is_shown_and_not_reproduced():
+    published = ["0.4", "not published", "not published", "not published"]
+    judged = pd.DataFrame({"published": published, "verdict": ["reproduced", "reproduced", "refuted", "inconclusive"]})
+    judged.attrs["details"] = [{"part": "", "notes": []}] * 4
+    named = with_own_shown(judged)
+    assert named["verdict"].tolist() == ["reproduced", "shown", "refuted", "inconclusive"]
+    assert named.attrs == judged.attrs
+    assert set(named["verdict"]) <= set(VERDICTS)

@@ -361,6 +361,7 @@ REFUSED = {
         {"draws": 10_000, "repeats": 10_000},
         "soft_1nn: its draws and repeats make 125000 training jobs, allowed are 10000; lower draws or repeats",
     ),
+    "a text for a number": (experiment("digits_1to2", draws="3"), "is '3', allowed is a whole", "file for --configfile"),
     "true for a number": ({"draws": True}, "draws is True, allowed is a whole number or null"),
     "a date": (study(title=datetime.date(2024, 5, 1)), "label_noise.title is datetime.date(2024, 5, 1) (date)", "quotes"),
     "a home of nobody": ({"mirror": "~nobody_at_all/x"}, "path '~nobody_at_all/x' cannot be used", "correct mirror"),

@@ -7,6 +7,6 @@ share stand at the top of `studies/<study>/claims.yaml`.
 """
 
 from poisonlab.claims.registration import Claim, Part, Place, load_claims
-from poisonlab.claims.verdicts import COLUMNS, VERDICTS, judge
+from poisonlab.claims.verdicts import COLUMNS, VERDICTS, judge, with_own_shown
 
-__all__ = ["COLUMNS", "VERDICTS", "Claim", "Part", "Place", "judge", "load_claims"]
+__all__ = ["COLUMNS", "VERDICTS", "Claim", "Part", "Place", "judge", "load_claims", "with_own_shown"]

@@ -17,12 +17,15 @@ COLUMNS = ["claim", "study", "statement", "published", "measured", "low", "high"
 
 VERDICTS = {
     "reproduced": "the claim holds, on its own data set at the registered size",
+    "shown": "so does a claim of this project's own, which nobody published",
     "refuted": "its opposite holds there, or an effect is too small to count",
     "depends": "so under the study's recipe, but not in nine of ten combinations of what its source leaves open",
     "inconclusive": "neither is shown; its test says what would decide it",
     "not run": "the tables are not there",
     "analogue": "measured on a small stand-in data set, which never gives a verdict",
 }
+
+NOT_PUBLISHED = "not published"  # what a claim of one's own says was published
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,16 @@ def judge(
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame.attrs["details"] = details
     return frame
+
+
+def with_own_shown(scorecard: pd.DataFrame) -> pd.DataFrame:
+    """The scorecard, in which a claim that nobody published is "shown": there was nothing to reproduce.
+
+    Args:
+        scorecard: of `judge`; its attributes stay.
+    """
+    own = (scorecard["published"] == NOT_PUBLISHED) & (scorecard["verdict"] == "reproduced")
+    return scorecard.assign(verdict=scorecard["verdict"].mask(own, "shown"))
 
 
 def _measure(claim: Claim, part: Part, tables: Tables, headlines: Headlines) -> _Result:
