@@ -56,7 +56,7 @@ def _one_line(error: jsonschema.ValidationError, prefix: str) -> str:
     if rule == "type":
         kinds = [limit] if isinstance(limit, str) else limit
         number = isinstance(error.instance, str) and error.instance.lstrip("-").replace(".", "", 1).isdigit()
-        way = "in a mapping or list, --config gives texts: write it in a file for --configfile" if number else "change it"
+        way = "inside a mapping --config gives texts: write it in a file for --configfile" if number else "change it"
         return f"{key} is {value}, allowed is {' or '.join(TYPES[kind] for kind in kinds)}; {way}"
     words = {"enum": "one of", "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above",
              "exclusiveMaximum": "below", "minItems": "a list of at least",
