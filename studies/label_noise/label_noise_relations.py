@@ -206,7 +206,7 @@ def highest_at_the_mean(data: Data, settings: Settings) -> Evidence:
     against = paired_difference(grids[highest][1::2], grids[0], CONFIDENCE, "greater")
     opposes = Side(against.low > 0 and enough(against), against.p, against.smallest_p)
     other, one = weakest(tests) + 1, tests[weakest(tests)]
-    words = f"smallest of {len(tests)} differences), rows permuted, largest p of all"
+    words = f"of {len(tests)} differences that of the lowest bound), rows permuted, largest p of all"
     if opposes.holds and not supports.holds:
         other, one = highest, paired_difference(grids[0], grids[highest][1::2], CONFIDENCE, "greater")
         words = "highest other on even draws, judged on odd ones), rows permuted"

@@ -494,6 +494,14 @@ def test_the_last_bucket_is_the_lowest_or_an_earlier_one_is():
     assert one("lowest_bucket", experiment(tie), **options)["verdict"] == "inconclusive"
 
 
+def test_an_open_case_shows_the_difference_whose_p_it_names():
+    options = {"among": "last", "margin": 0.05}
+    noisy = [experiment(buckets, sd=0.3, seed=seed) for buckets in (VALLEY, FALLING) for seed in range(6)]
+    rows = [one("lowest_bucket", tables, **options) for tables in noisy]
+    shown = {("against it" in row["test"], "lowest outside" in row["test"]) for row in rows}
+    assert shown == {(True, True), (False, False)}
+
+
 def test_the_minimum_lies_where_most_points_are_or_elsewhere():
     options = {"among": "most points", "margin": 0.05}
     row = one("lowest_bucket", experiment(VALLEY), **options)
@@ -964,7 +972,7 @@ def test_differences_between_models_of_the_same_training_samples_are_paired_by_s
     assert (row["verdict"], row["n"], round(row["measured"], 2)) == ("reproduced", "40 training samples", 0.01)
     row = judged(0.5, 0.55, 0.54)
     assert (row["verdict"], round(row["measured"], 2)) == ("refuted", -0.01)
-    assert "smallest of 2: toy2 − toy1, paired by sample, p × 2" in row["test"]
+    assert "of 2, clearest below 0: toy2 − toy1, paired by sample, p × 2" in row["test"]
     assert judged(0.5, 0.5, 0.54)["verdict"] == "inconclusive"
 
 

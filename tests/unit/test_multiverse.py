@@ -13,7 +13,7 @@ from scipy import stats
 from poisonlab.errors import InputError
 from poisonlab.multiverse.grid import FACTS, FOUND, changed, combinations
 from poisonlab.multiverse.judging import specifications
-from poisonlab.multiverse.verdicts import eta_squared, summary, with_choices, words
+from poisonlab.multiverse.verdicts import eta_squared, measuring, summary, with_choices, words
 from poisonlab.pipeline.configuration import check
 from poisonlab.pipeline.plan import Plan
 from poisonlab.pipeline.studies import merged, read_yaml
@@ -101,8 +101,8 @@ def test_eta_squared_is_the_share_between_groups() -> None:
 
 
 def specified(verdicts: dict[str, list[str]], scale: str = "published") -> pd.DataFrame:
-    """Rows of one claim: optimiser → verdicts; what is reproduced measures 1, what is refuted −1, the rest nothing."""
-    value = {"reproduced": 1.0, "refuted": -1.0}
+    """Rows of one claim: optimiser → verdicts; what is reproduced measures 1, refuted −1, open 0, not run nothing."""
+    value = {"reproduced": 1.0, "refuted": -1.0, "inconclusive": 0.0}
     rows = [
         {
             "optimiser": optimiser,
@@ -126,7 +126,11 @@ def specified(verdicts: dict[str, list[str]], scale: str = "published") -> pd.Da
         ({"sgd": 18 * ["refuted"], "adam": ["inconclusive", "not run"]}, "refuted"),
         # What is not shown under some choices is not refuted over their range.
         ({"sgd": 4 * ["inconclusive"], "adam": 4 * ["refuted"]}, "depends"),
-        ({"sgd": 9 * ["inconclusive"], "adam": 9 * ["not run"] + 2 * ["refuted"]}, "inconclusive"),
+        ({"sgd": 9 * ["inconclusive"], "adam": 2 * ["refuted"]}, "depends"),
+        # What measures nothing does not count.
+        ({"sgd": 9 * ["reproduced"], "adam": ["refuted", *9 * ["not run"]]}, "reproduced"),
+        ({"sgd": 9 * ["inconclusive"], "adam": ["refuted", *9 * ["not run"]]}, "inconclusive"),
+        ({"sgd": 9 * ["not run"]}, "not run"),
     ],
 )
 def test_the_verdict_is_that_of_nine_in_ten_combinations(verdicts: Any, expected: str) -> None:
@@ -134,6 +138,19 @@ def test_the_verdict_is_that_of_nine_in_ten_combinations(verdicts: Any, expected
     assert row["verdict"] == expected
     (reduced,) = summary(specified(verdicts, "reduced")).to_dict("records")
     assert reduced["verdict"] == "analogue"
+
+
+def test_epochs_that_are_the_same_for_all_measure_nothing() -> None:
+    table = specified({"sgd": 9 * ["reproduced"], "adam": 9 * ["inconclusive"]})
+    equal = table.assign(unit="epochs", low=table["measured"], high=table["measured"])
+    assert measuring(equal).index.tolist() == list(range(9))
+    row = summary(equal).iloc[0]
+    assert (row["verdict"], row["tried"], row["combinations"]) == ("reproduced", 18, 9)
+    assert words(row) == (
+        "over 9 of 18 combinations of choices (the others measure nothing), as trained: reproduced in 9, refuted in 0"
+    )
+    for others in (equal.assign(unit=""), equal.assign(low=-1.0, high=2.0)):
+        assert summary(others)["verdict"].tolist() == ["depends"]
 
 
 def test_a_claim_depends_on_the_choice_that_explains_most() -> None:
@@ -161,7 +178,7 @@ def test_a_row_of_the_scorecard_depends_where_its_multiverse_does_or_says_the_op
     refuted = with_choices(scored("refuted"), both)
     assert refuted["verdict"].tolist() == ["depends"]
     assert refuted["test"].tolist() == [
-        "t; so under the study's recipe; as trained 4 of 8 combinations of choices reproduce and 4 refute it; "
+        "t; refuted under the study's recipe; as trained 4 of 8 combinations of choices reproduce and 4 refute it; "
         "estimates differ most by optimiser"
     ]
     assert refuted.attrs["details"][0]["notes"] == ["own", words(both.iloc[0])]
@@ -171,6 +188,11 @@ def test_a_row_of_the_scorecard_depends_where_its_multiverse_does_or_says_the_op
     alike = summary(specified({"sgd": 4 * ["reproduced"], "adam": 4 * ["reproduced"]}))
     assert with_choices(scored("reproduced"), alike)["verdict"].tolist() == ["reproduced"]
     assert with_choices(scored("refuted"), alike)["verdict"].tolist() == ["depends"]
+    fewer = specified({"sgd": 4 * ["reproduced"], "adam": 3 * ["refuted"] + ["not run"]}).assign(victims="fitted")
+    assert with_choices(scored("refuted"), pd.concat([both, summary(fewer)]))["test"].tolist() == [
+        "t; refuted under the study's recipe; as trained 4 of 8 combinations of choices reproduce and 4 refute it, "
+        "of victims that fit their poisons 4 and 3 of 7; estimates differ most by optimiser"
+    ]
     reduced = summary(specified({"sgd": 4 * ["reproduced"], "adam": 4 * ["refuted"]}, "reduced"))
     assert with_choices(scored("refuted"), reduced)["verdict"].tolist() == ["refuted"]
 

@@ -80,6 +80,9 @@ def pair(of: Sequence[Chosen], than: Sequence[Chosen]) -> list[Pair]:
     return [Pair(of[n % len(of)], than[n % len(than)]) for n in range(count)]
 
 
+LOWEST = "that of the lowest bound"  # in words, what `weakest` chooses
+
+
 def weakest(tests: Sequence[Estimate]) -> int:
     """Position of the difference that is furthest from being above 0."""
     return min(range(len(tests)), key=lambda n: -math.inf if math.isnan(tests[n].low) else tests[n].low)
@@ -118,7 +121,8 @@ def smallest(
     shown = lowest if refuted else weakest(tests)
     text = f"{words[shown]}, {rows}"
     if len(grids) > 1:
-        text = f"smallest of {len(grids)}: {text}, {f'p × {len(grids)}' if refuted else 'largest p of all'}"
+        which, p_of = ("clearest below 0", f"p × {len(grids)}") if refuted else (LOWEST, "largest p of all")
+        text = f"of {len(grids)}, {which}: {text}, {p_of}"
     return shown, tests[shown], text, supports, opposes
 
 
@@ -146,7 +150,7 @@ def larger_grids(
         shown, opposes = weakest(tests), Side(any(small))
         one = tests[shown]
         text = f"{words[shown]}, {rows}"
-        text = f"smallest of {len(grids)}: {text}, largest p of all" if len(grids) > 1 else text
+        text = f"of {len(grids)}, {LOWEST}: {text}, largest p of all" if len(grids) > 1 else text
     size: str | Design = "more training sets"
     if paired_by == "repeat":
         target = max(abs(one.value), SMALL if margin is None else margin / 2)
@@ -167,7 +171,7 @@ def larger_victims(pairs: Sequence[Pair], data: Data, margin: float | None = Non
     target = max(abs(found[shown].value), SMALL if margin is None else margin / 2)
     return Evidence.of(
         found[shown],
-        text if len(pairs) == 1 else f"smallest of {len(pairs)}: {text}",
+        text if len(pairs) == 1 else f"of {len(pairs)}, {LOWEST}: {text}",
         Side(all(one.low > 0 for one in inside)),
         Side(any(_below(one, margin) for one in outside)),
         more_repeats(differences[shown], target),
@@ -194,7 +198,7 @@ def larger_percentiles(pairs: Sequence[Pair], data: Data, margin: float | None =
     text = f"{pairs[shown].words}, {data.quantifier.noun}s of the victims, intervals of both order statistics against 0"
     return Evidence.of(
         found[shown],
-        text if len(pairs) == 1 else f"smallest of {len(pairs)}: {text}",
+        text if len(pairs) == 1 else f"of {len(pairs)}, {LOWEST}: {text}",
         Side(all(one.low > 0 for one in inside)),
         Side(any(_below(one, margin) for one in outside)),
         "more draws and repeats",

@@ -152,6 +152,18 @@ class Side:
     p: float | None = None
     smallest_p: float | None = None
 
+    @property
+    def decides(self) -> bool:
+        """Whether the values, intervals and p all say so."""
+        return self.holds and (self.p is None or self.p <= LEVEL)
+
+
+def speaks_against(supports: Side, opposes: Side) -> bool:
+    """Whether what speaks against a claim is to be shown: it decides alone, or it is the nearer one to deciding."""
+    if supports.decides != opposes.decides:
+        return opposes.decides
+    return supports.p is not None and opposes.p is not None and opposes.p < supports.p
+
 
 @dataclass(frozen=True)
 class Design:

@@ -7,7 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from poisonlab.claims.evidence import FITTED_VICTIMS, LEVEL, Data, Design, Evidence, Side, Tables, interval_text
+from poisonlab.claims.evidence import (
+    FITTED_VICTIMS,
+    LEVEL,
+    Data,
+    Design,
+    Evidence,
+    Side,
+    Tables,
+    interval_text,
+    speaks_against,
+)
 from poisonlab.claims.registration import Claim, Part, Place
 from poisonlab.claims.selectors import choose
 from poisonlab.results.query import FITTED, Headline, NotRun, Query
@@ -19,10 +29,10 @@ VERDICTS = {
     "reproduced": "the claim holds, on its own data set at the registered size",
     "shown": "so does a claim of this project's own, which nobody published",
     "refuted": "its opposite holds there, or an effect is too small to count",
-    "depends": "so under the study's recipe, but not in nine of ten combinations of what its source leaves open",
+    "depends": "decided by the study's recipe; fewer than nine in ten of the choices that its source leaves open agree",
     "inconclusive": "neither is shown; its test says what would decide it",
     "not run": "the tables are not there",
-    "analogue": "measured on a small stand-in data set, which never gives a verdict",
+    "analogue": "measured on other data than published, a stand-in, which never gives a verdict",
 }
 
 NOT_PUBLISHED = "not published"  # what a claim of one's own says was published
@@ -235,10 +245,7 @@ def _verdict(
     if evidence is None:
         return "not run", result.blocked or ""
 
-    supported, opposed = (side.holds and (side.p is None or side.p <= LEVEL) for side in (supports, opposes))
-    # Of the side that decides; of an open case, of the one that is nearer to deciding it.
-    nearer = supports.p is not None and opposes.p is not None and opposes.p < supports.p
-    against = opposed if opposed != supported else nearer
+    against = speaks_against(supports, opposes)
     shown, test = opposes if against else supports, evidence.test
     if (p := shown.p) is not None:
         value = "not possible" if math.isnan(p) else "< 0.001" if p < 0.001 else f"= {p:.3f}"
@@ -248,9 +255,9 @@ def _verdict(
             test += f", which this size cannot bring below {shown.smallest_p:.3f}"
     if result.analogue:
         return "analogue", test
-    if result.blocked or supported == opposed:
+    if result.blocked or supports.decides == opposes.decides:
         needed = evidence.needed
         if not result.blocked and seconds is not None and isinstance(needed, Design):
             needed = f"{needed}, at most {_hours(needed.victims * seconds)} core-hours of training"
         return "inconclusive", f"{test}; a verdict needs {result.blocked or needed}"
-    return "reproduced" if supported else "refuted", test
+    return "reproduced" if supports.decides else "refuted", test

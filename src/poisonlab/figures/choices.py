@@ -119,14 +119,17 @@ def _matrix(panel: Axes, rows: pd.DataFrame, levels: list[tuple[str, str]], colo
 
 
 def _found(rows: pd.DataFrame) -> str:
-    """How many combinations reproduce a claim and refute it, of each kind of victims; from … to … over its parts."""
+    """How many of the combinations that measure a claim reproduce it and refute it, of each kind of victims."""
     said: list[str] = []
     for kind, own in rows.groupby("victims", sort=False):
-        reproduced, refuted = (
-            " to ".join(map(str, sorted({own[name].min(), own[name].max()}))) for name in ("reproduced", "refuted")
+        reproduced, refuted, count = (
+            " to ".join(map(str, sorted({own[name].min(), own[name].max()})))
+            for name in ("reproduced", "refuted", "combinations")
         )
-        if not said:
-            reproduced += f" of {own['combinations'].iloc[0]} combinations reproduce the claim"
+        if said:
+            refuted = f"{refuted} of {count}"
+        else:
+            reproduced = f"{reproduced} of {count} combinations reproduce the claim"
             refuted += f" refute it{', by part' if len(own) > 1 else ''}"
         said.append(f"{KINDS[str(kind)]}, {reproduced} and {refuted}")
     words = "; ".join(said)

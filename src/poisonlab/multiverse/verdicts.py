@@ -1,7 +1,8 @@
 """One verdict for a claim under all combinations of choices, by rules that are the same for every claim.
 
-All rules are choices, made before a multiverse ran. A combination reproduces a claim, refutes it, or does neither.
-Where at least `AGREE` of the combinations agree, theirs is the verdict; else the claim depends on the choice that
+All rules are choices; `studies/label_noise/claims.yaml` says which came before a multiverse ran. A combination
+reproduces a claim, refutes it, or does neither; one that measures nothing, see `measuring`, does not count. Where at
+least `AGREE` of the others agree, theirs is the verdict; else the claim depends on the choice that
 explains most of the variance of the estimates, by η² (sum of squares between its values over the whole one; Fisher,
 1925), and on no named one where this is below `EXPLAINS`.
 """
@@ -18,8 +19,8 @@ ROUNDING = 1e-12  # of sums of squares, which are computed to about 1e-15
 KEY = ["study", "multiverse", "claim", "statement", "part", "victims"]
 DECISIVE = ("reproduced", "refuted")
 _KINDS = {"all": "as trained", "fitted": "of victims that fit their poisons"}
-ELSEWHERE = "; so under the study's recipe; "  # in a test, before what other choices do
-COLUMNS = [*KEY, "combinations", "reproduced", "refuted", "verdict", "choice", "eta2", "where"]
+ELSEWHERE = " under the study's recipe; "  # in a test, between the verdict there and what other choices do
+COLUMNS = [*KEY, "tried", "combinations", "reproduced", "refuted", "verdict", "choice", "eta2", "where"]
 
 
 def choices_of(table: pd.DataFrame) -> list[str]:
@@ -37,6 +38,14 @@ def eta_squared(values: "pd.Series[Any]", groups: "pd.Series[Any]") -> float:
     return float((between**2).sum()) / total
 
 
+def measuring(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that measure a claim: enough victims fitted, and not all of them trained for the same number of epochs
+    where the claim is about epochs.
+    """
+    equally_long = (table["unit"] == "epochs") & (table["measured"] == 0) & (table["low"] == table["high"])
+    return table[table["measured"].notna() & ~equally_long]
+
+
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Judge every claim over its combinations.
 
@@ -44,13 +53,15 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         table: of `judging.specifications`.
 
     Returns:
-        A row for each claim's part and kind of victims, with `COLUMNS`: numbers of combinations, the verdict, the
-        choice with the largest η² ("" where none explains `EXPLAINS`), and what its values came to, in words. Of a
-        multiverse of a reduced scale the verdict is "analogue".
+        A row for each claim's part and kind of victims, with `COLUMNS`: numbers of combinations, tried and those that
+        measure it, the verdict ("not run" where none does), the choice with the largest η² ("" where none explains
+        `EXPLAINS`), and what its values came to, in words. Of a multiverse of a reduced scale the verdict is
+        "analogue".
     """
     names = choices_of(table)
     rows = []
-    for key, own in table.groupby(KEY, sort=False):
+    for key, every in table.groupby(KEY, sort=False):
+        own = measuring(every)
         reproduced, refuted = (int((own["verdict"] == verdict).sum()) for verdict in DECISIVE)
         explained = {name: eta_squared(own["measured"], own[name]) for name in names}
         known = {name: share for name, share in explained.items() if share >= EXPLAINS}
@@ -59,10 +70,11 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 **dict(zip(KEY, key, strict=True)),
+                "tried": len(every),
                 "combinations": len(own),
                 "reproduced": reproduced,
                 "refuted": refuted,
-                "verdict": verdict if (own["scale"] == "published").all() else "analogue",
+                "verdict": verdict if (every["scale"] == "published").all() else "analogue",
                 "choice": choice,
                 "eta2": known.get(choice, float("nan")),
                 "where": _where(own, choice) if choice else "",
@@ -72,6 +84,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdict(reproduced: int, refuted: int, combinations: int) -> str:
+    if not combinations:
+        return "not run"
     neither = combinations - reproduced - refuted
     counts = {"reproduced": reproduced, "refuted": refuted, "inconclusive": neither}
     return next((verdict for verdict, count in counts.items() if count >= AGREE * combinations), "depends")
@@ -88,7 +102,9 @@ def _where(own: pd.DataFrame, choice: str) -> str:
 
 def words(row: pd.Series) -> str:
     """A row of `summary` as a sentence of the scorecard."""
-    found = f"over {row['combinations']} combinations of choices, {_KINDS[row['victims']]}: "
+    tried, left = row["tried"], row["combinations"] < row["tried"]
+    over = f"{row['combinations']} of {tried} combinations of choices (the others measure nothing)"
+    found = f"over {over if left else f'{tried} combinations of choices'}, {_KINDS[row['victims']]}: "
     found += f"reproduced in {row['reproduced']}, refuted in {row['refuted']}"
     if row["verdict"] != "depends":
         return found
@@ -102,10 +118,11 @@ def _elsewhere(own: pd.DataFrame) -> str:
     """What other choices do to a claim's part, from its rows of `summary`."""
     found: list[str] = []
     for _, row in own.iterrows():
-        reproduced, refuted = row["reproduced"], row["refuted"]
+        reproduced, refuted, count = row["reproduced"], row["refuted"], row["combinations"]
         if not found:
-            reproduced = f"{reproduced} of {row['combinations']} combinations of choices reproduce"
-            refuted = f"{refuted} refute it"
+            reproduced, refuted = f"{reproduced} of {count} combinations of choices reproduce", f"{refuted} refute it"
+        elif count < own["combinations"].iloc[0]:
+            refuted = f"{refuted} of {count}"
         found.append(f"{_KINDS[row['victims']]} {reproduced} and {refuted}")
     on = ", ".join(dict.fromkeys(name for name in own["choice"] if name))
     return ", ".join(found) + (f"; estimates differ most by {on}" if on else "")
@@ -130,6 +147,6 @@ def with_choices(scorecard: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
         others = set(own["verdict"]) & {*DECISIVE, "depends"} - {row["verdict"]}
         if row["verdict"] in DECISIVE and others:
             scorecard.loc[place, "verdict"] = "depends"
-            scorecard.loc[place, "test"] = f"{row['test']}{ELSEWHERE}{_elsewhere(own)}"
+            scorecard.loc[place, "test"] = f"{row['test']}; {row['verdict']}{ELSEWHERE}{_elsewhere(own)}"
     scorecard.attrs["details"] = details
     return scorecard

@@ -7,7 +7,17 @@ from collections.abc import Iterable
 import numpy as np
 
 from poisonlab.claims.comparisons import PAIRED_BY, all_above, larger_grids, pair, smallest_p, weakest
-from poisonlab.claims.evidence import CONFIDENCE, Data, Evidence, Side, design, enough, filled_mean, plan_size
+from poisonlab.claims.evidence import (
+    CONFIDENCE,
+    Data,
+    Evidence,
+    Side,
+    design,
+    enough,
+    filled_mean,
+    plan_size,
+    speaks_against,
+)
 from poisonlab.claims.relations import PAIRING, Settings, relation
 from poisonlab.errors import InputError
 from poisonlab.results.query import NotRun
@@ -125,7 +135,7 @@ def lowest_among(data: Data, settings: Settings) -> Evidence:
         return chosen, order[last], tests[last], side
 
     supported, opposed = below(inside, outside), below(outside, inside)
-    chosen, other, shown, _ = opposed if opposed[3].holds and not supported[3].holds else supported
+    chosen, other, shown, _ = opposed if speaks_against(supported[3], opposed[3]) else supported
     held = f", holds {sizes[chosen]:.0f} of {sizes.sum():.0f} points" if settings["among"] == "most points" else ""
     choosers = f"the first {known} draws" if known else "even draws"
     target = max(abs(shown.value), settings["margin"])
