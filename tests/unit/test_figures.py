@@ -728,6 +728,15 @@ def test_a_sweep_shows_any_column_and_needs_no_attack_for_others():
     assert "PGD" not in caption
 
 
+def test_the_caption_of_a_sweep_says_where_a_shorter_line_ends():
+    data = tables()
+    copy = {name: frame[frame["condition"] == "bucket"].assign(condition="short") for name, frame in data.items()}
+    data = both(data, {name: frame[frame["axis_value"] < 2] for name, frame in copy.items()})
+    data["victims"] = data["victims"].assign(penalty=data["victims"]["axis_value"].fillna(5) * 3)
+    caption = draw("sweep", data, {"panels": ["penalty"]})[1]
+    assert "penalty rises (one: bucket: 0.00 to 6.00 and one: short: 0.00 to 3.00 at 1).**" in caption
+
+
 @pytest.mark.parametrize(
     ("levels", "words"),
     [

@@ -228,7 +228,7 @@ def test_a_claim_stands_place_by_place_with_both_sides_and_who_fitted():
 def test_an_analogue_that_shows_the_opposite_is_called_so():
     cells = [row(1, "Paths are short: two", "reproduced"), row(1, "Paths are short: ten", "analogue", -0.5)]
     found = claim_rows(CLAIMS[:1], pd.DataFrame(cells))
-    assert found[0].verdict_words == "reproduced (1; 1 analogue)"
+    assert found[0].verdict_words == "reproduced (1; 1 analogue and the opposite)"
     page = study_page(TITLE, "label_noise", PICTURES, found, findings=[1])
     assert "**reproduced** in 1 of 2 (two); **analogue and the opposite** in 1 of 2 (ten)" in page
     agreeing = claim_rows(CLAIMS[:1], pd.DataFrame([cells[0], row(1, "Paths are short: ten", "analogue")]))

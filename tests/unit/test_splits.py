@@ -3,8 +3,10 @@
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from poisonlab.datasets.dataset import Dataset, make_dataset
@@ -14,6 +16,7 @@ from poisonlab.datasets.sources import options_of
 from poisonlab.datasets.splits import split
 from poisonlab.datasets.toys import redrawn
 from poisonlab.errors import InputError
+from poisonlab.results.tables import conditions_table
 
 
 def rows(images: np.ndarray, labels: np.ndarray, index: np.ndarray) -> dict[int, tuple[bytes, int]]:
@@ -117,3 +120,13 @@ def test_a_division_of_a_sample_takes_so_many_points_alike_of_each_class_and_oth
     assert 7 < len(common) < 31
     with pytest.raises(InputError, match="200 points ask for 100 of class 0, which has 45; lower"):
         of_draw(whole, {"split": {"share": 0.25, "points": 200}}, 0)
+
+
+@pytest.mark.parametrize("per_draw", [None, {"split": 0.5}, {"split": {"share": 0.25, "points": 400}}])
+def test_the_table_of_conditions_counts_a_share_of_the_points_that_train(digits: Dataset, per_draw: Any) -> None:
+    kind = {"strategy": "random", "parameters": {}, "per": "all", "flips": {"source": 1, "target": 2}}
+    victim = {"dataset": "digits", "model": "mlp", "recipe": "r", "precision": "float32", "poison": "p", "victim": "v"}
+    entry = {**kind, **victim, "per_draw": per_draw, "budget": 0.1, "axis": "budget", "values": [0.1, 9]}
+    victims = pd.DataFrame({"condition": ["a"], "draw": [0], "repeat": [0]})
+    table = conditions_table("s", "e", {"scale": "own", "conditions": {"a": entry}}, victims, None, digits)
+    assert table["budget"].tolist() == [round(0.1 * len(of_draw(digits, per_draw, 0).train_labels)), 9]

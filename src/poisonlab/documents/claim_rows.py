@@ -79,15 +79,18 @@ class ClaimRow:
 
     @property
     def verdict_words(self) -> str:
-        """The verdict, and of how many parts: "refuted (7 of 7)", "reproduced (4; 2 analogue)", "mixed (3 reproduced,
-        2 inconclusive)".
+        """The verdict, and of how many parts: "refuted (7 of 7)", "reproduced (4; 1 analogue and the opposite)", "mixed
+        (3 reproduced, 2 inconclusive)".
         """
+        counts = Counter(
+            verdict_or_opposite(part, parts) for parts in self.entries.values() for part in parts
+        )  # in the order of the parts
         if self.verdict == MIXED:
-            return f"{MIXED} ({', '.join(f'{n} {name}' for name, n in self.counts.items())})"
+            return f"{MIXED} ({', '.join(f'{n} {name}' for name, n in counts.items())})"
         if len(self.parts) == 1:
             return self.verdict
         own = self.counts[self.verdict]
-        others = [f"{n} {name}" for name, n in self.counts.items() if name != self.verdict]
+        others = [f"{n} {name}" for name, n in counts.items() if name != self.verdict]
         return f"{self.verdict} ({'; '.join([str(own) if others else f'{own} of {own}', *others])})"
 
     @property
@@ -198,6 +201,17 @@ def _joined(study: str, number: int, own: Sequence[Claim], parts: Sequence[Mappi
         parts=parts,
         quote=quote,
     )
+
+
+def verdict_or_opposite(part: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> str:
+    """The verdict of one of an entry's parts; "analogue and the opposite" where it shows the opposite of what all parts
+    with a verdict measured.
+    """
+    signs = {one["value"] > 0 for one in parts if one["verdict"] not in UNJUDGED}
+    if part["verdict"] != "analogue" or len(signs) != 1:
+        return str(part["verdict"])
+    opposite = part["high"] < 0 if signs == {True} else part["low"] > 0
+    return "analogue and the opposite" if opposite else "analogue"
 
 
 def measured_words(

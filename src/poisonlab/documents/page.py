@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from poisonlab.claims.evidence import interval_text
-from poisonlab.documents.claim_rows import ClaimRow, number_text
+from poisonlab.documents.claim_rows import ClaimRow, number_text, verdict_or_opposite
 from poisonlab.documents.comparison import labels
 from poisonlab.documents.scorecard import measured_text, table_line
 from poisonlab.figures.captions import joined, named
@@ -167,8 +167,7 @@ def _outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
         return words + _elsewhere(judged)
     verdicts: dict[str, list[str]] = {}
     for part in judged:
-        opposite = " and the opposite" * _opposite(part, judged)
-        verdicts.setdefault(part["verdict"] + opposite, []).append(part["part"])
+        verdicts.setdefault(verdict_or_opposite(part, judged), []).append(part["part"])
     words = [
         f"**{verdict}** in {len(there)} of {total}" + (f" ({'; '.join(there)})" if 2 * len(there) <= total else "")
         for verdict, there in verdicts.items()
@@ -186,14 +185,6 @@ def _elsewhere(judged: Sequence[Mapping[str, Any]]) -> list[str]:
             found = part["test"].partition(ELSEWHERE)[2].partition(";")[0]
             return [f"{part['part']}: {found}" if part["part"] else found]
     return []
-
-
-def _opposite(part: Mapping[str, Any], judged: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether an analogue shows the opposite of what all parts with a verdict measured."""
-    signs = {one["value"] > 0 for one in judged if one["verdict"] != "analogue"}
-    if part["verdict"] != "analogue" or len(signs) != 1:
-        return False
-    return bool(part["high"] < 0 if signs == {True} else part["low"] > 0)
 
 
 def size_in_words(n: str) -> str:

@@ -60,7 +60,8 @@ SIDES = {
     "{condition} leave; left of 0 they do more harm. One row for each experiment, the largest difference first; in "
     "colour: interval and p agree.",
     method="All victims of the repeats that both have, paired by repeat; 95 % intervals for new draws and repeats; "
-    "two-sided p with Holm's correction over the rows. n, draws × repeats: {n}. {attacked}{provenance}",
+    "two-sided p with Holm's correction over the rows; claims, one-sided and corrected over their parts, may decide "
+    "what is open here. n, draws × repeats: {n}. {attacked}{provenance}",
     options=SIDES,
 )
 def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:

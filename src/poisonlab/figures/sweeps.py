@@ -190,8 +190,9 @@ def _finding(lines: Sequence[_Line], column: str, axis: str) -> str:
     the means at both ends, too.
     """
     shapes: dict[str, list[str]] = {}
-    for line in lines:
-        ends = _ends(line.victims, column) if len(lines) <= FEW else ""
+    last = [line.victims["axis_value"].max() for line in lines]
+    for line, end in zip(lines, last, strict=True):
+        ends = _ends(line.victims, column) + (f" at {end:g}" if end < max(last) else "") if len(lines) <= FEW else ""
         shapes.setdefault(_shape(line.victims, column), []).append(": ".join(filter(None, [line.label, ends])))
     (most, usual), *others = sorted(shapes.items(), key=lambda item: -len(item[1]))
     named_too = len(lines) <= FEW or (others and len(others[0][1]) == len(usual))

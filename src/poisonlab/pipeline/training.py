@@ -231,6 +231,7 @@ class Training(Conditions):
                 "budget": poison["budget"],
                 "per": poison["per"],
                 "flips": poison["flips"],
+                "per_draw": self.per_draw(study, own["poison"]),
                 "dataset": poison["dataset"],
                 "model": victim["model"],
                 "recipe": victim["recipe"],

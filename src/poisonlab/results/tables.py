@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from poisonlab.datasets.dataset import Dataset
+from poisonlab.datasets.draws import of_draw
 from poisonlab.poisons.flips import budgets, pairs
 
 KEY = ["study", "experiment", "condition", "axis_value", "draw", "repeat"]
@@ -28,8 +29,9 @@ def conditions_table(
     """One row per condition × axis value: its parameters, the number of draws and repeats, and its bucket.
 
     Args:
-        settings: `scale`, and `conditions`: name → its poison (strategy, parameters, budget, per, flips), victim
-            (model, recipe, precision) and sweep (`axis`, `values`; "" and [None] without one).
+        settings: `scale`, and `conditions`: name → its poison (strategy, parameters, budget, per, flips; per_draw, as
+            `of_draw` takes it), its victim (model, recipe, precision) and its sweep (`axis`, `values`; "" and [None]
+            without one).
         victims: the experiment's victims table, for the numbers of draws and repeats.
         buckets: the table of `path_surveys.cut_buckets`, if the experiment has one.
         dataset: the budget of several pairs of classes is that of all of them.
@@ -50,7 +52,7 @@ def conditions_table(
                 "axis_value": np.nan if value is None else float(value),
                 "strategy": entry["strategy"],
                 "parameters": json.dumps(entry["parameters"], sort_keys=True),
-                "budget": 0 if entry["strategy"] == "none" else _budget(asked, entry["per"], flips, dataset),
+                "budget": 0 if entry["strategy"] == "none" else _budget(asked, entry, dataset),
                 "source_class": source,
                 "target_class": target,
                 **{key: entry[key] for key in ("dataset", "model", "recipe", "precision")},
@@ -74,11 +76,13 @@ def conditions_table(
     return pd.DataFrame(rows)
 
 
-def _budget(budget: float, per: str, flips: Mapping[str, Any], dataset: Dataset) -> int:
-    """Number of poisons of all pairs of classes together."""
+def _budget(budget: float, entry: Mapping[str, Any], dataset: Dataset) -> int:
+    """Number of poisons of all pairs of classes together; a share is one of the points that are left to train on."""
+    flips = entry["flips"]
     one = "found" in flips.values()
     count = 1 + bool(flips.get("both")) if one else len(pairs(flips, dataset.class_names))
-    return sum(budgets(budget, per, count, len(dataset.train_labels)))
+    points = len(of_draw(dataset, entry["per_draw"], 0).train_labels) if 0 < budget < 1 else 0
+    return sum(budgets(budget, entry["per"], count, points))
 
 
 def concatenate(parts: Sequence[pd.DataFrame], kind: str) -> pd.DataFrame:
