@@ -129,7 +129,8 @@ def _found(rows: pd.DataFrame) -> str:
         if said:
             refuted = f"{refuted} of {count}"
         else:
-            reproduced = f"{reproduced} of {count} combinations reproduce the claim"
+            that = " that measure it" if (own["combinations"] < own["tried"]).any() else ""
+            reproduced = f"{reproduced} of {count} combinations{that} reproduce the claim"
             refuted += f" refute it{', by part' if len(own) > 1 else ''}"
         said.append(f"{KINDS[str(kind)]}, {reproduced} and {refuted}")
     words = "; ".join(said)
