@@ -59,9 +59,9 @@ SIDES = {
     caption="Left: adversarial accuracy under {condition} (filled) and under {baseline} (hollow). Right: how much less "
     "{condition} leave; left of 0 they do more harm. One row for each experiment, the largest difference first; in "
     "colour: interval and p agree.",
-    method="All victims of the repeats that both have, paired by repeat; 95 % intervals for new draws and repeats; "
-    "two-sided p with Holm's correction over the rows; claims, one-sided and corrected over their parts, may decide "
-    "what is open here. n, draws × repeats: {n}. {attacked}{provenance}",
+    method="All victims of the repeats that both have, paired by them; 95 % intervals for new draws and repeats; "
+    "two-sided p, Holm over the rows (the claims' are one-sided). n, draws × repeats: {n}. "
+    "{attacked}{provenance}",
     options=SIDES,
 )
 def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
