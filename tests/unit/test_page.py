@@ -249,3 +249,11 @@ def test_a_test_is_said_in_the_words_of_readers():
     )
     assert first["measured"].startswith("weight decay = 1: 0.500 steps higher than none with 85 poisons (95")
     assert second["test"] == "a small λ − k-centre with 20 % of poisons, no tables of own/k_centre"
+    words = "of 3, that of the lowest bound: input − random, rows permuted"
+    labels = {"label_noise": {"input": "pixels", "random": "random points", "bucket": "path bucket"}}
+    for given, said in (
+        (words, words.replace("input − random", "pixels − random points")),
+        ("first bucket − bucket 4", "first bucket − bucket 4"),
+    ):
+        (found,) = claim_rows(CLAIMS[:1], pd.DataFrame([cells | {"test": given}]), labels=labels)
+        assert found.parts[0]["test"] == said

@@ -166,7 +166,7 @@ def _measure_at(claim: Claim, place: Place, analogue: bool, tables: Tables, head
             notes.append(f"all victims would give {interval_text(anyway.value, anyway.low, anyway.high)}")
     blocked = None
     if scales - {"published"}:
-        blocked = f"scale published, here {', '.join(sorted(scales))}"
+        blocked = f"the published scale, here {', '.join(sorted(scales))}"
     elif short := _shortfall(claim, data):
         blocked = f"the registered size: {short}"
     elif few:

@@ -26,6 +26,7 @@ _NAME = re.compile(
     r"(?<![/\w])(?:[a-z]\w*\.)*(?P<last>[a-z]\w*[_@][\w@]*)"
 )  # of the configuration: dotted, or of several words
 _BUDGET = re.compile(r"\bat budget = ([\d.]+)")
+_SIDES = re.compile(r"(?:^|(?<=: ))([a-z]\w*) − ([a-z]\w*)(?=[,;]|$)")  # of a difference of whole conditions
 _DIFFERENCE = re.compile(r"(?P<of>[^,;:]+?) − (?P<than>[^,;]+)")
 
 
@@ -257,6 +258,7 @@ def measured_words(
 def _read(words: str, labels: Mapping[str, str]) -> str:
     """Words of a test as readers see them: "epochs of mnist_plain", "recipe.optimiser.weight_decay = 1"."""
     words = _BUDGET.sub(lambda found: _poisons(float(found[1])), words)
+    words = _SIDES.sub(lambda sides: " − ".join(labels.get(side, side) for side in sides.groups()), words)
     return labels.get(words) or _NAME.sub(lambda name: named(name["last"], labels), words)
 
 

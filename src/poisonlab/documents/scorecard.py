@@ -17,7 +17,11 @@ number and verdict below is computed from the result tables by `poisonlab.claims
 for new draws and new repeats (for surveys: new proxies); n is draws × repeats, and 8+4 × 32 stands for a condition of 8
 draws and one of 4, with the same 32 repeats. Without a unit, what was measured is a share, a difference of shares or a
 slope between them. A claim has a part for each place where it is judged; its row shows what the first of them measured,
-its number leads to all of them. `scorecard.csv` holds a row for each part."""
+its number leads to all of them. `scorecard.csv` holds a row for each part.
+
+In tests, "rows permuted" rearranges draws between the two sides, "signs flipped" those of the differences of the same
+training set; what was chosen by its results was chosen on the even draws and is judged on the odd ones; a proxy is a
+clean net. Strided, small, pooled, MLP and transformer are nets, see [models](../src/poisonlab/models/networks.py)."""
 
 
 def scorecard_page(rows: Sequence[ClaimRow], titles: Mapping[str, str]) -> str:
