@@ -21,6 +21,7 @@ from poisonlab.claims.evidence import (
     interval_text,
     more_repeats,
     plan_size,
+    speaks_against,
 )
 from poisonlab.claims.relations import MORE, Settings, relation
 from poisonlab.claims.relations.axes import distinct_draws
@@ -207,7 +208,7 @@ def highest_at_the_mean(data: Data, settings: Settings) -> Evidence:
     opposes = Side(against.low > 0 and enough(against), against.p, against.smallest_p)
     other, one = weakest(tests) + 1, tests[weakest(tests)]
     words = f"of {len(tests)} differences that of the lowest bound), rows permuted, largest p of all"
-    if opposes.holds and not supports.holds:
+    if opposed := speaks_against(supports, opposes):
         other, one = highest, paired_difference(grids[0], grids[highest][1::2], CONFIDENCE, "greater")
         words = "highest other on even draws, judged on odd ones), rows permuted"
     return Evidence.of(
@@ -216,6 +217,7 @@ def highest_at_the_mean(data: Data, settings: Settings) -> Evidence:
         supports,
         opposes,
         plan_size((grids[0], grids[other]), (len(grids[0]), len(grids[other])), max(abs(one.value), 0.01), data),
+        opposed,
     )
 
 
@@ -228,9 +230,9 @@ def rising_over_samples(data: Data, settings: Settings) -> Evidence:
     samples = [_at_the_mean(data, one, settings["column"])[:, :1].T for one in data.queries]
     words = [f"{b} − {a}" for a, b in itertools.pairwise(_names(data.queries))]
     grids = list(zip(samples[1:], samples[:-1], strict=True))
-    _, one, text, supports, opposes = smallest(grids, words, "paired by sample", counts=lambda test: True)
+    _, one, text, supports, opposes, against = smallest(grids, words, "paired by sample", counts=lambda test: True)
     n = f"{one.n_repeats} training samples"
-    return Evidence(one.value, one.low, one.high, n, text, supports, opposes, "more training samples")
+    return Evidence(one.value, one.low, one.high, n, text, supports, opposes, "more training samples", against)
 
 
 @relation("growing_difference", parameters=_PAIRING)

@@ -361,7 +361,11 @@ REFUSED = {
         {"draws": 10_000, "repeats": 10_000},
         "soft_1nn: its draws and repeats make 125000 training jobs, allowed are 10000; lower draws or repeats",
     ),
-    "a text for a number": (experiment("digits_1to2", draws="3"), "is '3', allowed is a whole", "file for --configfile"),
+    "a text for a number": (experiment("digits_1to2", draws="3"), "is '3', allowed is a whole", "use --configfile"),
+    "a small number as YAML reads no number": (
+        {"recipes": {"digits": {"learning_rate": "1e-3"}}},
+        "learning_rate is '1e-3', allowed is a number; write it without quotes, and 1e-3 as 0.001",
+    ),
     "true for a number": ({"draws": True}, "draws is True, allowed is a whole number or null"),
     "a date": (study(title=datetime.date(2024, 5, 1)), "label_noise.title is datetime.date(2024, 5, 1) (date)", "quotes"),
     "a home of nobody": ({"mirror": "~nobody_at_all/x"}, "path '~nobody_at_all/x' cannot be used", "correct mirror"),

@@ -136,7 +136,8 @@ def test_a_claim_is_one_row_whose_verdict_speaks_of_all_its_parts():
     ("value", "test", "kind", "words"),
     [
         (0.05, "r = 0 − r = 2 (lowest), rows permuted", "", "r = 0: 0.050 higher than r = 2 (95 %: 0.050 lower to 0.150 higher)"),
-        (-0.05, "smallest of 2: a_b − c", "", "a b: 0.050 lower than c (95 %: 0.150 lower to 0.050 higher)"),
+        (-0.05, "of 2, that of the lowest bound: a_b − c", "", "a b: 0.050 lower than c (95 %: 0.150 lower to 0.050 higher)"),
+        (-0.05, "of 2, clearest below 0: a_b − c", "", "a b: 0.050 lower than c (95 %: 0.150 lower to 0.050 higher)"),
         (0.3, "90 % interval of the paired differences", "", "0.300 higher (95 %: 0.200 to 0.400)"),
         (0.3, "trend over 8 buckets", "falls", "accuracy falls by 0.300 (95 %: 0.200 to 0.400)"),
         (-0.3, "trend over 8 buckets", "falls", "accuracy rises by 0.300 (95 %: 0.200 to 0.400)"),

@@ -7,7 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from poisonlab.claims.evidence import CONFIDENCE, Chosen, Data, Design, Evidence, Side, enough, more_repeats, plan_size
+from poisonlab.claims.evidence import (
+    CONFIDENCE,
+    Chosen,
+    Data,
+    Design,
+    Evidence,
+    Side,
+    enough,
+    more_repeats,
+    plan_size,
+    speaks_against,
+)
 from poisonlab.errors import InputError
 from poisonlab.statistics import Estimate, Tested, matched_difference, mean_interval, paired_difference
 
@@ -105,11 +116,11 @@ def smallest(
     rows: str,
     counts: Callable[[Tested], bool] = enough,
     compare: Callable[..., Tested] = paired_difference,
-) -> tuple[int, Tested, str, Side, Side]:
+) -> tuple[int, Tested, str, Side, Side, bool]:
     """The difference that decides whether every first grid is above its second.
 
-    Returns its position, itself, its test, and both sides. Against it speaks one that is below, corrected for their
-    number.
+    Returns its position, itself, its test, both sides, and whether it is the one that speaks against that: one that is
+    below, corrected for their number.
     """
     tests, supports = all_above(grids, counts, compare)
     reverse = [compare(b, a, 1 - (1 - CONFIDENCE) / len(grids), "greater") for a, b in grids]
@@ -117,13 +128,13 @@ def smallest(
     against = reverse[lowest]
     p, least = (min(1.0, value * len(grids)) for value in (against.p, against.smallest_p))
     opposes = Side(against.low > 0 and counts(against), p, least)
-    refuted = opposes.holds and not supports.holds
-    shown = lowest if refuted else weakest(tests)
+    opposed = speaks_against(supports, opposes)
+    shown = lowest if opposed else weakest(tests)
     text = f"{words[shown]}, {rows}"
     if len(grids) > 1:
-        which, p_of = ("clearest below 0", f"p × {len(grids)}") if refuted else (LOWEST, "largest p of all")
+        which, p_of = ("clearest below 0", f"p × {len(grids)}") if opposed else (LOWEST, "largest p of all")
         text = f"of {len(grids)}, {which}: {text}, {p_of}"
-    return shown, tests[shown], text, supports, opposes
+    return shown, tests[shown], text, supports, opposes, opposed
 
 
 def larger_grids(
@@ -142,12 +153,13 @@ def larger_grids(
     """
     compare, rows = PAIRED_BY[paired_by]
     grids = [(a[known:] - by, b[known:]) for a, b in grids]
-    shown, one, text, supports, opposes = smallest(grids, words, rows, compare=compare)
+    against: bool | None
+    shown, one, text, supports, opposes, against = smallest(grids, words, rows, compare=compare)
     if margin is not None:
         tests, _ = all_above(grids, compare=compare)
         highs = [compare(a, b, data.corrected(len(grids))).high for a, b in grids]
         small = [high < margin and not test.low > 0 and enough(test) for test, high in zip(tests, highs, strict=True)]
-        shown, opposes = weakest(tests), Side(any(small))
+        shown, opposes, against = weakest(tests), Side(any(small)), None
         one = tests[shown]
         text = f"{words[shown]}, {rows}"
         text = f"of {len(grids)}, {LOWEST}: {text}, largest p of all" if len(grids) > 1 else text
@@ -157,7 +169,7 @@ def larger_grids(
         size = plan_size(grids[shown], (len(grids[shown][0]), len(grids[shown][1])), target, data)
     if by:
         one, text = replace(one, value=one.value + by, low=one.low + by, high=one.high + by), f"{text}, against {by:g}"
-    return Evidence.of(one, text, supports, opposes, size)
+    return Evidence.of(one, text, supports, opposes, size, against)
 
 
 def larger_victims(pairs: Sequence[Pair], data: Data, margin: float | None = None) -> Evidence:

@@ -182,6 +182,7 @@ class Evidence:
 
     Attributes:
         needed: what would decide an open case.
+        against: whether the estimate is the one that speaks against the claim; None where one estimate speaks for both.
     """
 
     value: float
@@ -192,11 +193,19 @@ class Evidence:
     supports: Side
     opposes: Side
     needed: str | Design
+    against: bool | None = None
 
     @staticmethod
-    def of(shown: Estimate, test: str, supports: Side, opposes: Side, needed: str | Design) -> "Evidence":
+    def of(
+        shown: Estimate,
+        test: str,
+        supports: Side,
+        opposes: Side,
+        needed: str | Design,
+        against: bool | None = None,
+    ) -> "Evidence":
         """Evidence that shows an estimate as it is."""
-        return Evidence(shown.value, shown.low, shown.high, shown.n, test, supports, opposes, needed)
+        return Evidence(shown.value, shown.low, shown.high, shown.n, test, supports, opposes, needed, against)
 
 
 def enough(test: Tested) -> bool:

@@ -29,7 +29,8 @@ VERDICTS = {
     "reproduced": "the claim holds, on its own data set at the registered size",
     "shown": "so does a claim of this project's own, which nobody published",
     "refuted": "its opposite holds there, or an effect is too small to count",
-    "depends": "decided by the study's recipe; fewer than nine in ten of the choices that its source leaves open agree",
+    "depends": "decided by the study's recipe, but not alike by nine in ten combinations of what its source leaves "
+    "open, as trained and of fitted victims alone",
     "inconclusive": "neither is shown; its test says what would decide it",
     "not run": "the tables are not there",
     "analogue": "measured on other data than published, a stand-in, which never gives a verdict",
@@ -245,7 +246,9 @@ def _verdict(
     if evidence is None:
         return "not run", result.blocked or ""
 
-    against = speaks_against(supports, opposes)
+    open_case = supports.decides == opposes.decides
+    known = open_case and evidence.against is not None
+    against = evidence.against if known else speaks_against(supports, opposes)
     shown, test = opposes if against else supports, evidence.test
     if (p := shown.p) is not None:
         value = "not possible" if math.isnan(p) else "< 0.001" if p < 0.001 else f"= {p:.3f}"
@@ -255,7 +258,7 @@ def _verdict(
             test += f", which this size cannot bring below {shown.smallest_p:.3f}"
     if result.analogue:
         return "analogue", test
-    if result.blocked or supports.decides == opposes.decides:
+    if result.blocked or open_case:
         needed = evidence.needed
         if not result.blocked and seconds is not None and isinstance(needed, Design):
             needed = f"{needed}, at most {_hours(needed.victims * seconds)} core-hours of training"

@@ -26,6 +26,7 @@ _NAME = re.compile(
     r"(?<![/\w])(?:[a-z]\w*\.)*(?P<last>[a-z]\w*[_@][\w@]*)"
 )  # of the configuration: dotted, or of several words
 _BUDGET = re.compile(r"\bat budget = ([\d.]+)")
+_OF_SEVERAL = re.compile(r"^of \d+, [^:−]*: ")  # which of several differences a test shows
 _SIDES = re.compile(r"(?:^|(?<=: ))([a-z]\w*) − ([a-z]\w*)(?=[,;]|$)")  # of a difference of whole conditions
 _DIFFERENCE = re.compile(r"(?P<of>[^,;:]+?) − (?P<than>[^,;]+)")
 
@@ -239,7 +240,7 @@ def measured_words(
     unit = "" if pd.isna(row["unit"]) or not row["unit"] else f" {row['unit']}"
     test = "" if pd.isna(row["test"]) else str(row["test"])
     plain = re.sub(r" \([^)]*\)", "", test).partition(";")[0]
-    found = _DIFFERENCE.match(re.sub(r"^(smallest|largest) of \d+: ?", "", plain))
+    found = _DIFFERENCE.match(_OF_SEVERAL.sub("", plain))
     if relation in _DIRECTIONS:
         up, down = _DIRECTIONS[relation]
         what = f"{title(column)} " if column else ""

@@ -23,9 +23,9 @@ COLOURS = "viridis_r"  # dark where poisons are fitted
     "specification_curve",
     needs=("specifications",),
     title="A claim under every combination of choices",
-    caption="The estimate of claim {claim} under each of {combinations} combinations of {choices}, in growing order, "
-    "and below it the combination; {kinds}. Circles: reproduced; triangles: refuted; crosses: neither. Colour: share "
-    "of the poisons that the victims fitted.",
+    caption="The estimate of claim {claim} under each of {combinations} combinations of {choices}, where it has one, "
+    "in growing order, and below it the combination; {kinds}. Circles: reproduced; triangles: refuted; crosses: "
+    "neither. Colour: share of the poisons that the victims fitted.",
     method="{statement}. 95 % intervals. Victims in all: {victims}.",
     source="Simonsohn, Simmons and Nelson, 2020, Fig. 2",
     options={
@@ -45,7 +45,7 @@ def specification_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
-    from poisonlab.multiverse.verdicts import choices_of, summary
+    from poisonlab.multiverse.verdicts import choices_of, measuring, summary
 
     table = inputs["specifications"]
     own, statement = _chosen(table, options)
@@ -60,7 +60,7 @@ def specification_curve(inputs: Mapping[str, Any], options: Mapping[str, Any]) -
     for row, kind in enumerate(kinds):
         for column, part in enumerate(parts):
             rows = own[(own["victims"] == kind) & (own["part"] == part)].sort_values(["measured", "combination"])
-            rows = rows[rows["measured"].notna()].reset_index(drop=True)
+            rows = measuring(rows).reset_index(drop=True)
             curve, matrix = panels[2 * row, column], panels[2 * row + 1, column]
             _curve(curve, rows, colours)
             _matrix(matrix, rows, levels, colours)
@@ -127,7 +127,7 @@ def _found(rows: pd.DataFrame) -> str:
             for name in ("reproduced", "refuted", "combinations")
         )
         if said:
-            refuted = f"{refuted} of {count}"
+            refuted += f" of the {count} that measure it"
         else:
             that = " that measure it" if (own["combinations"] < own["tried"]).any() else ""
             reproduced = f"{reproduced} of {count} combinations{that} reproduce the claim"

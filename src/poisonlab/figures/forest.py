@@ -59,7 +59,7 @@ SIDES = {
     caption="Left: adversarial accuracy under {condition} (filled) and under {baseline} (hollow). Right: how much less "
     "{condition} leave; left of 0 they do more harm. One row for each experiment, the largest difference first; in "
     "colour: interval and p agree.",
-    method="All victims of the repeats that both have, paired by them; 95 % intervals for new draws and repeats; "
+    method="All victims of the repeats that both have, paired by repeat; 95 % intervals for new draws and repeats; "
     "two-sided p, Holm over the rows (the claims' are one-sided). n, draws × repeats: {n}. "
     "{attacked}{provenance}",
     options=SIDES,

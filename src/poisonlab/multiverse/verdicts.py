@@ -16,6 +16,7 @@ from poisonlab.multiverse.grid import FACTS, FOUND
 AGREE = 0.9
 EXPLAINS = 0.1
 ROUNDING = 1e-12  # of sums of squares, which are computed to about 1e-15
+ROUNDED = 1e-9  # epochs: what rounding leaves of a difference of 0
 KEY = ["study", "multiverse", "claim", "statement", "part", "victims"]
 DECISIVE = ("reproduced", "refuted")
 _KINDS = {"all": "as trained", "fitted": "of victims that fit their poisons"}
@@ -39,11 +40,11 @@ def eta_squared(values: "pd.Series[Any]", groups: "pd.Series[Any]") -> float:
 
 
 def measuring(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that measure a claim: enough victims fitted, and not all of them trained for the same number of epochs
-    where the claim is about epochs.
+    """The rows that measure a claim: with an estimate, which too few fitted victims may not give, and of epochs one
+    that is not 0 throughout, as where both sides train to their limit.
     """
-    equally_long = (table["unit"] == "epochs") & (table["measured"] == 0) & (table["low"] == table["high"])
-    return table[table["measured"].notna() & ~equally_long]
+    size = table[["measured", "low", "high"]].astype(float).abs().max(axis=1)
+    return table[table["measured"].notna() & ~((table["unit"] == "epochs") & (size < ROUNDED))]
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -121,7 +122,7 @@ def _elsewhere(own: pd.DataFrame) -> str:
         reproduced, refuted, count = row["reproduced"], row["refuted"], row["combinations"]
         if not found:
             reproduced, refuted = f"{reproduced} of {count} combinations of choices reproduce", f"{refuted} refute it"
-        elif count < own["combinations"].iloc[0]:
+        elif count != own["combinations"].iloc[0]:
             refuted = f"{refuted} of {count}"
         found.append(f"{_KINDS[row['victims']]} {reproduced} and {refuted}")
     on = ", ".join(dict.fromkeys(name for name in own["choice"] if name))

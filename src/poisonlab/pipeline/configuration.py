@@ -1,6 +1,7 @@
 """The configuration with its studies, checked before anything runs. Imports no torch."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,22 @@ def _one_line(error: jsonschema.ValidationError, prefix: str) -> str:
         return f"{key} has the name {value}, allowed are up to {most} letters, digits and _, a letter first; rename it"
     if rule == "type":
         kinds = [limit] if isinstance(limit, str) else limit
-        number = isinstance(error.instance, str) and error.instance.lstrip("-").replace(".", "", 1).isdigit()
-        way = "inside a mapping --config gives texts: write it in a file for --configfile" if number else "change it"
+        way = "change it"
+        if _is_number(error.instance):
+            way = "write it without quotes, and 1e-3 as 0.001; inside a mapping --config gives texts: use --configfile"
         return f"{key} is {value}, allowed is {' or '.join(TYPES[kind] for kind in kinds)}; {way}"
     words = {"enum": "one of", "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above",
              "exclusiveMaximum": "below", "minItems": "a list of at least",
              "minLength": "a text of at least"}  # fmt: skip
     return f"{key} is {value}, allowed is {words.get(str(rule), str(rule))} {limit}; change it"
+
+
+def _is_number(text: Any) -> bool:
+    """Whether a text that stands where a number should would be one."""
+    try:
+        return isinstance(text, str) and math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _shown(value: Any) -> str:

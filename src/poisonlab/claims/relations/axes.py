@@ -135,7 +135,8 @@ def lowest_among(data: Data, settings: Settings) -> Evidence:
         return chosen, order[last], tests[last], side
 
     supported, opposed = below(inside, outside), below(outside, inside)
-    chosen, other, shown, _ = opposed if speaks_against(supported[3], opposed[3]) else supported
+    against = speaks_against(supported[3], opposed[3])
+    chosen, other, shown, _ = opposed if against else supported
     held = f", holds {sizes[chosen]:.0f} of {sizes.sum():.0f} points" if settings["among"] == "most points" else ""
     choosers = f"the first {known} draws" if known else "even draws"
     target = max(abs(shown.value), settings["margin"])
@@ -149,6 +150,7 @@ def lowest_among(data: Data, settings: Settings) -> Evidence:
         plan_size((grids[other], grids[chosen][1::2]), (len(grids[other]), len(grids[chosen])), target, data)
         if paired_by == "repeat"
         else "more training sets",
+        against,
     )
 
 
