@@ -14,7 +14,14 @@ import pandas as pd
 import pytest
 
 from poisonlab.errors import InputError
-from poisonlab.results.archive import archive_analysis, archive_experiment, archive_multiverse, merge, training_time
+from poisonlab.results.archive import (
+    archive_analysis,
+    archive_experiment,
+    archive_multiverse,
+    archived_hours,
+    merge,
+    training_time,
+)
 from poisonlab.results.storage import read_table, read_tensors, write_table, write_tensors
 from poisonlab.results.tables import KEYS
 
@@ -477,3 +484,7 @@ def test_a_batch_says_how_long_its_victims_took_to_train(tmp_path):
     archive_experiment(tables, archive, SETTINGS, benchmarks=jobs)
     (batch,) = json.loads((archive / "provenance.json").read_text())
     assert batch["training"] == {"jobs": 3, "hours": 1.5, "core_hours": 0.75}
+    assert archived_hours(tmp_path) == (0.75, 1, 1)
+    archive_experiment(tables, tmp_path / "silent", SETTINGS)
+    assert archived_hours(tmp_path) == (0.75, 1, 2)
+    assert archived_hours(tmp_path / "nowhere") == (0, 0, 0)

@@ -101,6 +101,8 @@ def test_what_supports_a_study_stands_on_a_page_of_its_own() -> None:
     assert "<sub>Drawn.</sub>" in only
     assert "Nothing is there yet" not in page
     assert "Nothing is there yet" in support_page(TITLE, "label_noise", PICTURES[:2], NO_STRATEGIES, NONE)
+    took = support_page(TITLE, "label_noise", PICTURES, NO_STRATEGIES, NONE, training=(9.04, 3, 4))
+    assert "The victims of 3 of its 4 archived experiments took at most 9 core-hours to train;" in took
 
 
 def test_strategies_stand_in_one_table_with_intervals_and_n():

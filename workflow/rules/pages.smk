@@ -33,6 +33,7 @@ rule write_page:
         figures=lambda w: pictures(plan, w.study),
         compared=lambda w: plan.compared(w.study),
         headlines=plan.headlines(),
+        archived=lambda w: f"{plan.root}/archive/{w.study}" if plan.archive else "",
         version=plan.version("write_page"),
     script:
         "../scripts/write_page.py"

@@ -10,6 +10,7 @@ with job(snakemake):
     from poisonlab.documents.comparison import COLUMNS, SPREAD, compare, spread
     from poisonlab.documents.page import Picture, study_page, support_page
     from poisonlab.documents.places import tables
+    from poisonlab.results.archive import archived_hours
     from poisonlab.results.query import Headline, Query
     from poisonlab.results.storage import atomic, read_table
 
@@ -24,9 +25,10 @@ with job(snakemake):
     claims, labels = load_claims(list(files.claims)), {study: params.words}
     rows = claim_rows(claims, read_table(files.scorecard), None, params.headlines, labels)
     by_place = tables(rows, params.places, experiments, params.words)
+    training = archived_hours(Path(params.archived)) if params.archived else (0.0, 0, 0)
     pages = {
         "page": study_page(params.title, study, pictures, rows, params.findings, by_place),
-        "support": support_page(params.title, study, pictures, strategies, victims, params.words),
+        "support": support_page(params.title, study, pictures, strategies, victims, params.words, training),
     }
     for name, page in pages.items():
         with atomic(snakemake.output[name]) as temporary:

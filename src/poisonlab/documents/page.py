@@ -97,13 +97,16 @@ def support_page(
     strategies: pd.DataFrame,
     spread: pd.DataFrame,
     words: Mapping[str, str] = MappingProxyType({}),
+    training: tuple[float, int, int] = (0.0, 0, 0),
 ) -> str:
-    """Write the page of what supports a study's own: further figures, strategies beside random points, victims' spread.
+    """Write the page of what supports a study's own: further figures, strategies beside random points, victims' spread,
+    and what training them took.
 
     Args:
         strategies: columns of `comparison.COLUMNS`, every strategy beside random points.
         spread: columns of `comparison.SPREAD`, victims of random points.
         words: name of a condition, experiment or data set → what readers see instead.
+        training: core-hours, of how many experiments, and how many there are, see `archive.archived_hours`.
     """
     lines = [f"# {title}: more", "", f"What supports [the study's page](../{study}.md).", ""]
     for picture in pictures:
@@ -113,6 +116,13 @@ def support_page(
         lines += ["## Every strategy beside random points", "", *_strategies(strategies, words), ""]
     if len(spread):
         lines += ["## How much victims of random points differ", "", *_spread(spread, words), ""]
+    hours, known, every = training
+    if known:
+        took = (
+            f"Training the victims of {known} of its {every} archived experiments took at most {hours:.2g} core-hours"
+        )
+        rest = "each experiment's `provenance.json` in `archive` has its part; attacks and poisons come on top"
+        lines += ["## What training took", "", f"{took}; {rest}.", ""]
     if not any(line.startswith("## ") for line in lines):
         lines += ["Nothing is there yet: no further figure, and no strategy beside random points.", ""]
     return "\n".join(lines)

@@ -111,6 +111,17 @@ def training_time(folder: Path) -> dict[str, float]:
     return {"jobs": len(measured), "hours": hours("s"), "core_hours": hours("cpu_time")}
 
 
+def archived_hours(folder: Path) -> tuple[float, int, int]:
+    """Hours of a core that training the victims below a study's folder took, by the provenance of its experiments; of
+    how many experiments it is known, and how many there are.
+
+    What two batches of the same results both count is counted twice.
+    """
+    every = [_batches(file.parent) for file in folder.glob("*/victims.csv.gz")]
+    told = [[batch["training"]["core_hours"] for batch in batches if "training" in batch] for batches in every]
+    return sum(map(sum, told)), sum(map(bool, told)), len(every)
+
+
 def _batches(folder: Path) -> list[dict[str, Any]]:
     """Provenance of the batches that `folder` holds, oldest first."""
     path = folder / "provenance.json"
