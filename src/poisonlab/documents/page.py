@@ -119,9 +119,9 @@ def support_page(
     hours, known, every = training
     if known:
         took = (
-            f"Training the victims of {known} of its {every} archived experiments took at most {hours:.2g} core-hours"
+            f"The victims of {known} of its {every} archived experiments took at most {hours:.2g} core-hours to train"
         )
-        rest = "each experiment's `provenance.json` in `archive` has its part; attacks and poisons come on top"
+        rest = "`provenance.json` has each experiment's part; attacks and poisons come on top"
         lines += ["## What training took", "", f"{took}; {rest}.", ""]
     if not any(line.startswith("## ") for line in lines):
         lines += ["Nothing is there yet: no further figure, and no strategy beside random points.", ""]
