@@ -604,8 +604,19 @@ def test_nearness_shows_how_near_flips_are_beside_what_they_take_away():
     share = f"{1 - own.mean() / level:.2f}"
     assert f"{share} where random flips lie nearer than another class (1 of 2)" in caption
     assert f"{share} where another class lies nearer (1 of 2)" in caption
+    assert "Left out" not in caption
     with pytest.raises(InputError, match="no row of class 4 of 'digits'; name an analysis 'nearness'"):
         draw("nearness", {**data, "nearness": near().iloc[:1]})
+    scale = np.where(data["robustness"]["experiment"] == "one", 0.01, 1)
+    data["robustness"] = data["robustness"].assign(
+        adversarial_accuracy=data["robustness"]["adversarial_accuracy"] * scale
+    )
+    figure, caption = draw("nearness", {**data, "nearness": near()})
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["two"]
+    assert "Left out, for random leave less than 5 %: one." in caption
+    data["robustness"]["adversarial_accuracy"] *= 0.01
+    with pytest.raises(InputError, match="random leave less than 0.05 in every experiment; choose a smaller radius"):
+        draw("nearness", {**data, "nearness": near()})
 
 
 def test_a_verdict_that_is_none_stands_beside_its_row():

@@ -44,6 +44,8 @@ class _Row(NamedTuple):
         return Estimate(value, low, high, 0, 0)
 
 
+LEAST = 0.05  # adversarial accuracy, a choice: what is taken away from less is no share
+
 SIDES = {
     "condition": Option("the condition that is looked at, poisons without a sweep", "medoids"),
     "baseline": Option("the condition beside it", "random"),
@@ -97,7 +99,7 @@ def forest(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     "that to the nearest point of another class. Middle: share of the class that lies nearer to a flip; bars: flips "
     "chosen for that. Right: share that {condition} take away of what {baseline} leave.",
     method="Distances: l2 in pixels. Chosen for that: one by one, each adding most. Right: the difference and its 95 % "
-    "interval over the mean of {baseline}. n, draws × repeats: {n}. {provenance}",
+    "interval over the mean of {baseline}. {left_out}n, draws × repeats: {n}. {provenance}",
     options=SIDES,
 )
 def nearness(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -108,9 +110,15 @@ def nearness(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
             sets and source classes of all of them.
 
     Raises:
-        InputError: as `forest`; or the distances of a data set's class are missing.
+        InputError: as `forest`; or the distances of a data set's class are missing, or the baseline leaves less than
+            `LEAST` everywhere.
     """
-    rows, caption = _compared(inputs, options)
+    every, caption = _compared(inputs, options)
+    rows = [row for row in every if row.other.value >= LEAST]
+    if not rows:
+        raise InputError(
+            f"{caption['baseline']} leave less than {LEAST:g} in every experiment; choose a smaller radius"
+        )
     table = inputs["nearness"].set_index(["dataset", "source_class"])
     if missing := [row.place for row in rows if row.place not in table.index]:
         raise InputError(
@@ -134,6 +142,10 @@ def nearness(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fig
     middle.set(xlim=(-0.02, 1.02), xlabel="share nearer to a flip")
     right.set_xlabel("share taken away")
     beyond = [own["random"] > own["other"] for own in (near[row.place] for row in rows)]
+    few = joined([row.name for row in every if row.other.value < LEAST])
+    caption["left_out"] = (
+        f"Left out, for {caption['baseline']} leave less than {100 * LEAST:g} %: {few}. " if few else ""
+    )
     return drawn, {**caption, "finding": _nearer(rows, beyond, (caption["condition"], caption["baseline"]))}
 
 
