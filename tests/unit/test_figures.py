@@ -615,7 +615,7 @@ def test_nearness_shows_how_near_flips_are_beside_what_they_take_away():
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["two"]
     assert "Left out, for random leave less than 5 %: one." in caption
     data["robustness"]["adversarial_accuracy"] *= 0.01
-    with pytest.raises(InputError, match="random leave less than 0.05 in every experiment; choose a smaller radius"):
+    with pytest.raises(InputError, match=r"random leave less than 0\.05 in every experiment; choose"):
         draw("nearness", {**data, "nearness": near()})
 
 
