@@ -84,9 +84,7 @@ class ClaimRow:
         """The verdict, and of how many parts: "refuted (7 of 7)", "reproduced (4; 1 analogue and the opposite)", "mixed
         (3 reproduced, 2 inconclusive)".
         """
-        counts = Counter(
-            verdict_or_opposite(part, parts) for parts in self.entries.values() for part in parts
-        )  # in the order of the parts
+        counts = Counter(verdict_or_opposite(part, parts) for parts in self.entries.values() for part in parts)
         if self.verdict == MIXED:
             return f"{MIXED} ({', '.join(f'{n} {name}' for name, n in counts.items())})"
         if len(self.parts) == 1:

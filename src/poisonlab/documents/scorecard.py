@@ -21,7 +21,7 @@ its number leads to all of them. `scorecard.csv` holds a row for each part.
 
 In tests, "rows permuted" rearranges draws between the two sides, "signs flipped" those of the differences of the same
 training set; what was chosen by its results was chosen on the even draws and is judged on the odd ones; a proxy is a
-clean net. Strided, small, pooled, MLP and transformer are nets, see [models](../src/poisonlab/models/networks.py)."""
+clean net. Strided, small, pooled, MLP and transformer are nets, see [models](../src/poisonlab/models)."""
 
 
 def scorecard_page(rows: Sequence[ClaimRow], titles: Mapping[str, str]) -> str:

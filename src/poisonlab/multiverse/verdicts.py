@@ -2,9 +2,9 @@
 
 All rules are choices; `studies/label_noise/claims.yaml` says which came before a multiverse ran. A combination
 reproduces a claim, refutes it, or does neither; one that measures nothing, see `measuring`, does not count. Where at
-least `AGREE` of the others agree, theirs is the verdict; else the claim depends on the choice that
-explains most of the variance of the estimates, by η² (sum of squares between its values over the whole one; Fisher,
-1925), and on no named one where this is below `EXPLAINS`.
+least `AGREE` of the others agree, theirs is the verdict; else the claim depends on the choice that explains most of the
+variance of the estimates, by η² (sum of squares between its values over the whole one; Fisher, 1925), and on no named
+one where this is below `EXPLAINS`.
 """
 
 from typing import Any
@@ -103,9 +103,10 @@ def _where(own: pd.DataFrame, choice: str) -> str:
 
 def words(row: pd.Series) -> str:
     """A row of `summary` as a sentence of the scorecard."""
-    tried, left = row["tried"], row["combinations"] < row["tried"]
-    over = f"{row['combinations']} of {tried} combinations of choices (the others measure nothing)"
-    found = f"over {over if left else f'{tried} combinations of choices'}, {_KINDS[row['victims']]}: "
+    some, rest = "", ""
+    if row["combinations"] < row["tried"]:
+        some, rest = f"{row['combinations']} of ", " (the others measure nothing)"
+    found = f"over {some}{row['tried']} combinations of choices{rest}, {_KINDS[row['victims']]}: "
     found += f"reproduced in {row['reproduced']}, refuted in {row['refuted']}"
     if row["verdict"] != "depends":
         return found
