@@ -1,4 +1,4 @@
-"""Relations of this study alone: how much a change differs between two defenders, and what goes with what."""
+"""Relations of this study alone: what goes with what."""
 
 import math
 
@@ -6,31 +6,36 @@ import numpy as np
 from scipy import stats
 
 from poisonlab.claims.comparisons import larger_grids
-from poisonlab.claims.evidence import CONFIDENCE, Chosen, Data, Evidence, Side
+from poisonlab.claims.evidence import CONFIDENCE, Data, Evidence, Side
 from poisonlab.claims.relations import MORE, Settings, relation
-from poisonlab.errors import InputError
 
 RESAMPLES = 2000
 
 
-def _fall(values: list[Chosen]) -> np.ndarray:
-    """First minus last value of a sweep axis, [draws, repeats]."""
-    if len(values) < 2:
-        raise InputError(f"'{values[0].name}' has one value, of a change there are 2 or more; select a sweep axis")
-    return values[0].grid - values[-1].grid
-
-
-@relation("falls_more", parameters={"margin": 0.0}, required=("margin",), selectors=("of", "than"))
-def falls_more(data: Data, settings: Settings) -> Evidence:
-    """From the first to the last value of the axis, `of` falls more than `than`, paired by training set."""
-    words = f"fall of {data.of[0].name} − fall of {data.than[0].name}"
-    grids = [(_fall(data.of), _fall(data.than))]
-    return larger_grids(grids, [words], data, paired_by="training set", margin=settings["margin"])
-
-
 @relation("goes_with", parameters={"column": "", "margin": 0.0}, required=("column", "margin"), selectors=("of",))
 def goes_with(data: Data, settings: Settings) -> Evidence:
-    """Over draws, the selected column and another `column` rank alike: Spearman's correlation, bootstrap over draws."""
+    """Over the values of the sweep axis, within each draw, the selected column and another `column` rank alike.
+
+    Spearman's correlation in each draw and repeat; its mean is compared with 0, draws and repeats being sampled.
+    """
+    own = np.stack([one.grid for one in data.of], axis=-1)
+    other = np.stack(data.grids(data.of[0].name, settings["column"]), axis=-1)
+    alike = np.array([
+        [stats.spearmanr(x, y).statistic for x, y in zip(*rows, strict=True)] for rows in zip(own, other, strict=True)
+    ])  # fmt: skip
+    words = (
+        f"Spearman's correlation of {data.of[0].column} and {settings['column']} over {len(data.of)} values of the axis"
+    )
+    return larger_grids(
+        [(alike, np.zeros_like(alike))], [words], data, paired_by="training set", margin=settings["margin"]
+    )
+
+
+@relation(
+    "goes_with_over_sets", parameters={"column": "", "margin": 0.0}, required=("column", "margin"), selectors=("of",)
+)
+def goes_with_over_sets(data: Data, settings: Settings) -> Evidence:
+    """The same over draws, of one value: Spearman's correlation, bootstrap over draws."""
     (one,) = data.of
     other = data.grids(one.name, settings["column"])[0]
     pairs = np.column_stack([np.nanmean(one.grid, axis=1), np.nanmean(other, axis=1)])

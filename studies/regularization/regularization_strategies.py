@@ -12,10 +12,10 @@ from poisonlab.poisons.strategies.minimax import Scene
 UNREGULARISED = 1e-6
 
 
-@strategy("anywhere", source="Carnerero-Cano et al., 2021, Fig. 1", parameters={"reach": 1.0})
+@strategy("anywhere", source="Carnerero-Cano et al., 2021, Fig. 1", parameters={"reach": 1.0, "place": 0})
 def anywhere(request: Request) -> Poison:
     """Append points that are drawn uniformly from the range of the training points, `reach` times as wide, with the
-    target's label.
+    target's label; those of each `place`, from 0, are others.
 
     Facts: `harm`, the rise of the validation loss that they cause without regularisation (λ = 1e-6), and `best`, ln λ
     of the least validation loss of a model that is trained with them.
@@ -28,7 +28,8 @@ def anywhere(request: Request) -> Poison:
 
     scene = Scene(request)
     count = request.flip.budget
-    place = torch.from_numpy(request.generator.random((count, len(scene.low))))
+    drawn = request.generator.random((request.parameters["place"] + 1, count, len(scene.low)))
+    place = torch.from_numpy(drawn[-1])
     points = scene.stored(scene.low + (scene.high - scene.low) * place)
     points[:, -1] = 1
     train = torch.cat([scene.train[0], points]), torch.cat([scene.train[1], torch.ones(count).double()])

@@ -13,7 +13,7 @@ from poisonlab.claims.comparisons import Pair, larger_percentiles
 from poisonlab.claims.evidence import Chosen, Data
 from poisonlab.claims.quantifiers import Quantifier
 from poisonlab.errors import InputError
-from poisonlab.statistics import paired_difference, percentile_interval
+from poisonlab.statistics import mean_interval, paired_difference, percentile_interval
 
 REGISTERED = Path(__file__).resolve().parents[2] / "studies" / "label_noise" / "claims.yaml"
 SMALL = 0.02  # standard deviation of the rest where the verdict is meant to be clear
@@ -178,6 +178,32 @@ def test_a_curve_rises_or_falls_with_its_axis_by_what_lies_between_its_ends(tmp_
     flat = own_tables({name: (0.5, np.nan) for name in ("a", "b")})
     with pytest.raises(InputError, match="'a' is not one condition with a sweep axis"):
         judged(tmp_path, flat, entry("rises", [own("a"), own("b")], margin=0.02))
+
+
+def test_each_training_set_has_a_line_of_its_own_where_a_curve_is_paired_by_them(tmp_path):
+    tables = own_tables({f"more@{value}": (0.3 + value / 100, value) for value in (1.0, 5.0, 20.0, 40.0)})
+    victims = tables["victims"]
+    victims["natural_accuracy"] += 0.2 * victims["draw"]  # the same at all values: of no weight for the lines
+    claim = entry("rises", own("more", column="natural_accuracy"), margin=0.02)
+    row = judged(tmp_path, tables, {**claim, "minimum": {"draws": 6, "repeats": 2}, "paired_by": "training set"})
+    values = np.array([1.0, 5.0, 20.0, 40.0])
+    cells = victims.pivot_table(index=["draw", "repeat"], columns="axis_value", values="natural_accuracy")
+    slopes = np.polyfit(values, cells.to_numpy().T, 1)[0].reshape(6, 20) * 39
+    found = mean_interval(slopes)
+    assert [row[key] for key in ("measured", "low", "high")] == pytest.approx([found.value, found.low, found.high])
+    assert (row["verdict"], row["n"]) == ("reproduced", "6 × 20")
+    assert judged(tmp_path, tables, claim)["high"] - found.value > 10 * (found.high - found.value)
+
+
+@pytest.mark.parametrize(("other", "expected"), [(0.8, "reproduced"), (0.3, "refuted")])
+def test_one_difference_is_larger_than_another(tmp_path, other, expected):
+    tables = own_tables({"a@0": (0.9, 0.0), "a@1": (0.6, 1.0), "b@0": (0.9, 0.0), "b@1": (other, 1.0)})
+    of, than = ([own(name, value="first", label=f"fall of {name}"), own(name, value="last")] for name in "ab")
+    row = judged(tmp_path, tables, entry("larger difference", of, than=than, margin=0.05))
+    assert (row["verdict"], row["test"].partition(",")[0]) == (expected, "fall of a − fall of b")
+    assert row["measured"] == pytest.approx(0.3 - (0.9 - other), abs=4 * SMALL * np.sqrt(4 / 120))
+    with pytest.raises(InputError, match="of selects 1 values, a difference is of 2; give two selectors"):
+        judged(tmp_path, tables, entry("larger difference", of[:1], than=than, margin=0.05))
 
 
 def test_conditions_stand_in_the_order_that_a_rank_names(tmp_path):

@@ -47,8 +47,11 @@ class Pair:
     @property
     def words(self) -> str:
         """Names of both, and the place where they are compared, if it is one."""
+        one, other = self.a.beside(self.b), self.b.beside(self.a)
+        if one == other:
+            return f"{one} at {self.a.place} − at {self.b.place}"
         place = f" at {self.a.place}" if self.a.place and self.a.place == self.b.place else ""
-        return f"{self.a.beside(self.b)} − {self.b.beside(self.a)}{place}"
+        return f"{one} − {other}{place}"
 
     def grids(self, paired_by: str) -> tuple[np.ndarray, np.ndarray]:
         """Both grids; by training set, the draws that both have where even draws chose one of them."""

@@ -42,8 +42,8 @@ class ClaimRow:
         measured: of the first part that was judged, or else measured, in words; "" where nothing was.
         place: name of that part, "" where the claim has one.
         parts: what the page shows of each part: statement, measured (in words; value, low, high and unit are its
-            numbers), n, test, verdict, sides (of a comparison of whole conditions), tables, notes, estimand, source,
-            published.
+            numbers, quantity what they are), n, test, verdict, sides (of a comparison of whole conditions), tables,
+            notes, estimand, source, published.
         quote: what the source says, in its own words; "" where none is given.
     """
 
@@ -150,6 +150,7 @@ def claim_rows(
                                 _column(claim, part, headlines or {}),
                                 (labels or {}).get(study, {}),
                             ),
+                            "quantity": _quantity(row, claim.relation.name, _column(claim, part, headlines or {})),
                             "sides": _sides(claim),
                             "tables": _place(part, row["verdict"]).tables,
                             "estimand": claim.estimand,
@@ -252,6 +253,14 @@ def measured_words(
     low, high = row["low"], row["high"]
     interval = "" if pd.isna(low) or pd.isna(high) else f" (95 %: {number_text(low)} to {number_text(high)})"
     return f"{number_text(value)}{unit}{interval}"
+
+
+def _quantity(row: Mapping[Any, Any], relation: str, column: str) -> str:
+    """What the number of a row is, in a word or two: "ln λ rises by", "difference", or "" for a level or a share."""
+    if relation in _DIRECTIONS:
+        return f"{title(column)} {_DIRECTIONS[relation][0]}"
+    test = "" if pd.isna(row["test"]) else str(row["test"])
+    return "difference" if " − " in test or "difference" in test else ""
 
 
 def _read(words: str, labels: Mapping[str, str]) -> str:

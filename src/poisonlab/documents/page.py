@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from poisonlab.claims.evidence import interval_text
-from poisonlab.documents.claim_rows import ClaimRow, number_text, verdict_or_opposite
+from poisonlab.documents.claim_rows import ClaimRow, verdict_or_opposite
 from poisonlab.documents.comparison import labels
 from poisonlab.documents.scorecard import measured_text, table_line
 from poisonlab.figures.captions import joined, named
@@ -173,7 +173,7 @@ def _outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
     if len(judged) == 1:
         (part,) = judged
         place = f" ({part['part']})" if part["part"] else ""
-        words = [f"**{part['verdict']}**, {measured_text(part)}, {size_in_words(part['n'])}{place}"]
+        words = [f"**{part['verdict']}**, {part['measured']}, {size_in_words(part['n'])}{place}"]
         return words + _elsewhere(judged)
     verdicts: dict[str, list[str]] = {}
     for part in judged:
@@ -182,9 +182,9 @@ def _outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
         f"**{verdict}** in {len(there)} of {total}" + (f" ({'; '.join(there)})" if 2 * len(there) <= total else "")
         for verdict, there in verdicts.items()
     ]
-    ends = sorted((part["value"], part["part"]) for part in judged if not pd.isna(part["value"]))
-    if ends:
-        words.append(f"measured {number_text(ends[0][0])} ({ends[0][1]}) to {number_text(ends[-1][0])} ({ends[-1][1]})")
+    if ends := sorted((part for part in judged if not pd.isna(part["value"])), key=lambda part: part["value"]):
+        shown = [f"{measured_text(part)} ({part['part']}, n = {part['n']})" for part in (ends[0], ends[-1])]
+        words.append(" ".join([*([ends[0]["quantity"]] if ends[0]["quantity"] else []), " to ".join(shown)]))
     return words + _elsewhere(judged)
 
 

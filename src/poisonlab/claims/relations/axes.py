@@ -33,21 +33,25 @@ def rank(data: Data, settings: Settings) -> Evidence:
     return larger_grids([(one.a.grid, one.b.grid) for one in pairs], [one.words for one in pairs], data, **settings)
 
 
-@relation("falls", parameters={"margin": 0.0}, required=("margin",), selectors=("of",))
+TREND = {"margin": 0.0, "paired_by": tuple(PAIRED_BY)}
+
+
+@relation("falls", parameters=TREND, required=("margin",), selectors=("of",))
 def falls(data: Data, settings: Settings) -> Evidence:
     """The fall over the whole sweep axis, along the least-squares line, is above 0; below the margin it does
-    not count.
+    not count. Paired by training set, each has a line of its own.
     """
-    return _along(data, settings["margin"], -1)
+    return _along(data, settings, -1)
 
 
-@relation("rises", parameters={"margin": 0.0}, required=("margin",), selectors=("of",))
+@relation("rises", parameters=TREND, required=("margin",), selectors=("of",))
 def rises(data: Data, settings: Settings) -> Evidence:
     """The rise over the whole sweep axis, as in `falls`."""
-    return _along(data, settings["margin"], 1)
+    return _along(data, settings, 1)
 
 
-def _along(data: Data, margin: float, sign: int) -> Evidence:
+def _along(data: Data, settings: Settings, sign: int) -> Evidence:
+    margin = settings["margin"]
     grids = [one.grid for one in data.of]
     values = np.array([one.row["axis_value"] for one in data.of], dtype=float)
     if len(np.unique(values)) < len(values) or np.isnan(values).any():
@@ -56,11 +60,17 @@ def _along(data: Data, margin: float, sign: int) -> Evidence:
         raise NotRun(f"{data.of[0].experiment} has fewer than 2 values of the axis with victims that count")
     # Slope per whole axis, positive where it goes the way that is claimed.
     positions = (sign * (values - values[0]) / (values[-1] - values[0])).tolist()
-    slope = trend(grids, positions, CONFIDENCE, "greater")
-    high = trend(grids, positions, data.wide).high
     lowest = min(range(len(grids)), key=lambda n: filled_mean(grids[n]))
     axis = data.of[0].row.get("axis", "value")
     count = f"{len(grids)} buckets" if axis == "bucket" else f"{len(grids)} values of {axis}"
+    words = f"trend over {count}, of which {data.of[lowest].place} is the lowest"
+    if settings["paired_by"] == "training set":
+        draws, repeats = (min(sizes) for sizes in zip(*(matrix.shape for matrix in grids), strict=True))
+        away = np.array(positions) - np.mean(positions)
+        slopes = np.stack([matrix[:draws, :repeats] for matrix in grids], axis=-1) @ (away / (away @ away))
+        return larger_grids([(slopes, np.zeros_like(slopes))], [words], data, paired_by="training set", margin=margin)
+    slope = trend(grids, positions, CONFIDENCE, "greater")
+    high = trend(grids, positions, data.wide).high
     # growing draws and repeats by a factor shrinks the variance at least by it
     target = max(abs(slope.value), margin / 2)
     factor = ((slope.high - slope.low) / 2 / target) ** 2 if target else math.inf
@@ -70,7 +80,7 @@ def _along(data: Data, margin: float, sign: int) -> Evidence:
         slope.low,
         slope.high,
         distinct_draws(slope),
-        f"trend over {count}, of which {data.of[lowest].place} is the lowest, rows permuted",
+        f"{words}, rows permuted",
         Side(slope.low > 0 and enough(slope), slope.p, slope.smallest_p),
         Side(high < margin and not slope.low > 0 and enough(slope)),
         design(

@@ -1,6 +1,6 @@
 """Two selections beside each other."""
 
-from poisonlab.claims.comparisons import larger_grids, larger_percentiles, larger_victims, pair, smallest_p
+from poisonlab.claims.comparisons import Pair, larger_grids, larger_percentiles, larger_victims, pair, smallest_p
 from poisonlab.claims.evidence import CONFIDENCE, LEVEL, Data, Design, Evidence, Side, enough, more_repeats
 from poisonlab.claims.relations import ESTIMATED, MORE, PAIRING, Settings, relation
 from poisonlab.errors import InputError
@@ -34,6 +34,30 @@ def larger(data: Data, settings: Settings) -> Evidence:
         return (larger_percentiles if percentile else larger_victims)(pairs, data, margin)
     grids = [one.grids(settings["paired_by"]) for one in pairs]
     return larger_grids(grids, [one.words for one in pairs], data, **settings)
+
+
+@relation(
+    "larger difference",
+    parameters={**PAIRING, "margin": 0.0},
+    required=("margin",),
+    selectors=("of", "than"),
+    smallest_p=smallest_p,
+)
+def larger_difference(data: Data, settings: Settings) -> Evidence:
+    """The first value of `of` exceeds the second by more than the first of `than` exceeds its second.
+
+    Differences are taken victim by victim, then compared as in `larger`. The label of a first value is its
+    difference's name.
+
+    Raises:
+        InputError: a selector does not choose two values.
+    """
+    for side, chosen in (("of", data.of), ("than", data.than)):
+        if len(chosen) != 2:
+            raise InputError(f"{side} selects {len(chosen)} values, a difference is of 2; give two selectors")
+    one, other = Pair(*data.of), Pair(*data.than)
+    names = [pair.a.name if pair.a.labelled else f"({pair.words})" for pair in (one, other)]
+    return larger_grids([(one.differences, other.differences)], [" − ".join(names)], data, **settings)
 
 
 @relation(
