@@ -162,8 +162,8 @@ def larger_where_harmful(data: Data, settings: Settings) -> Evidence:
         slope.high,
         distinct_draws(slope),
         f"slope over {len(known)} buckets beside their number (accuracy of even draws, probe of odd), rows permuted",
-        Side(slope.low > 0 and enough(slope), slope.p, slope.smallest_p),
-        Side(against.low > 0 and enough(against), against.p, against.smallest_p),
+        Side(slope.low > 0 and enough(slope), slope.joint_p, slope.smallest_p),
+        Side(against.low > 0 and enough(against), against.joint_p, against.smallest_p),
         MORE,
     )
 
@@ -205,7 +205,7 @@ def highest_at_the_mean(data: Data, settings: Settings) -> Evidence:
     tests, supports = all_above([(grids[0], other) for other in grids[1:]])
     highest = min(range(1, len(grids)), key=lambda n: filled_mean(-grids[n][0::2]))
     against = paired_difference(grids[highest][1::2], grids[0], CONFIDENCE, "greater")
-    opposes = Side(against.low > 0 and enough(against), against.p, against.smallest_p)
+    opposes = Side(against.low > 0 and enough(against), against.joint_p, against.smallest_p)
     other, one = weakest(tests) + 1, tests[weakest(tests)]
     words = f"of {len(tests)} differences that of the lowest bound), rows permuted, largest p of all"
     if opposed := speaks_against(supports, opposes):
@@ -269,7 +269,7 @@ def follows_on_a_smaller_scale(data: Data, settings: Settings) -> Evidence:
         f"slope over {len(places)} distances (adversarial accuracy of even draws, natural accuracy of odd ones) "
         "against 0, rows permuted, "
         f"and against {below:g}",
-        Side(rising.low > 0 and wide.high < below and enough(rising), rising.p, rising.smallest_p),
+        Side(rising.low > 0 and wide.high < below and enough(rising), rising.joint_p, rising.smallest_p),
         Side(
             (steep or falling.low > 0) and enough(rising), *((None, None) if steep else (falling.p, falling.smallest_p))
         ),
@@ -318,7 +318,7 @@ def sooner_memorised(data: Data, settings: Settings) -> Evidence:
     return Evidence.of(
         shown,
         f"{' − '.join(reversed(_names(data.queries)))} at r = 0, {words}",
-        Side(shown.low > 0 and enough(shown), shown.p, shown.smallest_p),
-        Side(shown.high < 0 and enough(shown), reverse.p, reverse.smallest_p),
+        Side(shown.low > 0 and enough(shown), shown.joint_p, shown.smallest_p),
+        Side(shown.high < 0 and enough(shown), reverse.joint_p, reverse.smallest_p),
         size,
     )

@@ -490,7 +490,9 @@ def test_the_last_bucket_is_the_lowest_or_an_earlier_one_is():
     options = {"among": "last", "margin": 0.05}
     assert one("lowest_bucket", experiment(FALLING), **options)["verdict"] == "reproduced"
     row = one("lowest_bucket", experiment(VALLEY), **options)
-    assert (row["verdict"], "bucket 5 − bucket 3" in row["test"]) == ("refuted", True)
+    assert (row["verdict"], "bucket 3 (lowest outside on even draws) − bucket 5" in row["test"]) == ("refuted", True)
+    assert row["measured"] == pytest.approx(VALLEY[3] - VALLEY[5], abs=0.05)  # below 0, as what is claimed is above
+    assert row["high"] < 0
     tie = [*FALLING[:-1], FALLING[-2]]
     assert one("lowest_bucket", experiment(tie), **options)["verdict"] == "inconclusive"
 

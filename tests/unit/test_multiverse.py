@@ -167,6 +167,19 @@ def test_a_claim_depends_on_the_choice_that_explains_most() -> None:
     assert (alike["choice"], alike["where"]) == ("", "")
 
 
+def test_a_choice_that_chance_explains_as_well_is_not_named() -> None:
+    # Of 2 and 2, one of two choices divides the four as well in 4 of the 6 ways to deal their estimates.
+    few = summary(specified({"sgd": 2 * ["reproduced"], "adam": 2 * ["refuted"]})).iloc[0]
+    assert (few["verdict"], few["choice"], np.isnan(few["eta2"])) == ("depends", "", True)
+    assert words(few).endswith("refuted in 2; no choice explains more of the variance than chance")
+    named = []
+    for sample in range(100):
+        table = specified({"sgd": 10 * ["reproduced"], "adam": 10 * ["refuted"]})
+        table["measured"] = np.random.default_rng(sample).normal(size=20)  # which no choice moves
+        named.append(summary(table)["choice"].iloc[0] != "")
+    assert sum(named) <= 12  # 5 of 100 are expected; 4 standard errors, 2.2 each, above: 13
+
+
 def test_a_row_of_the_scorecard_depends_where_its_multiverse_does_or_says_the_opposite() -> None:
     def scored(verdict: str, part: str = "p") -> pd.DataFrame:
         facts = {"study": "s", "claim": 15, "statement": "so", "test": "t", "verdict": verdict}
@@ -174,11 +187,11 @@ def test_a_row_of_the_scorecard_depends_where_its_multiverse_does_or_says_the_op
         frame.attrs["details"] = [{"part": part, "notes": ["own"]}]
         return frame
 
-    both = summary(specified({"sgd": 4 * ["reproduced"], "adam": 4 * ["refuted"]}))
+    both = summary(specified({"sgd": 5 * ["reproduced"], "adam": 5 * ["refuted"]}))
     refuted = with_choices(scored("refuted"), both)
     assert refuted["verdict"].tolist() == ["depends"]
     assert refuted["test"].tolist() == [
-        "t; refuted under the study's recipe; as trained 4 of 8 combinations of choices reproduce and 4 refute it; "
+        "t; refuted under the study's recipe; as trained 5 of 10 combinations of choices reproduce and 5 refute it; "
         "estimates differ most by optimiser"
     ]
     assert refuted.attrs["details"][0]["notes"] == ["own", words(both.iloc[0])]
@@ -188,13 +201,13 @@ def test_a_row_of_the_scorecard_depends_where_its_multiverse_does_or_says_the_op
     alike = summary(specified({"sgd": 4 * ["reproduced"], "adam": 4 * ["reproduced"]}))
     assert with_choices(scored("reproduced"), alike)["verdict"].tolist() == ["reproduced"]
     assert with_choices(scored("refuted"), alike)["verdict"].tolist() == ["depends"]
-    fewer = specified({"sgd": 4 * ["reproduced"], "adam": 3 * ["refuted"] + ["not run"]}).assign(victims="fitted")
+    fewer = specified({"sgd": 5 * ["reproduced"], "adam": 4 * ["refuted"] + ["not run"]}).assign(victims="fitted")
     assert with_choices(scored("refuted"), pd.concat([both, summary(fewer)]))["test"].tolist() == [
-        "t; refuted under the study's recipe; as trained 4 of 8 combinations of choices reproduce and 4 refute it, "
-        "of victims that fit their poisons 4 and 3 of 7; estimates differ most by optimiser"
+        "t; refuted under the study's recipe; as trained 5 of 10 combinations of choices reproduce and 5 refute it, "
+        "of victims that fit their poisons 5 and 4 of 9; estimates differ most by optimiser"
     ]
     (more,) = with_choices(scored("refuted"), pd.concat([summary(fewer), both]))["test"]
-    assert "4 of 7 combinations of choices reproduce and 3 refute it, as trained 4 and 4 of 8; estimates" in more
+    assert "5 of 9 combinations of choices reproduce and 4 refute it, as trained 5 and 5 of 10; estimates" in more
     reduced = summary(specified({"sgd": 4 * ["reproduced"], "adam": 4 * ["refuted"]}, "reduced"))
     assert with_choices(scored("refuted"), reduced)["verdict"].tolist() == ["refuted"]
 

@@ -167,6 +167,34 @@ def test_every_victim_is_above_or_below_a_number_or_one_of_them_is_not(tmp_path)
             assert (row["verdict"], row["measured"], row["n"]) == (verdict, extreme, "120 victims")
 
 
+def test_victims_that_are_all_right_are_more_certain_than_some_and_what_is_one_or_nothing_is_a_share(tmp_path):
+    tables = own_tables({"random": (0.5, np.nan)})
+    tables["robustness"]["adversarial_accuracy"] = 1.0
+    row = judged(tmp_path, tables, entry("above", own("random"), value=0.99))
+    assert [row[key] for key in ("verdict", "measured", "low", "high")] == ["reproduced", 1, 1, 1]
+    tables["victims"]["memorised"] = 1
+    row = judged(tmp_path, tables, entry("above", own("random", column="memorised"), value=0.99))
+    assert (row["verdict"], row["low"]) == ("inconclusive", pytest.approx(0.025 ** (1 / 6)))  # Clopper and Pearson's
+
+
+def test_a_value_that_was_chosen_on_even_draws_is_subtracted_from_the_odd_ones():
+    row = pd.Series({"strategy": "random", "axis_value": np.nan})
+    grid = np.arange(8.0)[:, None] * np.ones((1, 3))
+    whole = Chosen("mine/own", "a", "", "accuracy", grid, row)
+    half = Chosen("mine/own", "a", "", "accuracy", grid[1::2], row, True, True)
+    for pair in (Pair(whole, half), Pair(half, whole)):
+        np.testing.assert_array_equal(pair.differences, np.zeros((4, 3)))
+
+
+def test_what_is_shown_is_not_refuted_by_the_wider_interval_of_several(tmp_path):
+    tables = own_tables(
+        {"clean": (0.5, np.nan), **{name: (0.2, np.nan) for name in "bcd"}, "a": (0.484, np.nan)}, sd=0.03
+    )
+    more = [own(name) for name in "abcd"]
+    row = judged(tmp_path, tables, entry("larger", own("clean"), than=more, margin=0.05))
+    assert (row["verdict"], row["low"] > 0, row["high"] < 0.05) == ("reproduced", True, True)
+
+
 def test_a_curve_rises_or_falls_with_its_axis_by_what_lies_between_its_ends(tmp_path):
     # Unevenly spaced, on a line: the slope times the whole axis is the difference of the ends.
     tables = own_tables({f"more@{value}": (0.3 + value / 100, value) for value in (1.0, 5.0, 20.0, 40.0)})

@@ -131,6 +131,29 @@ def test_mean_interval_covers_when_a_fifth_of_the_victims_is_missing():
     assert np.mean(hits) == pytest.approx(0.95, abs=0.028)
 
 
+def test_a_hole_is_filled_from_its_own_condition():
+    # One condition moves the repeats, the other does not, and nothing else happens: no repeat's difference is in doubt.
+    a, b = np.tile([1.0, 2, 3, 4], (3, 1)), np.zeros((3, 4))
+    a[0, 3] = b[1, 0] = np.nan
+    found = paired_difference(a, b)
+    whole = mean_interval(np.array([[1.0, 2, 3, 4]]))
+    assert [found.value, found.low, found.high] == pytest.approx([whole.value, whole.low, whole.high])
+
+
+def test_of_many_comparisons_without_an_effect_few_are_shown_though_conditions_move_repeats_differently(generator):
+    both, alone = [], []
+    for _ in range(400):
+        a, b = (generator.normal(0, 0.1, (draws, 4)) + generator.normal(0, 0.1, 4) for draws in (5, 8))
+        found = paired_difference(a, b, alternative="greater")
+        both.append(found.joint_p)
+        alone.append(found.p)
+    level = 0.05 / 10  # as the smallest of ten parts is judged
+    # 400 · 0.005 = 2 are expected at most, 4 standard errors are 5.6; p alone, which holds the repeats fixed, finds more
+    assert np.sum(np.array(both) <= level) <= 7
+    assert np.sum(np.array(alone) <= level) > 7
+    assert np.all(np.array(both) >= alone)
+
+
 def test_the_interval_of_a_share_is_exact_over_draws_where_victims_are_all_alike():
     everyone = share_interval(np.ones((8, 32)))
     assert (everyone.value, everyone.high) == (1, 1)

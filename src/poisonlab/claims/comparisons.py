@@ -71,8 +71,9 @@ class Pair:
     @property
     def differences(self) -> np.ndarray:
         """[draws, repeats], victim by victim; one clean training set is compared with every draw."""
-        repeats = min(self.a.grid.shape[1], self.b.grid.shape[1])
-        a, b = self.a.grid[:, :repeats], self.b.grid[:, :repeats]
+        a, b = self.grids("training set")
+        repeats = min(a.shape[1], b.shape[1])
+        a, b = a[:, :repeats], b[:, :repeats]
         if not (self.clean and 1 in (len(a), len(b))):
             draws = min(len(a), len(b))
             a, b = a[:draws], b[:draws]
@@ -110,7 +111,8 @@ def all_above(
     """Test that the first grid of each pair is above the second: all of them must be (intersection–union)."""
     tests = [compare(a, b, CONFIDENCE, "greater") for a, b in grids]
     holds = all(test.low > 0 and counts(test) for test in tests)
-    return tests, Side(holds, *(float(np.max([getattr(test, key) for test in tests])) for key in ("p", "smallest_p")))
+    worst = (float(np.max([getattr(test, key) for test in tests])) for key in ("joint_p", "smallest_p"))
+    return tests, Side(holds, *worst)
 
 
 def smallest(
@@ -127,9 +129,9 @@ def smallest(
     """
     tests, supports = all_above(grids, counts, compare)
     reverse = [compare(b, a, 1 - (1 - CONFIDENCE) / len(grids), "greater") for a, b in grids]
-    lowest = min(range(len(grids)), key=lambda n: reverse[n].p)
+    lowest = min(range(len(grids)), key=lambda n: reverse[n].joint_p)
     against = reverse[lowest]
-    p, least = (min(1.0, value * len(grids)) for value in (against.p, against.smallest_p))
+    p, least = (min(1.0, value * len(grids)) for value in (against.joint_p, against.smallest_p))
     opposes = Side(against.low > 0 and counts(against), p, least)
     opposed = speaks_against(supports, opposes)
     shown = lowest if opposed else weakest(tests)
@@ -188,7 +190,7 @@ def larger_victims(pairs: Sequence[Pair], data: Data, margin: float | None = Non
         found[shown],
         text if len(pairs) == 1 else f"of {len(pairs)}, {LOWEST}: {text}",
         Side(all(one.low > 0 for one in inside)),
-        Side(any(_below(one, margin) for one in outside)),
+        Side(any(_below(one, wider, margin) for one, wider in zip(inside, outside, strict=True))),
         more_repeats(differences[shown], target),
     )
 
@@ -215,11 +217,11 @@ def larger_percentiles(pairs: Sequence[Pair], data: Data, margin: float | None =
         found[shown],
         text if len(pairs) == 1 else f"of {len(pairs)}, {LOWEST}: {text}",
         Side(all(one.low > 0 for one in inside)),
-        Side(any(_below(one, margin) for one in outside)),
+        Side(any(_below(one, wider, margin) for one, wider in zip(inside, outside, strict=True))),
         "more draws and repeats",
     )
 
 
-def _below(found: Estimate, margin: float | None) -> bool:
-    """Whether an interval says that a difference is below 0, or too small to count."""
-    return found.high < 0 if margin is None else found.high < margin and not found.low > 0
+def _below(found: Estimate, wider: Estimate, margin: float | None) -> bool:
+    """Whether the wider interval says that a difference is below 0, or too small to count and not shown to be above."""
+    return wider.high < 0 if margin is None else wider.high < margin and not found.low > 0

@@ -8,6 +8,7 @@ import numpy as np
 from poisonlab.errors import InputError
 from poisonlab.statistics import Estimate, mean_interval, percentile_interval, share_interval
 
+_EITHER_OR = {"memorised"}  # columns of zeros and ones
 # Columns whose values lie in [0, 1].
 _SHARES = {"adversarial_accuracy", "natural_accuracy", "still_correct", "fitted_share"}
 
@@ -52,26 +53,21 @@ class Quantifier:
         return f"{number}{'th' if teen else {'1': 'st', '2': 'nd', '3': 'rd'}.get(number[-1], 'th')} percentile"
 
     def estimate(self, grid: np.ndarray, column: str, confidence: float) -> Estimate:
-        """Mean or percentile of a grid [draws, repeats], with its interval; that of zeros and ones is
+        """Mean or percentile of a grid [draws, repeats], with its interval; that of a column of zeros and ones is
         `share_interval`.
         """
         bounds = (0.0, 1.0) if column in _SHARES else None
         if self.kind == "percentile":
             return percentile_interval(grid, self.percent / 100, confidence, bounds)
-        return share_interval(grid, confidence) if _is_binary(grid) else mean_interval(grid, confidence, bounds)
+        return share_interval(grid, confidence) if column in _EITHER_OR else mean_interval(grid, confidence, bounds)
 
-    def interval(self, grid: np.ndarray) -> str:
+    def interval(self, grid: np.ndarray, column: str) -> str:
         """What the interval of `estimate` is, in words that "against" may follow."""
         if self.kind == "percentile":
             return f"{self.noun} of the victims with the interval of its order statistics,"
-        if _is_binary(grid):
+        if column in _EITHER_OR:
             return "the wider of t interval over draws and repeats and exact interval over draws,"
         return "t interval over repeats" if len(grid) == 1 else "t interval over draws and repeats"
 
 
 MEAN = Quantifier()
-
-
-def _is_binary(grid: np.ndarray) -> bool:
-    values = grid[np.isfinite(grid)]
-    return values.size > 0 and bool(np.isin(values, (0, 1)).all())

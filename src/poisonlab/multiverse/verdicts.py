@@ -4,17 +4,22 @@ All rules are choices; `studies/label_noise/claims.yaml` says which came before 
 reproduces a claim, refutes it, or does neither; one that measures nothing, see `measuring`, does not count. Where at
 least `AGREE` of the others agree, theirs is the verdict; else the claim depends on the choice that explains most of the
 variance of the estimates, by η² (sum of squares between its values over the whole one; Fisher, 1925), and on no named
-one where this is below `EXPLAINS`.
+one where chance explains as much: where, of estimates that are dealt anew to the combinations, more than `CHANCE` have
+a choice with as large an η².
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from poisonlab.multiverse.grid import FACTS, FOUND
 
 AGREE = 0.9
-EXPLAINS = 0.1
+CHANCE = 0.05
+DEALT = 2000  # times
 ROUNDING = 1e-12  # of sums of squares, which are computed to about 1e-15
 ROUNDED = 1e-9  # epochs: what rounding leaves of a difference of 0
 KEY = ["study", "multiverse", "claim", "statement", "part", "victims"]
@@ -55,19 +60,16 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row for each claim's part and kind of victims, with `COLUMNS`: numbers of combinations, tried and those that
-        measure it, the verdict ("not run" where none does), the choice with the largest η² ("" where none explains
-        `EXPLAINS`), and what its values came to, in words. Of a multiverse of a reduced scale the verdict is
-        "analogue".
+        measure it, the verdict ("not run" where none does), the choice with the largest η² ("" where chance explains as
+        much), and what its values came to, in words. Of a multiverse of a reduced scale the verdict is "analogue".
     """
     names = choices_of(table)
     rows = []
     for key, every in table.groupby(KEY, sort=False):
         own = measuring(every)
         reproduced, refuted = (int((own["verdict"] == verdict).sum()) for verdict in DECISIVE)
-        explained = {name: eta_squared(own["measured"], own[name]) for name in names}
-        known = {name: share for name, share in explained.items() if share >= EXPLAINS}
-        choice = max(known, key=lambda name: known[name]) if known else ""
         verdict = _verdict(reproduced, refuted, len(own))
+        choice, share = _explains(own, names)
         rows.append(
             {
                 **dict(zip(KEY, key, strict=True)),
@@ -77,11 +79,29 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
                 "refuted": refuted,
                 "verdict": verdict if (every["scale"] == "published").all() else "analogue",
                 "choice": choice,
-                "eta2": known.get(choice, float("nan")),
+                "eta2": share,
                 "where": _where(own, choice) if choice else "",
             }
         )
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _explains(own: pd.DataFrame, names: Sequence[str]) -> tuple[str, float]:
+    """The choice that explains most of the variance, and its η²; "" and NaN where chance explains as much."""
+    found = {name: eta_squared(own["measured"], own[name]) for name in names}
+    found = {name: share for name, share in found.items() if not math.isnan(share)}
+    if not found:
+        return "", math.nan
+    choice = max(found, key=lambda name: found[name])
+    values = own["measured"].to_numpy(dtype=float)
+    generator = np.random.default_rng(0)
+    dealt = generator.permuted(np.tile(values - values.mean(), (DEALT, 1)), axis=1)
+    between = np.zeros(DEALT)  # the most of any choice
+    for name in found:
+        groups = pd.get_dummies(own[name]).to_numpy(dtype=float)  # [combinations, groups]
+        between = np.maximum(between, ((dealt @ groups) ** 2 / groups.sum(0)).sum(1))
+    as_large = (between >= (found[choice] - ROUNDING) * (dealt[0] ** 2).sum()).sum()
+    return (choice, found[choice]) if (1 + as_large) / (1 + DEALT) <= CHANCE else ("", math.nan)
 
 
 def _verdict(reproduced: int, refuted: int, combinations: int) -> str:
@@ -111,7 +131,7 @@ def words(row: pd.Series) -> str:
     if row["verdict"] != "depends":
         return found
     if not row["choice"]:
-        return f"{found}; no choice explains {100 * EXPLAINS:g} % of the variance"
+        return f"{found}; no choice explains more of the variance than chance"
     share = f"{100 * row['eta2']:.0f} % of the variance"
     return f"{found}; {row['choice']} explains {share} (reproduced and refuted: {row['where']})"
 

@@ -228,7 +228,12 @@ def contrast_of(matrices: Sequence[np.ndarray], weights: Sequence[float]) -> Con
         nothing = np.zeros(0)
         zeros = (0.0,) * len(draws)
         return Contrast(math.nan, (0,) * len(draws), 0, 0, False, False, zeros, 0.0, nothing, nothing, nothing)
-    stacked, linked = fill_holes(np.concatenate(observed))
+    filled = [fill_holes(matrix) for matrix in observed]
+    linked = all(own for _, own in filled)
+    if linked:  # each by itself, for a condition may move some repeats more than others
+        stacked = np.concatenate([matrix for matrix, _ in filled])
+    else:
+        stacked, linked = fill_holes(np.concatenate(observed))
     full = np.split(stacked, np.cumsum(draws)[:-1])
 
     draw_terms, rest_term, has_rest = [], 0.0, False

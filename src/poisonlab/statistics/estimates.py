@@ -31,6 +31,7 @@ class Tested(Estimate):
     """An estimate that compares conditions, with a permutation p. `n_draws` is the fewest draws of a condition."""
 
     p: float
+    t_p: float  # two-sided p of the interval's own Student's t; NaN without an interval
     smallest_p: float  # the smallest p that this design can give: a p that equals it cannot say more
     draws: tuple[int, ...]  # draws of each condition
 
@@ -38,6 +39,15 @@ class Tested(Estimate):
     def n(self) -> str:
         """Size as draws × repeats: "5+8 × 4" for conditions of 5 and 8 draws."""
         return describe_size(self.draws, self.n_repeats, self.n_missing)
+
+    @property
+    def joint_p(self) -> float:
+        """Of a test whose alternative is "greater", the larger p of the permutation and of the one-sided t.
+
+        The permutation needs no normal effects but speaks of the repeats that were run; t counts new ones.
+        """
+        one_sided = self.t_p / 2 if self.value > 0 else 1 - self.t_p / 2
+        return max(self.p, one_sided)
 
 
 def grid(frame: pd.DataFrame, value: str) -> np.ndarray:

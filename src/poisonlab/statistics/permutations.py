@@ -22,10 +22,6 @@ EXACT_LIMIT = 100_000  # arrangements that are enumerated (well under a second);
 class Difference(Tested):
     """Mean of a minus mean of b, paired by repeat."""
 
-    t_p: float = (
-        math.nan
-    )  # two-sided p of the interval's own Student's t; NaN without an interval, and where draws are matched
-
 
 @dataclass(frozen=True, kw_only=True)
 class Trend(Tested):
@@ -57,7 +53,8 @@ def paired_difference(
     What p does not say: the null is "no effect on any victim-to-be", so p speaks for the repeats that were run. Where a
     condition moves each victim-to-be differently but none on average, p rejects more often than its level (measured:
     0.13 at level 0.05 for 5 against 8 draws × 4 repeats and an interaction of standard deviation 0.1), while the
-    interval, which counts new repeats, keeps its coverage (0.96; 0.97 without interaction). A claim needs both.
+    interval, which counts new repeats, keeps its coverage (0.96; 0.97 without interaction). A claim needs both: see
+    `Tested.joint_p`, which is what is corrected for several parts.
 
     `alternative` "greater" asks whether a is above b, "less" whether it is below. Raises InputError for infinite
     values, an unknown alternative or a confidence outside (0, 1).
@@ -90,6 +87,7 @@ def matched_difference(
     return Difference(
         shown.value, shown.low, shown.high, shown.n_draws, shown.n_repeats, shown.n_missing,
         p=flipped.p, smallest_p=flipped.smallest_p, draws=(shown.n_draws,),
+        t_p=contrast_of([differences], [1.0]).t_p,
     )  # fmt: skip
 
 
@@ -121,7 +119,7 @@ def trend(
         raise InputError(f"{len(np.unique(x))} axis positions have values, a trend needs 2 or more; add axis values")
     contrast = contrast_of([matrices[k] for k in kept], list(x / np.sum(x**2)))
     p, smallest_p = permutation_test(contrast, alternative, permutations, seed)
-    return Trend(*contrast.estimate(confidence), p=p, smallest_p=smallest_p, draws=contrast.draws)
+    return Trend(*contrast.estimate(confidence), p=p, smallest_p=smallest_p, draws=contrast.draws, t_p=contrast.t_p)
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:

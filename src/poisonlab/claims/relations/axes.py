@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -81,7 +82,7 @@ def _along(data: Data, settings: Settings, sign: int) -> Evidence:
         slope.high,
         distinct_draws(slope),
         f"{words}, rows permuted",
-        Side(slope.low > 0 and enough(slope), slope.p, slope.smallest_p),
+        Side(slope.low > 0 and enough(slope), slope.joint_p, slope.smallest_p),
         Side(high < margin and not slope.low > 0 and enough(slope)),
         design(
             [max(math.ceil(max(slope.draws) * grown), 2)] * len(slope.draws), max(math.ceil(slope.n_repeats * grown), 2)
@@ -116,7 +117,8 @@ def lowest_among(data: Data, settings: Settings) -> Evidence:
     of each value outside, which had no part in the choice, or, paired by training set, against their odd ones. Where
     the first draws were `known` before the registration, they choose, and the later ones are judged. The opposite is
     tested the same way. All draws share the repeats, so a choice that only these victims-to-be favour survives the
-    split; the interval counts new repeats.
+    split; simulated with an interplay of bucket and repeat as large as the archive's, up to 0.04, the upper end of a
+    95 % interval lies below the truth in 2 to 4 % of cases instead of 2.5 %.
     """
     compare, rows_text = PAIRED_BY[paired_by := settings["paired_by"]]
     known = settings["known"]
@@ -150,11 +152,14 @@ def lowest_among(data: Data, settings: Settings) -> Evidence:
     held = f", holds {sizes[chosen]:.0f} of {sizes.sum():.0f} points" if settings["among"] == "most points" else ""
     choosers = f"the first {known} draws" if known else "even draws"
     target = max(abs(shown.value), settings["margin"])
+    lowest = f"{names[chosen]} (lowest {'of the set' if chosen in inside else 'outside'} on {choosers}{held})"
+    sides = [names[other], lowest]
+    if against:  # one outside minus one of the set, whichever is chosen: negative where it speaks against the claim
+        sides.reverse()
+        shown = replace(shown, value=-shown.value, low=-shown.high, high=-shown.low)
     return Evidence.of(
         shown,
-        f"{names[other]} − {names[chosen]} (lowest {'of the set' if chosen in inside else 'outside'} on "
-        f"{choosers}{held}), "
-        f"{rows_text}, largest p of all such differences",
+        f"{' − '.join(sides)}, {rows_text}, largest p of all such differences",
         supported[3],
         opposed[3],
         plan_size((grids[other], grids[chosen][1::2]), (len(grids[other]), len(grids[chosen])), target, data)

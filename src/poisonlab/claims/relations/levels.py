@@ -42,7 +42,7 @@ def _within(data: Data, low: float, high: float, words: str, open_ends: bool) ->
     inside = low < wide.low and wide.high < high if open_ends else low <= wide.low and wide.high <= high
     return Evidence.of(
         shown,
-        f"{data.quantifier.interval(one.grid)} against {words}",
+        f"{data.quantifier.interval(one.grid, one.column)} against {words}",
         Side(inside),
         Side(wide.high < low or wide.low > high),
         MORE,
@@ -102,7 +102,7 @@ def _beyond(data: Data, value: float, sign: int) -> Evidence:
     last = min(range(len(found)), key=lambda n: math.inf if math.isnan(found[n].value) else sign * found[n].value)
     one = data.of[last]
     against = quantifier.estimate(one.grid, one.column, data.corrected(len(data.of)))
-    text = f"{quantifier.interval(one.grid)} against {value:g}"
+    text = f"{quantifier.interval(one.grid, one.column)} against {value:g}"
     if len(data.of) > 1:
         alike = len({each.name for each in data.of}) == 1
         where = " at ".join(filter(None, [one.short if alike else one.name, one.place]))
