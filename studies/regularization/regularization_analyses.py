@@ -58,8 +58,10 @@ def penalty_map(subject: Subject) -> Findings:
 
     The point is labelled as the second class and lies on a grid of `side` × `side` places in the range of the training
     points, `reach` times as wide. `points` and `share` give the division. Rows of kind map: x, y, and validation error
-    without λ, with the large one, and the best ln λ, each of the least cross-entropy; of kind train and poison: x, y,
-    label; of kind boundary: the line a x + b y + c = 0 as x, y, value of clean and poisoned models.
+    without λ, with the large one, and the best ln λ, each of the least cross-entropy; of kind train and poison, which
+    lies where the error without λ is highest (of equal ones, the cross-entropy): x, y, label; of the names of models,
+    as "poisoned large": the boundary a x + b y + c = 0 as x, y, value, and the error as `without`; of kind validation:
+    the number of its points as value.
     """
     import pandas as pd
     import torch
@@ -94,8 +96,9 @@ def penalty_map(subject: Subject) -> Findings:
         rows.append(
             {"kind": "map", "x": x, "y": y, "without": float(wrong[0]), "large": float(wrong[-1]), "best": best}
         )
-        harm.append(float(losses[0]))
-    worst = places[int(np.argmax(harm))]
+        harm.append((float(wrong[0]), float(losses[0])))
+    worst = places[harm.index(max(harm))]
+    rows.append({"kind": "validation", "value": len(scene.validation[1])})
     rows.append({"kind": "poison", "x": worst[0], "y": worst[1], "label": 1})
     rows += [
         {"kind": "train", "x": float(point[0]), "y": float(point[1]), "label": int(label)}

@@ -24,8 +24,8 @@ LEAST = 1e-17  # of the errors drawn
     title="How far reverse-mode hypergradients are from the exact ones",
     source=f"{SOURCE}, Appendix B",
     caption="Relative error of reverse-mode hypergradients after T steps of gradient descent against the exact, "
-    "implicit ones, for features of poisons and for ln λ; the seconds of one, dotted of an exact one; and the seconds "
-    "of each kind by the number of hyperparameters.",
+    "implicit ones, for features of poisons and for ln λ; the seconds that one takes (dotted: an exact one); and the "
+    "seconds of each kind by the number of hyperparameters.",
     method="Errors below 10⁻¹⁷ are drawn there. Processor's seconds; {timed} steps in the last panel. One division, "
     "one line for each λ. Made with {dataset}.",
     options=DATASET,

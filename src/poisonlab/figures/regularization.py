@@ -29,10 +29,11 @@ DATASET = {"dataset": Option("for the caption", "a data set")}
     title="Where one point does harm, with and without λ",
     source=f"{SOURCE}, Fig. 1",
     caption="Validation error by where one more point of the second class (white) lies, without λ (left) and with a "
-    "large one (middle), and the best ln λ there (right). Crosses: the point that raises the cross-entropy without λ "
-    "most; lines: boundaries of models trained without it (dashed) and with it (solid).",
-    method="Best: of the least cross-entropy; darkest: the smallest λ tried. Over {places} places, the best ln λ and "
-    "the error without λ rank alike with Spearman's correlation {correlation}. Made with {dataset}.",
+    "large one (middle), and the best ln λ there (right). Crosses: where the point does most harm without λ; lines: "
+    "boundaries of models trained without it (dashed) and with it (solid).",
+    method="{validation} validation points. Best: of the least cross-entropy; darkest: the smallest λ tried. Over "
+    "{places} places, the best ln λ and the error without λ rank alike with Spearman's correlation {correlation}. Made "
+    "with {dataset}.",
     options=DATASET,
 )
 def penalty_map(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -74,13 +75,14 @@ def penalty_map(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[
     panels[0].set_ylabel("second feature")
 
     def errors(which: str) -> str:
-        clean = float(table.loc[table["kind"] == f"clean {which}", "without"].iloc[0])
-        return f"from {clean:.3f} to {places[which].max():.3f}"
+        ends = (table.loc[table["kind"] == f"{kind} {which}", "without"].iloc[0] for kind in ("clean", "poisoned"))
+        return "from {:.3f} to {:.3f}".format(*ends)
 
     correlation = spearmanr(places["without"], places["best"]).statistic
     return figure, {
         "finding": f"One more point, where it does most harm, takes the validation error {errors('without')} without "
         f"λ, and {errors('large')} with a large one.",
+        "validation": int(table.loc[table["kind"] == "validation", "value"].iloc[0]),
         "places": len(places),
         "correlation": f"{correlation:.2f}",
         "dataset": named(options["dataset"], options["labels"]),
@@ -100,14 +102,16 @@ def _line(panel: Axes, boundary: pd.Series, x: np.ndarray, y: np.ndarray, style_
     needs=("conditions", "victims"),
     title="Test error by the fraction of poisons, and what the learned λ does",
     source=f"{SOURCE}, Fig. 2",
-    caption="Top: test error against {axis}, for defenders that choose λ differently{against}. Bottom: λ of the "
-    "defender {learned}, and the norm of its parameters.",
-    method="Means over divisions and orders of the mini-batches, with 95 % intervals. n, draws × repeats, at each "
-    "value: {n}. Made with {dataset}. {scale}",
+    caption="Top: test error against {axis}, for defenders that choose λ differently{against}. Bottom: λ and the norm "
+    "of the parameters where it is learned{of_learned}.",
+    method="Means over divisions and orders of the mini-batches, with 95 % intervals.{bound} n, draws × repeats, at "
+    "each value: {n}. Made with {dataset}. {scale}",
     options={
         "experiments": Option("1 to 3 experiments, left to right; default: as they come in the tables"),
         "defenders": Option("condition → label, in their order; default: every condition with a sweep axis", {}),
         "learned": Option("condition whose λ and norm are drawn; default: the last of the defenders"),
+        "of_learned": Option("for the caption: under which poisons", ""),
+        "highest": Option("ln of the largest λ that is sought; default: nothing is said of it"),
         "points": Option("number of training points, for fractions; default: the axis shows the number of poisons"),
         "against": Option(
             "what the poisons are made against", "each under poisons made against it unless it says otherwise"
@@ -168,7 +172,7 @@ def defenders(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
         upper.set_ylim(bottom=0)
         low, high = (pick(last, key=lambda pair: pair[0].value) for pick in (min, max))
         ends.append(
-            f"from {value_text(low[0])} ({low[1]}) to {value_text(high[0])} ({high[1]})"
+            f"{value_text(low[0])} ({low[1]}) to {value_text(high[0])} ({high[1]})"
             + f" with {named(data, options['labels'])}" * (len(names) > 1)
         )
         lower.set(title=f"({letters[len(names) + column]})", xlabel=_axis(options["points"]))
@@ -181,14 +185,30 @@ def defenders(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Fi
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
     scales = sorted(set(conditions["scale"]))
     return figure, {
-        "finding": f"Where poisons are most, the test error goes {joined(ends)}.",
+        "finding": f"Where poisons are most, the test error is {joined(ends)}, by defender.",
         "axis": _axis(options["points"]),
-        "learned": lines.get(learned, learned),
+        "of_learned": options["of_learned"] and f", {options['of_learned']}",
+        "bound": _bound(victims[victims["condition"] == learned], conditions, options),
         "against": f", {options['against']}" if options["against"] else "",
         "n": shared_n(n),
         "dataset": ", ".join(named(one, options["labels"]) for one in dict.fromkeys(conditions["dataset"])),
         "scale": " ".join(SCALES[one] for one in scales),
     }
+
+
+def _bound(victims: pd.DataFrame, conditions: pd.DataFrame, options: Mapping[str, Any]) -> str:
+    """How often the learned λ of most poisons is the largest that is sought, in each experiment where it is."""
+    if options["highest"] is None:
+        return ""
+    words = f" λ is sought up to e^{options['highest']:g}"
+    last = victims[victims["axis_value"] == victims["axis_value"].max()]
+    found = []
+    for name, own in last.groupby("experiment", sort=False):
+        by_draw = own.groupby("draw")["log_penalty"].mean()
+        if there := int((by_draw >= options["highest"] - 1e-6).sum()):
+            data = conditions.loc[conditions["experiment"] == name, "dataset"].iloc[0]
+            found.append(f"{there} of {len(by_draw)} divisions of {named(data, options['labels'])}")
+    return words + (f", where that learned on most poisons ends in {joined(found)}." if found else ".")
 
 
 def _axis(points: int | None) -> str:
@@ -267,7 +287,7 @@ def parameters(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
 @figure(
     "choices",
     needs=("conditions", "victims"),
-    title="Which conclusions depend on what the source leaves open",
+    title="Whether the rise of the error, and of ln λ, depends on what the source leaves open",
     caption="Rise of the test error (left) and of ln λ (right) from the first to the last value of {axis}, for each "
     "choice, one changed at a time; blue: the interval lies above 0. A λ that is fixed cannot rise.",
     method="95 % intervals. n, draws × repeats: {n}. Made with {dataset}.",

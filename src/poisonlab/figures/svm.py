@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ WIDTH = 0.22  # of what stands side by side
     "loss; 1 is the right direction, 0 says nothing. Dots: simulated problems; lines: medians.",
     method="Exact: from the machine's optimality conditions. Historical: the formula of the public code that the "
     "CIFAR-3 report adapted, in which a sign is lost, a factor misplaced, and more than the margin vectors count. "
-    "{draws} problems; circles: a difference crosses a kink of the loss, {kinks}.",
+    "{draws} problems; open circles: a difference crosses a kink of the loss, {kinks}.",
 )
 def svm_gradients(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
     """Draw the cosines of both gradients with central differences, by kernel.
@@ -89,7 +90,8 @@ def svm_gradients(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tupl
     caption="Error on all test points of two classes of a support vector machine with no training point more, a "
     "flipped one (of the first class, labelled as the second), and that one after the attack; dots: draws, lines: "
     "means. Band: what Biggio et al. report after one point, {low} to {high}.",
-    method="{draws} draws of the training points and the point. A crafted point took {seconds} s (median).",
+    method="Brackets: 95 % intervals. {draws} draws of the training points and the point. A crafted point took "
+    "{seconds} s (median).",
     options={"dataset": Option("for the axis", "")},
 )
 def svm_single_point(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure, dict[str, Any]]:
@@ -99,6 +101,8 @@ def svm_single_point(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> t
         inputs: `svm_single_point`, the table of the analysis of this name.
     """
     from matplotlib.figure import Figure
+
+    from poisonlab.statistics import grid, mean_interval
 
     table: pd.DataFrame = inputs["svm_single_point"]
     pairs = list(table["pair"].unique())
@@ -123,13 +127,17 @@ def svm_single_point(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> t
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     means = table.groupby(["pair", "what"])["error"].mean()
     counts = table.groupby(["pair", "what"])["draw"].nunique()
-    errors = [
-        f"from {percent(means[pair, 'clean'], 1)} to {percent(means[pair, 'crafted'], 1)} ({pair})" for pair in pairs
-    ]
+    errors = []
+    for pair in pairs:
+        crafted = table[(table["pair"] == pair) & (table["what"] == "crafted")].assign(repeat=0)
+        found = mean_interval(grid(crafted, "error"), bounds=(0, 1))
+        bounds = "" if math.isnan(found.low) else f" [{percent(found.low, 1)}, {percent(found.high, 1)}]"
+        errors.append(f"from {percent(means[pair, 'clean'], 1)} to {percent(found.value, 1)}{bounds} ({pair})")
+    inside = sum(PUBLISHED[0] <= means[pair, "crafted"] <= PUBLISHED[1] for pair in pairs)
     return figure, {
         "draws": span(counts.min(), counts.max()),
         "finding": f"One crafted training point takes the mean test error {joined(errors)}; published: into "
-        f"{percent(PUBLISHED[0])} to {percent(PUBLISHED[1])}.",
+        f"{percent(PUBLISHED[0])} to {percent(PUBLISHED[1])}, where {inside} of {len(pairs)} end.",
         "low": percent(PUBLISHED[0]),
         "high": percent(PUBLISHED[1]),
         "seconds": f"{table.loc[table['what'] == 'crafted', 'seconds'].median():.2g}",

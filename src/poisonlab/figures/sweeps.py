@@ -36,6 +36,8 @@ class _Line:
     victims: pd.DataFrame
     clean: pd.DataFrame
     look: Mapping[str, Any]
+    beside: str  # label of a condition that has no axis
+    others: pd.DataFrame  # its victims; there may be none
 
 
 @figure(
@@ -47,7 +49,7 @@ class _Line:
     options={
         "lines": Option(
             "experiment → {label, condition: default all with a sweep axis, colour: number, dashed, part_of: "
-            "experiment whose line it belongs to}, in their order",
+            "experiment whose line it belongs to, beside: condition without the axis, a level line}, in their order",
             {},
         ),
         "panels": Option(
@@ -98,10 +100,12 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
         for place, condition in enumerate(swept):
             experiment, victims = victims_of(inputs, options, name, condition)
             unpoisoned = own[own["condition"].isin(_clean(conditions, condition, shown))]
+            beside = settings.get("beside", "")
+            others = own[own["condition"] == beside]
             if ADVERSARIAL in panels:
                 found, row = query(inputs, name, options), conditions[conditions["condition"] == condition].iloc[0]
                 attacks.append(found.attack(row).iloc[0])
-                victims, unpoisoned = (attacked(group, found, row) for group in (victims, unpoisoned))
+                victims, unpoisoned, others = (attacked(group, found, row) for group in (victims, unpoisoned, others))
             victims = _joined([victims, *(_part(inputs, options, part, condition, panels) for part in parts)])
             look = {
                 "color": COLOURS[(settings.get("colour", len(lines) - place) + place) % len(COLOURS)],
@@ -110,7 +114,7 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
             own_label = named(condition, options["labels"]) if len(swept) > 1 else ""
             label = ": ".join(filter(None, [settings.get("label", named(name, options["labels"])), own_label]))
             experiments.append(experiment)
-            lines.append(_Line(label, victims, unpoisoned, look))
+            lines.append(_Line(label, victims, unpoisoned, look, named(beside, options["labels"]), others))
 
     rows = 1 if len(panels) < 4 else 2
     figure = Figure(figsize=(style.PAGE, 2.5 * rows))
@@ -118,17 +122,20 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     axes = figure.subplots(rows, -(-len(panels) // rows), squeeze=False, sharex=True).ravel()
     n: list[Estimate] = []
     n_clean: list[Estimate] = []
+    n_beside: list[Estimate] = []
     for letter, panel, column in zip(LETTERS, axes, panels, strict=False):
         panel.set_title(f"({letter})", loc="left", size=style.SMALL)
         for line in lines:
             n += _draw(panel, line, column)
-            n_clean += _draw_clean(panel, line, column)
+            n_clean += _draw_level(panel, line.clean, column, {**line.look, "linestyle": ":"}, "clean")
+            look = {"color": style.GREY, "linestyle": _DASHED, "label": line.beside}
+            n_beside += _draw_level(panel, line.others, column, look, "beside")
         if column in options["published"]:
             _mark_published(panel, *options["published"][column])
         low, high = bounds(column) or (-np.inf, np.inf)
         bottom = min(options["lowest"][column], panel.get_ylim()[0]) if column in options["lowest"] else low
         if column == "natural_accuracy" and column not in options["lowest"]:
-            bottom = panel.get_ylim()[0]
+            bottom, high = panel.get_ylim()[0], min(panel.get_ylim()[1], high)
         if np.isfinite(high):
             panel.set_ylim(bottom - 0.04 * (high - bottom), high + 0.04 * (high - bottom))
         elif np.isfinite(bottom):
@@ -146,7 +153,9 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
         "finding": _finding(lines, panels[0], options["axis_label"]),
         "dotted": "; dotted: victims without poisons" if n_clean else "",
         "attacked": measured(attacks),
-        "n": shared_n(n) + (f"; without poisons: {shared_n(n_clean)}" if n_clean else ""),
+        "n": shared_n(n)
+        + (f"; without poisons: {shared_n(n_clean)}" if n_clean else "")
+        + (f"; of what has no axis: {shared_n(n_beside)}" if n_beside else ""),
     }
 
 
@@ -293,14 +302,14 @@ def _draw(panel: Axes, line: _Line, column: str) -> list[Estimate]:
     return estimates
 
 
-def _draw_clean(panel: Axes, line: _Line, column: str) -> list[Estimate]:
-    """Draw the mean without poisons, where there are such victims with a value; return its estimate."""
-    if line.clean[column].isna().all():
+def _draw_level(panel: Axes, victims: pd.DataFrame, column: str, look: Mapping[str, Any], name: str) -> list[Estimate]:
+    """Draw the mean of victims that have no axis, where one has a value; return its estimate."""
+    if victims[column].isna().all():
         return []
-    found = _mean(line.clean, column)
+    found = _mean(victims, column)
     if np.isfinite([found.low, found.high]).all():
-        panel.axhspan(found.low, found.high, color=line.look["color"], alpha=0.08, linewidth=0, gid="clean-interval")
-    panel.axhline(found.value, color=line.look["color"], linestyle=":", linewidth=1, gid="clean")
+        panel.axhspan(found.low, found.high, color=look["color"], alpha=0.08, linewidth=0, gid=f"{name}-interval")
+    panel.axhline(found.value, linewidth=1, gid=name, **look)
     return [found]
 
 
