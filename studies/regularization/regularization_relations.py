@@ -16,19 +16,22 @@ RESAMPLES = 2000
 def goes_with(data: Data, settings: Settings) -> Evidence:
     """Over the values of the sweep axis, within each draw, the selected column and another `column` rank alike.
 
-    Spearman's correlation in each draw and repeat; its mean is compared with 0, draws and repeats being sampled.
+    Spearman's correlation in each draw and repeat, 0 where a column stays as it is; its mean is compared with 0, draws
+    and repeats being sampled.
     """
     own = np.stack([one.grid for one in data.of], axis=-1)
     other = np.stack(data.grids(data.of[0].name, settings["column"]), axis=-1)
     alike = np.array([
-        [stats.spearmanr(x, y).statistic for x, y in zip(*rows, strict=True)] for rows in zip(own, other, strict=True)
+        [_correlation(x, y) for x, y in zip(*rows, strict=True)] for rows in zip(own, other, strict=True)
     ])  # fmt: skip
-    words = (
-        f"Spearman's correlation of {data.of[0].column} and {settings['column']} over {len(data.of)} values of the axis"
-    )
+    words = f"Spearman's correlation of {data.of[0].column} and {settings['column']} over {len(data.of)} values"
     return larger_grids(
         [(alike, np.zeros_like(alike))], [words], data, paired_by="training set", margin=settings["margin"]
     )
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> float:
+    return 0.0 if min(np.ptp(x), np.ptp(y)) == 0 else float(stats.spearmanr(x, y).statistic)
 
 
 @relation(

@@ -31,6 +31,9 @@ def test_ranks_within_training_sets_that_disagree_between_them(tmp_path: Path, s
     of = {**own("a"), "column": "natural_accuracy"}
     row = verdict(tmp_path, "regularization", tables, "goes_with", of, column="train_accuracy", margin=0.3)
     assert (row["verdict"], row["measured"]) == (expected, sign)
+    victims.loc[victims["draw"] < 3, "train_accuracy"] = 1.0  # in half of the sets it never changes
+    row = verdict(tmp_path, "regularization", tables, "goes_with", of, column="train_accuracy", margin=0.3)
+    assert row["measured"] == sign / 2
 
 
 def test_natural_accuracy_follows_nothing_where_adversarial_accuracy_is_the_same_at_every_distance(
