@@ -114,6 +114,14 @@ def test_mean_interval_covers_as_its_docstring_says():
     # 0.957 in 20 000 grids; 4 binomial standard errors of 2000 grids are 4·√(0.957·0.043/2000) = 0.018
     assert coverage == pytest.approx(0.957, abs=0.018)
 
+    two = [
+        generator.normal(0, 0.1, (10, 1)) + generator.normal(0, 0.1, 2) + generator.normal(0, 0.05, (10, 2))
+        for _ in ours
+    ]
+    coverage = np.mean([found.low <= 0 <= found.high for found in map(mean_interval, two)])
+    # 0.911 in 4000 grids; 4 standard errors of 2000 are 0.025: too short, as two repeats tell next to nothing of repeats
+    assert coverage == pytest.approx(0.911, abs=0.025)
+
     theirs = [pigeonhole_interval(matrix, 400, generator) for matrix in grids[:500]]
     pigeonhole = np.mean([low <= 0 <= high for low, high in theirs])
     # 0.866 in 2000 grids; 4 standard errors of 500 grids are 0.061: the reason for not using it is no accident
