@@ -289,7 +289,7 @@ def test_weaker_than_random_are_strategies_that_all_leave_victims_more_robust():
 
 def test_random_poisons_are_below_none_above_or_no_different():
     row = one("lower_than_clean", experiment(random=0.5, clean=0.9))
-    assert (row["verdict"], row["n"], round(row["measured"], 1)) == ("reproduced", "6 × 4", 0.4)
+    assert (row["verdict"], row["n"], round(row["measured"], 1)) == ("reproduced", "1+6 × 4", 0.4)
     # Paired by victim-to-be: what a repeat does to both is not in the interval.
     assert row["high"] - row["low"] < 0.1
     assert one("lower_than_clean", experiment(random=0.9, clean=0.5))["verdict"] == "refuted"

@@ -111,7 +111,7 @@ def test_a_difference_can_be_claimed_to_exceed_a_number(tmp_path):
 def test_victims_without_poisons_are_compared_one_by_one_with_those_of_every_draw(tmp_path):
     tables = own_tables({"clean": (0.9, np.nan), "random": (0.5, np.nan)})
     row = judged(tmp_path, tables, entry("larger", own("clean"), than=own("random")))
-    assert (row["verdict"], row["n"], round(row["measured"], 1)) == ("reproduced", "6 × 20", 0.4)
+    assert (row["verdict"], row["n"], round(row["measured"], 1)) == ("reproduced", "1+6 × 20", 0.4)
     assert judged(tmp_path, tables, entry("larger", own("random"), than=own("clean")))["verdict"] == "refuted"
 
 

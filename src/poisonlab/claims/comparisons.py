@@ -186,13 +186,18 @@ def larger_victims(pairs: Sequence[Pair], data: Data, margin: float | None = Non
     shown = weakest(inside)
     text = f"{pairs[shown].words}, {100 * data.wide:.3g} % t interval over draws and repeats against 0"
     target = max(abs(found[shown].value), SMALL if margin is None else margin / 2)
-    return Evidence.of(
+    evidence = Evidence.of(
         found[shown],
         text if len(pairs) == 1 else f"of {len(pairs)}, {LOWEST}: {text}",
         Side(all(one.low > 0 for one in inside)),
         Side(any(_below(one, wider, margin) for one, wider in zip(inside, outside, strict=True))),
         more_repeats(differences[shown], target),
     )
+    draws = [len(side.grid) for side in (pairs[shown].a, pairs[shown].b)]
+    if len(set(draws)) == 1:
+        return evidence
+    own = f"{found[shown].n_draws} ×"  # draws of both, as one clean training set stands beside several
+    return replace(evidence, n=found[shown].n.replace(own, f"{'+'.join(map(str, draws))} ×", 1))
 
 
 def larger_percentiles(pairs: Sequence[Pair], data: Data, margin: float | None = None) -> Evidence:

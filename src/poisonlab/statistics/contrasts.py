@@ -45,10 +45,10 @@ def mean_interval(matrix: np.ndarray, confidence: float = 0.95, bounds: tuple[fl
         10 × 2, the same            0.911
         20 × 2, the same            0.879
 
-    So two repeats that matter give an interval that is too short, all the more so with many draws: one degree of freedom
-    is all that is known of them. Where neither axis has an effect the interval is too long rather than too short
-    (tests/unit/test_statistics.py, `test_mean_interval_covers_as_its_docstring_says`). Of shares near 0 or 1, whose
-    effects are not normal, it covers less, too.
+    So two repeats that matter give an interval that is too short, all the more so with many draws: one degree of
+    freedom is all that is known of them. Where neither axis has an effect the interval is too long rather than too
+    short (tests/unit/test_statistics.py, `test_mean_interval_covers_as_its_docstring_says`). Of shares near 0 or 1,
+    whose effects are not normal, it covers less, too.
 
     `bounds` cuts the interval (not the value) to the possible range, e.g. (0, 1) for an accuracy; nothing is cut
     unasked. Raises InputError for infinite values or a confidence outside (0, 1).

@@ -32,7 +32,7 @@ class Tested(Estimate):
 
     p: float
     t_p: float  # two-sided p of the interval's own Student's t; NaN without an interval
-    smallest_p: float  # the smallest p that this design can give: a p that equals it cannot say more
+    smallest_p: float  # the smallest p that these values can give in any order: a p that equals it cannot say more
     draws: tuple[int, ...]  # draws of each condition
 
     @property
