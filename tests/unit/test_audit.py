@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from poisonlab.audit import best_recipe, facts_of
+from poisonlab.audit import audit, best_recipe, facts_of
 from poisonlab.audit.answer import NUMBERS, exposed, reference_radius, row_of
 from poisonlab.audit.costs import hardening
 from poisonlab.audit.question import Question, question
-from poisonlab.audit.study import WAYS, Choices, Facts, candidates, clean_nets, first_looks, whole
+from poisonlab.audit.study import WAYS, Choices, Facts, buckets, candidates, clean_nets, first_looks, whole
+from poisonlab.cli.audit import _reason as reason
 from poisonlab.datasets.dataset import Column, make_dataset
 from poisonlab.errors import InputError
 from poisonlab.pipeline.plan import Plan
@@ -81,7 +82,7 @@ def test_words_become_numbers() -> None:
 
 def small_class(folder: Path, asked: Question, choices: Choices) -> str:
     """A study of a class with too few points for path buckets."""
-    study = whole(asked, Facts(130, (40, 90), ("a", "b"), "grey"), replace(choices, budgets=(10, 20)))
+    study = whole(asked, Facts(130, (40, 90), ("a", "b"), "grey"), replace(choices, budgets=(10, 20), buckets=0))
     (folder / "few").mkdir(exist_ok=True)
     (folder / "few" / "study.yaml").write_text(json.dumps(study))
     return "./few"
@@ -92,7 +93,7 @@ def test_the_study_of_every_phase_can_be_planned(tmp_path: Path, kind: str, monk
     monkeypatch.chdir(tmp_path)
     facts = Facts(300, (100, 200), ("a", "b"), kind)
     asked = question("digits01", KNOWN)
-    choices = Choices(candidates(facts)[0], (0, 1), (5, 10, 20), (0.05, 0.1, 0.2), 4, 4)
+    choices = Choices(candidates(facts)[0], (0, 1), (5, 10, 20), (0.05, 0.1, 0.2), 4, 4, buckets=4)
     for phase in (first_looks(asked, facts), clean_nets(asked, facts, choices), whole(asked, facts, choices)):
         folder = tmp_path / asked.name
         folder.mkdir(exist_ok=True)
@@ -102,6 +103,61 @@ def test_the_study_of_every_phase_can_be_planned(tmp_path: Path, kind: str, monk
     few = Plan({**read_yaml(ROOT / "config.yaml"), "studies": [small_class(tmp_path, asked, choices)]}, ROOT)
     assert {experiment for _, experiment in few.experiments} == {"harm", "defences"}
     assert {name for _, name in plan.figures} == {"budgets", "radii", "defences", "detected"}
+
+
+def test_there_are_as_many_buckets_as_a_class_has_points_and_different_lengths_for() -> None:
+    def traced(steps: list[int]) -> pd.DataFrame:
+        return pd.DataFrame({"index": range(len(steps)), "label": 1, "steps": steps})
+
+    assert buckets(traced(list(range(40))), 1, 10) == 4
+    assert buckets(traced(list(range(39))), 1, 10) == 3
+    # As wide ranges, one bucket would hold a single point; as equal numbers, all hold ten.
+    assert buckets(traced([*range(39), 900]), 1, 10) == 4
+    assert buckets(traced([2] * 15 + [3] * 25), 1, 10) == 2
+    assert buckets(traced([2] * 40), 1, 10) == 0
+
+
+def test_columns_of_a_table_are_named_on_the_command_line(tmp_path: Path) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text("id,a,y\n1,0.5,yes\n")
+    found = question(str(table), KNOWN, label="y", drop=["id"])
+    assert found.dataset == {"source": "table", "path": str(table), "label": "y", "drop": ["id"]}
+    with pytest.raises(InputError, match="--label names a column, and 'digits01' is no table; leave it out"):
+        question("digits01", KNOWN, label="y")
+
+
+def test_a_folder_that_holds_the_audit_of_other_data_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "own.csv").write_text("a,y\n0.5,yes\n")
+
+    class Reached(Exception):
+        pass
+
+    def run(targets: object) -> None:
+        raise Reached
+
+    for path, expected in (("here/own.csv", Reached), ("here/own.csv", Reached), ("there/own.csv", InputError)):
+        with pytest.raises(expected) as raised:
+            audit(question(path, KNOWN), run, ROOT)
+    assert str(raised.value).startswith("'audit_own' holds the audit of 'here/own.csv', not of 'there/own.csv'; give")
+
+
+def test_the_reason_for_which_a_pipeline_stopped_is_said(tmp_path: Path) -> None:
+    job = "host: here\nError in rule prepare_data:\n    log: a.log\nprepare_data: 'own.csv' has no rows; add some\nExiting.\n"
+    assert reason(job, tmp_path, 0.0) == "'own.csv' has no rows; add some"
+    configuration = (
+        'host: here\nWorkflowError in file "Snakefile", line 41:\nmodels.x is unknown; correct it\n  File "x"\n'
+    )
+    assert reason(configuration, tmp_path, 0.0) == "models.x is unknown; correct it"
+    assert reason("Building DAG of jobs...\nhost: here\n", tmp_path, 0.0) == ""
+    for name, last in (("stopped", "'own.csv' has no rows; add some"), ("others", "12:00:01 3 of 5 epochs")):
+        (tmp_path / f"{name}.log").write_text(f"12:00:00 begins\n{last}\n")
+    assert reason("", tmp_path, 0.0) == "'own.csv' has no rows; add some"
+    assert reason("", tmp_path, (tmp_path / "stopped.log").stat().st_mtime + 60) == ""
 
 
 def test_a_study_without_a_defence_does_not_train_it() -> None:

@@ -698,3 +698,5 @@ def test_a_comparison_without_one_baseline_is_refused_before_anything_runs() -> 
     )
     change["figures"]["two"]["options"]["baseline"] = "random"
     check(default(**study(**change)), ROOT)
+    change["figures"]["two"]["options"]["baseline"] = "rnd"
+    expect(study(**change), "options.baseline is 'rnd', experiment 'two' has ['clean', 'random', 'more']; choose one")

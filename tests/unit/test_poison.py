@@ -202,6 +202,27 @@ def test_points_that_are_left_out_are_gone_and_the_others_keep_their_edits(datas
         apply(dataclasses.replace(poison, drop_index=integers(4)), dataset)
 
 
+def test_a_strategy_that_exceeds_its_budget_or_returns_no_poison_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "greedy.py").write_text(
+        "from poisonlab.poisons.strategies import strategy\n\n\n"
+        '@strategy("greedy", parameters={"more": 1})\n'
+        "def greedy(request):\n"
+        '    return request.relabel(request.pool()[: request.flip.budget + request.parameters["more"]])\n\n\n'
+        '@strategy("forgetful")\n'
+        "def forgetful(request):\n"
+        "    request.relabel(request.pool()[: request.flip.budget])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    dataset, said = prepare("digits", {"source": "digits"}), []
+    asked = {"strategy": "greedy:greedy", "flips": {"source": 1, "target": 7}, "budget": 5}
+    with pytest.raises(InputError, match="strategy 'greedy' edits 6 points, its budget is 5; take no more than"):
+        craft(dataset, asked)
+    (fewer,) = craft(dataset, {**asked, "parameters": {"more": -2}}, progress=said.append)
+    assert (fewer.budget, said) == (3, ["3 points are edited, of a budget of 5"])
+    with pytest.raises(InputError, match="strategy 'forgetful' returned NoneType, it must return a Poison"):
+        craft(dataset, {**asked, "strategy": "greedy:forgetful"})
+
+
 def test_craft_takes_a_strategy_alone_with_the_defaults_of_a_study():
     dataset = prepare("digits", {"source": "digits"})
     (poison,) = craft(dataset, {"strategy": "random"})

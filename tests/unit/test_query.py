@@ -123,6 +123,14 @@ def test_without_a_name_it_is_the_attack_that_all_conditions_met_between_the_poi
         query.select("points", classes=(5, 6))
 
 
+def test_without_a_name_the_only_attack_need_not_be_targeted():
+    alone = Query("s/e", tables(attacks=(("any", "untargeted", None),)), Headline(epsilon=0.1))
+    assert set(alone.attack()["attack"]) == {"any"}
+    two = Query("s/e", tables(attacks=(("any", "untargeted", None), ("more", "untargeted", None))))
+    with pytest.raises(NotRun, match=r"no targeted attack .*, it has \['any', 'more'\]"):
+        two.select("points", epsilon=0.1)
+
+
 def test_poisons_of_all_classes_are_attacked_from_each_class_and_averaged():
     data = tables(
         pair=(np.nan, np.nan), attacks=(("next", "targeted", (0, 1)), ("next", "targeted", (1, 2))), radii=(0.1,)

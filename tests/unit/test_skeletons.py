@@ -44,6 +44,13 @@ def test_a_name_that_no_file_can_have_is_refused(name):
             kind(name)
 
 
+@pytest.mark.parametrize("name", ["random", "numpy", "poisonlab"])
+def test_a_strategy_does_not_take_the_place_of_a_module(name):
+    with pytest.raises(InputError, match=f"name '{name}' is that of a module that is there already"):
+        skeletons.strategy(name)
+    skeletons.study(name)
+
+
 def test_files_go_where_they_are_to_go(tmp_path):
     done = CliRunner().invoke(app, ["new", "study", "mine", "--folder", str(tmp_path / "deep")])
     assert done.exit_code == 0

@@ -44,12 +44,14 @@ def audit(question: Question, run: Run, templates: Path, cores: int = 1, say: Ca
         InputError: something that the user can repair.
     """
     start, folder, name = time.monotonic(), Path(question.name), question.name
+    _check_folder(folder, question)
     results, size = Path("results"), _stored_size(folder)
     study.write({"title": "Audit", "datasets": {name: dict(question.dataset)}, "run": []}, folder)
     say("1 of 5  reading the data")
     run([f"results/data/{name}.safetensors"])
     facts = facts_of(Dataset.load(results / "data" / f"{name}.safetensors"))
-    budgets = _budgets(question, facts)
+    asked, budgets = _pair(question, facts), _budgets(question, facts)
+    _fitting(budgets, facts, asked[0] if asked else facts.counts.index(max(facts.counts)))
     say(f"2 of 5  looking for a recipe: {facts.n_train} training points, {len(facts.classes)} classes")
     study.write(study.first_looks(question, facts), folder)
     run([trials := f"results/tables/analyses/{name}_recipes/table.parquet"])
@@ -62,19 +64,17 @@ def audit(question: Question, run: Run, templates: Path, cores: int = 1, say: Ca
     table = read_table(found)
     radii = sorted(table["epsilon"].unique())
     radius, pairs = reference_radius(table, radii), exposed(table, radii)
-    pair = _pair(question, facts) or (pairs[0]["source"], pairs[0]["target"])
+    pair = asked or (pairs[0]["source"], pairs[0]["target"])
     epsilons = tuple(float(f"{factor * radius:.3g}") for factor in (0.5, 1, 2))
-    budgets = tuple(one for one in budgets if 2 * one <= facts.counts[pair[0]])
-    if not budgets:
-        raise InputError(
-            f"class '{facts.classes[pair[0]]}' has {facts.counts[pair[0]]} training points, at most half of them can "
-            "be flipped; lower --budget or choose another class by --flip"
-        )
+    budgets = _fitting(budgets, facts, pair[0])
     choices = replace(
         choices, pair=pair, epsilons=epsilons, budgets=budgets, draws=SIZES[size][0], repeats=SIZES[size][1]
     )
     say("4 of 5  poisons and victims")
     before = time.monotonic()
+    study.write(study.whole(question, facts, choices), folder)
+    run([paths := f"results/paths/{name}.parquet"])
+    choices = replace(choices, buckets=study.buckets(read_table(paths), pair[0], choices.budget))
     written = study.whole(question, facts, choices)
     study.write(written, folder)
     run([_table(name, experiment) for experiment in written["experiments"] if experiment != "defences"])
@@ -110,6 +110,10 @@ def audit(question: Question, run: Run, templates: Path, cores: int = 1, say: Ca
         f"Model {question.model or facts.model}, {_recipe(choices.recipe, trial)}.",
         "Intervals are 95 %, for new draws of the poisons and new trainings; without wrong labels, for new trainings.",
     ]
+    if not choices.buckets:
+        rests_on.append(
+            f"Points are not compared by the length of their paths: class {answer.source} has too few different ones."
+        )
     rests_on += [left_out] * bool(left_out)
     file = folder / "audit.html"
     file.write_text(page(answer, rests_on, pairs, templates), encoding="utf-8")
@@ -156,6 +160,21 @@ def _budgets(question: Question, facts: Facts) -> tuple[int, ...]:
     return tuple(sorted({max(1, middle // 2), middle, 2 * middle}))
 
 
+def _fitting(budgets: Sequence[int], facts: Facts, source: int) -> tuple[int, ...]:
+    """The budgets that are at most half of a class.
+
+    Raises:
+        InputError: none is.
+    """
+    found = tuple(one for one in budgets if 2 * one <= facts.counts[source])
+    if not found:
+        raise InputError(
+            f"class '{facts.classes[source]}' has {facts.counts[source]} training points, at most half of them can "
+            f"be flipped, {budgets[0]} are asked for; lower --budget or choose another class by --flip"
+        )
+    return found
+
+
 def _pair(question: Question, facts: Facts) -> tuple[int, int] | None:
     if question.flip is None:
         return None
@@ -177,6 +196,21 @@ def _targets(study: Mapping[str, Any], name: str) -> list[str]:
 
 def _table(name: str, experiment: str) -> str:
     return f"results/tables/{name}/{experiment}/robustness.parquet"
+
+
+def _check_folder(folder: Path, question: Question) -> None:
+    """Refuse a folder that holds the audit of other data of the same name.
+
+    Raises:
+        InputError: it does.
+    """
+    file = folder / "study.yaml"
+    stored = (read_yaml(file).get("datasets") or {}).get(question.name, {}).get("path") if file.is_file() else None
+    if stored not in (None, question.dataset.get("path")):
+        raise InputError(
+            f"'{folder}' holds the audit of '{stored}', not of '{question.dataset.get('path')}'; give the data another "
+            "name, or work in another folder"
+        )
 
 
 def _stored_size(folder: Path) -> int:

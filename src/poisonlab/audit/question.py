@@ -1,7 +1,7 @@
 """What an audit is asked: which data, and what the user has chosen. Reads no data."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ def question(
     budget: str | None = None,
     epsilon: float | None = None,
     time: str = "15m",
+    label: str | None = None,
+    drop: Sequence[str] = (),
 ) -> Question:
     """Read the words of a command.
 
@@ -53,6 +55,7 @@ def question(
         data: a folder of images, an .npz, a CSV or parquet table, or a name.
         known: data sets that have names.
         flip: "source:target"; budget: a number, or a share "1%"; time: "90s", "15m" or "2h".
+        label, drop: columns of a table: that of the labels, by default the last, and those that are left out.
 
     Raises:
         InputError: a word cannot be read, or there are no such data.
@@ -60,6 +63,10 @@ def question(
     if epsilon is not None and not 0 < epsilon < float("inf"):
         raise InputError(f"--epsilon is {epsilon}, allowed is a finite radius above 0; change it")
     stem, entry = _dataset(data, known, model is not None)
+    columns = ({"label": label} if label else {}) | ({"drop": list(drop)} if drop else {})
+    if columns and entry.get("source") != "table":
+        raise InputError(f"--{next(iter(columns))} names a column, and '{data}' is no table; leave it out")
+    entry |= columns
     return Question(f"audit_{stem}", entry, model, _flip(flip), _budget(budget), epsilon, _seconds(time))
 
 

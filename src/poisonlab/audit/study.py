@@ -1,13 +1,19 @@
 """The study that an audit writes, phase by phase: it can be read, edited and run like any other."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from poisonlab.analyses.path_surveys import cut_buckets
 from poisonlab.audit.question import Question
+from poisonlab.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VECTORS = "mlp"
 GREY, COLOUR = "pooled", "small_cnn"
@@ -19,6 +25,7 @@ RADII = {
 SMALL = 5000  # training points: fewer are trained in smaller batches, for more epochs, and more of them in a job
 ATTACK = "audit_pgd"
 BUCKETS = 4
+CUT = {"scheme": "quantile"}  # equal numbers: of a small class, equal ranges of lengths would hold too few points
 SIZES = ((3, 2), (4, 4), (8, 4), (8, 8), (16, 8))  # draws × repeats, until intervals are narrow or the time is spent
 WAYS = {
     "early": "early stopping",
@@ -64,6 +71,7 @@ class Choices:
         epsilons: radii; the middle one is the audit's.
         draws, repeats: sizes of the experiments.
         ways: defences that are tried.
+        buckets: buckets of path lengths that are compared; 0: none, for the class has too few different lengths.
     """
 
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -73,6 +81,7 @@ class Choices:
     draws: int = 3
     repeats: int = 2
     ways: tuple[str, ...] = tuple(WAYS)
+    buckets: int = 0
 
     @property
     def budget(self) -> int:
@@ -132,7 +141,6 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
     name, model = question.name, question.model or facts.model
     source, target = choices.pair
     recipe, budgets = dict(choices.recipe), list(choices.budgets)
-    count = min(BUCKETS, facts.counts[source] // (2 * choices.budget))
     flips = {"dataset": name, "flips": {"source": source, "target": target}, "budget": choices.budget}
     jobs = {"draws_per_job": 4 if facts.n_train <= SMALL else 1, "repeats_per_job": 4}
     size = {"draws": choices.draws, "repeats": choices.repeats, **jobs}
@@ -224,8 +232,10 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
         },
         "run": None,
     }
-    if count >= 2:
-        found["buckets"] = {name: {"paths": name, "source": source, "count": count, "minimum": 2 * choices.budget}}
+    if choices.buckets:
+        found["buckets"] = {
+            name: {"paths": name, "source": source, **CUT, "count": choices.buckets, "minimum": choices.budget}
+        }
         found["poisons"]["bucket"] = {
             **flips,
             "strategy": "path_bucket",
@@ -234,6 +244,15 @@ def whole(question: Question, facts: Facts, choices: Choices) -> dict[str, Any]:
         }
         found["experiments"]["buckets"] = {"poisons": ["bucket"], "victims": ["plain"], **attacked, **size}
     return found
+
+
+def buckets(paths: "pd.DataFrame", source: int, budget: int) -> int:
+    """The most buckets of path lengths, up to `BUCKETS`, that hold the budget of a class each; 0 where not two do."""
+    for count in range(BUCKETS, 1, -1):
+        with contextlib.suppress(InputError):
+            cut_buckets(paths, source, count, CUT["scheme"], budget)
+            return count
+    return 0
 
 
 def write(study: Mapping[str, Any], folder: Path) -> None:

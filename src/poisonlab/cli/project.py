@@ -47,6 +47,8 @@ def for_snakemake(
     Words before the first option are targets; or, as Snakemake has it, with an equals sign more settings (``--config
     draws=1 repeats=2``), and behind a configuration file more of those.
     """
+    if cores and cores != "all" and not (cores.isdecimal() and int(cores) >= 1):
+        raise InputError(f"--cores is '{cores}', allowed are all or a number from 1; change it")
     first = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
     settings = [*(config or []), *(word for word in words[:first] if "=" in word)]
     files = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -163,23 +163,25 @@ def _finding(
     from poisonlab.documents.comparison import judge
 
     sides: dict[str, list[tuple[float, str]]] = {"stronger": [], "weaker": []}
-    total = 0
+    total = unfitted = 0
     for experiment, groups, base in compared:
         others = [group for group in groups if group is not base and group.strategy != "none"]
         found = [_difference(group, base, least, column) for group in others]
         shares = [min(len(_fitted(one, least)) / len(one.victims) for one in (group, base)) for group in others]
         total += len(others)
         for group, one, (_, _, verdict) in zip(others, found, judge(found, shares), strict=True):
+            unfitted += "not fitted" in verdict or "few fitted" in verdict
             if verdict in sides:
                 where = f" ({experiment.direction})" * (len(compared) > 1)
                 sides[verdict].append((one.value, f"{group.label}{where}, {value_text(one, sign='+')}"))
     what, (lower, higher) = title(column), (sorted(side) for side in sides.values())
     if not total:
-        return f"There is nothing to compare with {baseline}."
+        return f"No other condition with poisons is there to compare with {baseline}."
+    cannot = f" Of {unfitted} too few victims fit their poisons to be compared." if unfitted else ""
     most = f", most of all {lower[0][1]}" if lower else ""
     return (
         f"Of {counted(total, 'condition')}, {len(lower) or 'none'} {'are' if len(lower) > 1 else 'is'} shown to lower "
-        f"{what} more than {baseline}{most}, and {len(higher) or 'none'} less."
+        f"{what} more than {baseline}{most}, and {len(higher) or 'none'} less.{cannot}"
     )
 
 
@@ -277,7 +279,11 @@ def _difference(group: _Group, baseline: _Group, least: float, column: str) -> D
     from poisonlab.statistics import grid, paired_difference
 
     own, base = (grid(_fitted(one, least), column) for one in (group, baseline))
-    return paired_difference(own, base)
+    found, own_bounds = paired_difference(own, base), bounds(column)
+    if own_bounds is None:
+        return found
+    most = own_bounds[1] - own_bounds[0]  # no difference of shares is larger, whatever few draws leave open
+    return replace(found, low=max(found.low, -most), high=min(found.high, most))
 
 
 def _legend(least: float, baseline: str) -> list[Line2D]:

@@ -145,7 +145,8 @@ def by_distance(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[
     title="Would the flips be found?",
     caption="Share of the flips among the labels that a check finds the most suspicious, against how many somebody "
     "looks at: means, and single draws (faint). Left: cleanlab on the confidence of nets that were not trained on the "
-    "point; crosses: where it stops by itself. Right: share of the ten nearest neighbours in pixels of another label.",
+    "point; crosses: where it stops by itself. Right: share of the ten nearest neighbours, by their raw values, of "
+    "another label.",
     method="n, draws: {n}. {provenance}",
     options={**_CONDITIONS, "value": Option("of a swept condition, the one that is drawn; default: all")},
 )

@@ -1,6 +1,7 @@
 """What a schema cannot check of experiments and figures: that their parts exist and fit together. Imports no torch."""
 
 import math
+import re
 from collections.abc import Mapping
 
 from poisonlab import attacks, figures
@@ -194,8 +195,8 @@ def check_figure(config: Entry, section: Entry, where: str, place: str, entry: E
     for experiment in entry["experiments"]:
         own = named(section["experiments"], experiment, f"{where}.experiments", place)
         _check_shown(config, where, entry["options"], own, experiment, entry["kind"] == "radii")
-        if entry["kind"] == "conditions" and entry["options"].get("baseline") is None:
-            _check_baseline(where, section, own, experiment)
+        if entry["kind"] == "conditions":
+            _check_baseline(where, section, own, experiment, entry["options"].get("baseline"))
     for multiverse in entry["multiverses"]:
         named(section["multiverses"], multiverse, f"{where}.multiverses", f"{where.partition('.')[0]}.multiverses")
     given = {
@@ -231,8 +232,17 @@ def _check_shown(config: Entry, where: str, options: Entry, experiment: Entry, n
         _check_radius(config, f"{where}.options", {**options, "attack": one}, experiment, name, known)
 
 
-def _check_baseline(where: str, section: Entry, experiment: Entry, name: str) -> None:
-    """Refuse a comparison with random points where there is not one condition of them at one value of its sweep."""
+def _check_baseline(where: str, section: Entry, experiment: Entry, name: str, baseline: str | None) -> None:
+    """Refuse a comparison with a condition of no poison of the experiment, or, where none is named, with random points
+    where there is not one condition of them at one value of its sweep.
+    """
+    if baseline is not None:
+        if re.split(r"[@ ]", str(baseline))[0] not in experiment["poisons"]:
+            raise InputError(
+                f"{where}.options.baseline is {baseline!r}, experiment '{name}' has {list(experiment['poisons'])}; "
+                "choose one of these"
+            )
+        return
     found = []
     for condition, own in experiment["poisons"].items():
         poison = section["poisons"].get(own["poison"], {})

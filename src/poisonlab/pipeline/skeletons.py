@@ -1,7 +1,9 @@
 """Skeletons: a strategy and a study of one's own that work as they are, each with its test."""
 
+import importlib.util
 import keyword
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -60,7 +62,7 @@ STUDY = """# poisonlab run --study NAME
 title: NAME
 
 recipes:
-  NAME: {epochs: 20, batch_size: 64, learning_rate: 0.01}
+  NAME: {epochs: 60, batch_size: 64, learning_rate: 0.01}  # at most: a victim that fits everything stops
 
 poisons:
   clean: &ones {dataset: digits, strategy: none, flips: {source: 1, target: 7}, budget: 10}
@@ -91,7 +93,7 @@ import sys
 
 def test_the_study_can_be_planned():
     command = [sys.executable, "-m", "poisonlab.cli", "run", "NAME_FIGURE", "--study", "NAME", "--dry-run"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    run = subprocess.run([*command, "--forceall"], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "train_victims" in run.stdout + run.stderr
 '''
@@ -103,7 +105,12 @@ def strategy(name: str) -> dict[str, str]:
     Raises:
         InputError: no module can be called so.
     """
-    return _files(name, {f"{name}.py": STRATEGY, f"test_{name}.py": STRATEGY_TEST})
+    files = _files(name, {f"{name}.py": STRATEGY, f"test_{name}.py": STRATEGY_TEST})
+    if name in sys.stdlib_module_names or importlib.util.find_spec(name):
+        raise InputError(
+            f"name '{name}' is that of a module that is there already, whose place {name}.py would take; choose another"
+        )
+    return files
 
 
 def study(name: str) -> dict[str, str]:

@@ -84,6 +84,13 @@ def craft(
         flips = [Flip(source, target, count) for (source, target), count in zip(classes, counts, strict=True)]
         poison = merge(_parts(entry, request, flips))
         poison.validate(dataset)
+        if poison.budget > sum(counts):
+            raise InputError(
+                f"strategy '{entry.name}' edits {poison.budget} points, its budget is {sum(counts)}; take no more than "
+                "request.flip.budget of each pair of classes"
+            )
+        if poison.budget < sum(counts) and entry.name != "none":
+            progress(f"{poison.budget} points are edited, of a budget of {sum(counts)}")
         poisons.append(poison)
     return poisons
 
@@ -95,6 +102,11 @@ def _parts(entry: Strategy, request: Request, flips: list[Flip]) -> list[Poison]
         taken = [index for part in parts for index in (part.relabel_index, part.replace_index, part.drop_index)]
         own = replace(request, flip=flip, taken=np.concatenate(taken) if taken else request.taken)
         part = entry.function(own)
+        if not isinstance(part, Poison):
+            raise InputError(
+                f"strategy '{entry.name}' returned {type(part).__name__}, it must return a Poison; end it with, for "
+                "example, return request.relabel(index)"
+            )
         facts = (
             part.facts if len(flips) == 1 else {f"{k}_{flip.source}to{flip.target}": v for k, v in part.facts.items()}
         )

@@ -46,9 +46,11 @@ class PoisonFile:
             InputError: there is no such value.
         """
         if value not in self.values:
-            raise InputError(
-                f"the poison file has no {self.sweep or 'sweep'} {value}, it has {self.values}; choose one of these"
-            )
+            if not self.sweep:
+                raise InputError(
+                    f"the poison file has one poison and no sweep, {value} is asked for; leave the value out"
+                )
+            raise InputError(f"the poison file has no {self.sweep} {value}, it has {self.values}; choose one of these")
         return self.poisons[self.values.index(value)]
 
 

@@ -210,8 +210,8 @@ class Query:
         """Rows of `robustness`, of all victims, of the one attack and radius that a condition is judged by.
 
         Without a name it is the attack that all conditions met, targeted from the poisons' source to their target
-        class. Where poisons are of many pairs of classes, targeted attacks from each class to its next are averaged,
-        and source and target are NaN.
+        class, or the only one that there is. Where poisons are of many pairs of classes, targeted attacks from each
+        class to its next are averaged, and source and target are NaN.
 
         Args:
             row: of the table `conditions`; default: the first with poisons.
@@ -237,7 +237,7 @@ class Query:
             targeted &= (rows["attack_source"] == source) & (rows["attack_target"] == target)
             if targeted.any():
                 rows = rows[targeted]
-            elif classes is not None or attack is None:
+            elif classes is not None or (attack is None and len(set(rows["attack"])) > 1):
                 raise NotRun(
                     f"experiment '{self.name}' has no targeted attack {source:g} → {target:g}, it has "
                     f"{sorted(rows['attack'].unique())}; "

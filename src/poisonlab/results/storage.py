@@ -203,6 +203,8 @@ def read_tensors(path: str | Path, names: Iterable[str] = ()) -> tuple[dict[str,
         with safetensors.safe_open(str(path), framework="numpy") as handle:
             metadata = _unseal(Path(path), handle.metadata() or {})
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a mapping
+    except FileNotFoundError:
+        raise InputError(f"file '{path}' is not there; correct its path, or make it by a run") from None
     except (*_DAMAGE, safetensors.SafetensorError) as error:
         raise InputError(f"file '{path}' cannot be read ({one_line(error)}); delete it and run again") from error
     missing = [name for name in names if name not in tensors]
