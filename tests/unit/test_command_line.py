@@ -401,7 +401,7 @@ def test_the_page_of_the_command_line_says_what_is_printed(tmp_path, monkeypatch
         assert done.output == printed(page, command)
     assert CliRunner().invoke(app, ["status", "--study", "pairs"]).output == (
         "done     0 of 15 steps\nrunning  nothing: no run works here\n"
-        "left     15 steps, about 35 s on 2 cores (from rates of another machine, for there are no benchmark files here)\n"
+        "left     15 steps, about 48 s on 2 cores (from rates of another machine, for there are no benchmark files here)\n"
     )
     lines = [line.split()[0] for line in printed(page, "poisonlab status").splitlines()]
     assert lines == ["done", "running", "left"]
