@@ -88,6 +88,7 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
     require(inputs["victims"], panels, "panels")
     lines: list[_Line] = []
     experiments: list[Experiment] = []
+    unpoisoned_ones: list[Experiment] = []  # whose facts the caption gives where there are no others
     attacks: list[pd.Series] = []
     chosen = chosen_lines(inputs, options)
     for name, settings in chosen.items():
@@ -113,7 +114,8 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
             }
             own_label = named(condition, options["labels"]) if len(swept) > 1 else ""
             label = ": ".join(filter(None, [settings.get("label", named(name, options["labels"])), own_label]))
-            experiments.append(experiment)
+            own_row = conditions[conditions["condition"] == condition].iloc[0]
+            (experiments if own_row["strategy"] != "none" else unpoisoned_ones).append(experiment)
             lines.append(_Line(label, victims, unpoisoned, look, named(beside, options["labels"]), others))
 
     rows = 1 if len(panels) < 4 else 2
@@ -148,12 +150,12 @@ def sweep(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figure
         labels.append("no poisons")
     figure.legend(handles, labels, loc="outside upper center", ncols=max(3, -(-len(labels) // 2)))
     return figure, {
-        **shared_facts(experiments, options),
+        **shared_facts(experiments or unpoisoned_ones, options),
         "axis": options["axis_label"],
         "finding": _finding(lines, panels[0], options["axis_label"]),
         "dotted": "; dotted: victims without poisons" if n_clean else "",
         "attacked": measured(attacks),
-        "n": shared_n(n)
+        "n": shared_n(one for one in n if one.n_draws)
         + (f"; without poisons: {shared_n(n_clean)}" if n_clean else "")
         + (f"; of what has no axis: {shared_n(n_beside)}" if n_beside else ""),
     }
