@@ -170,9 +170,9 @@ def test_a_page_begins_with_what_was_found_where_the_study_says_so():
     assert found[0] == "What was found"
     assert (
         found[2]
-        == "- [Others agree](scorecard.md#label_noise-3): **inconclusive**, 0.500 [0.400, 0.600] steps, 5 draws, 4 repeats of each."
+        == "- [Others agree](scorecard.md#label_noise-3): **inconclusive**, 0.500 steps (95 %: 0.400 to 0.600), 5 draws, 4 repeats of each."
     )
-    words = "- [Paths are short](scorecard.md#label_noise-1): **reproduced** in 1 of 2 (two); **refuted** in 1 of 2 (ten); measured 0.500 (ten) to 0.500 (two)."
+    words = "- [Paths are short](scorecard.md#label_noise-1): **reproduced** in 1 of 2 (two); **refuted** in 1 of 2 (ten); 0.500 [0.400, 0.600] steps (ten, n = 5 × 4) to 0.500 [0.400, 0.600] steps (two, n = 5 × 4)."
     assert found[3] == words
     assert found[4] == "- Not run yet: 1 of 3 statements."
 
