@@ -182,7 +182,9 @@ def _outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
         f"**{verdict}** in {len(there)} of {total}" + (f" ({'; '.join(there)})" if 2 * len(there) <= total else "")
         for verdict, there in verdicts.items()
     ]
-    if ends := sorted((part for part in judged if not pd.isna(part["value"])), key=lambda part: part["value"]):
+    if ends := sorted(
+        (part for part in judged if not pd.isna(part["value"])), key=lambda part: (part["value"], part["part"])
+    ):
         shown = [f"{measured_text(part)} ({part['part']}, n = {part['n']})" for part in (ends[0], ends[-1])]
         words.append(" ".join([*([ends[0]["quantity"]] if ends[0]["quantity"] else []), " to ".join(shown)]))
     return words + _elsewhere(judged)
