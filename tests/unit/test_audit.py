@@ -210,10 +210,11 @@ def test_the_radius_is_where_clean_nets_withstand_nine_of_ten_attacks_and_the_we
 
 
 def test_facts_say_what_kind_of_data_there_is() -> None:
-    labels = np.array([0, 1, 1])
+    labels, tested = np.array([0, 1, 1]), np.array([0, 0, 0, 1])
     for shape, kind in (((3,), "vectors"), ((1, 8, 8), "grey"), ((3, 8, 8), "colour")):
-        data = SimpleNamespace(input_shape=shape, train_labels=labels, num_classes=2, class_names=("a", "b"))
-        assert facts_of(data) == Facts(3, (1, 2), ("a", "b"), kind)  # type: ignore[arg-type]
+        own = {"train_labels": labels, "test_labels": tested, "num_classes": 2, "class_names": ("a", "b")}
+        data = SimpleNamespace(input_shape=shape, **own)
+        assert facts_of(data) == Facts(3, (1, 2), ("a", "b"), kind, (3, 1))  # type: ignore[arg-type]
 
 
 def test_a_point_of_a_table_is_shown_in_its_own_columns_and_units() -> None:

@@ -105,6 +105,7 @@ def audit(question: Question, run: Run, templates: Path, cores: int = 1, say: Ca
         f"{answer.size()}; {_precision(width)}.",
         f"{facts.n_train} training points of {len(facts.classes)} classes; the pair {answer.source} → {answer.target} "
         f"is {'asked for' if question.flip else f'the most exposed of {len(pairs)}'}.",
+        f"{facts.tested[pair[0]]} test points of class {answer.source} were attacked.",
         f"Targeted PGD, 20 steps, l∞ ε = {choices.epsilon:g}{' standard deviations' * (facts.kind == 'vectors')}, "
         f"{'asked for' if question.epsilon else 'at which clean nets withstand about nine of ten attacks'}.",
         f"Model {question.model or facts.model}, {_recipe(choices.recipe, trial)}.",
@@ -138,8 +139,11 @@ def _recipe(recipe: Mapping[str, Any], trial: Mapping[str, float]) -> str:
 def facts_of(dataset: Dataset) -> Facts:
     """What is known once the data are prepared."""
     kind = "vectors" if len(dataset.input_shape) == 1 else "grey" if dataset.input_shape[0] == 1 else "colour"
-    counts = tuple(int((dataset.train_labels == label).sum()) for label in range(dataset.num_classes))
-    return Facts(len(dataset.train_labels), counts, tuple(dataset.class_names), kind)
+    counts, tested = (
+        tuple(int((labels == label).sum()) for label in range(dataset.num_classes))
+        for labels in (dataset.train_labels, dataset.test_labels)
+    )
+    return Facts(len(dataset.train_labels), counts, tuple(dataset.class_names), kind, tested)
 
 
 def best_recipe(trials: Any) -> Mapping[str, float]:

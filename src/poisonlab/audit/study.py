@@ -44,7 +44,7 @@ class Facts:
     """What is known once the data are prepared.
 
     Attributes:
-        n_train: training points; counts: of each class.
+        n_train: training points; counts: of each class; tested: test points of each class.
         classes: their names.
         kind: vectors, grey or colour.
     """
@@ -53,6 +53,7 @@ class Facts:
     counts: tuple[int, ...]
     classes: tuple[str, ...]
     kind: str
+    tested: tuple[int, ...] = ()
 
     @property
     def model(self) -> str:
