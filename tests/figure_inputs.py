@@ -299,6 +299,7 @@ def positions():
     ]
     rows += [{"kind": "train", "x": 0.5 + place, "y": 1.0, "label": place} for place in (0, 1)]
     rows.append({"kind": "poison", "x": 2.0, "y": 2.0, "label": 1})
+    rows.append({"kind": "validation", "value": 64})
     for which in ("without", "large"):
         rows.append({"kind": f"clean {which}", "x": 1.0, "y": 0.2, "value": -1.0, "without": 0.1})
         rows.append({"kind": f"poisoned {which}", "x": 0.3, "y": 1.0, "value": -1.0, "without": 0.2})

@@ -97,7 +97,7 @@ def test_images_in_colour_have_their_channels_last(tmp_path, monkeypatch):
 def test_what_cannot_be_exported_is_said(results):
     with pytest.raises(InputError, match=r"ends in '.txt', allowed are .csv and .npz"):
         export_poison(POISON, Path("p.txt"))
-    with pytest.raises(InputError, match="has no sweep 3, it has"):
+    with pytest.raises(InputError, match="has one poison and no sweep, 3 is asked for"):
         export_poison(POISON, Path("p.csv"), value=3)
     other = prepare("other", {"source": "digits", "classes": [2, 3]})
     other.save("other.safetensors")

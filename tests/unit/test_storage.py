@@ -220,7 +220,7 @@ def test_a_tensor_file_without_an_expected_array_is_refused(tensors, tmp_path: P
     write_tensors(tensors, tmp_path / "file.safetensors")
     with pytest.raises(InputError, match=r"lacks \['biases'\]"):
         read_tensors(tmp_path / "file.safetensors", ["weights", "biases"])
-    with pytest.raises(InputError, match=r"nowhere\.safetensors' cannot be read"):
+    with pytest.raises(InputError, match=r"nowhere\.safetensors' is not there; correct its path"):
         read_tensors(tmp_path / "nowhere.safetensors")
 
 

@@ -423,7 +423,9 @@ def test_dots_of_the_figure_of_single_points_are_the_tables(data: Dataset):
     (panel,) = drawn.axes
     dots = [line.get_ydata() for line in panel.lines if line.get_gid() == "draw"]
     np.testing.assert_array_equal(np.concatenate(dots), errors)
-    assert "from 3.0 % to 20.0 % (7-1)" in caption
+    words = " ".join(caption.split())  # with plain spaces
+    assert "from 3.0 % to 20.0 % [0.0 %, 83.5 %] (7-1)" in words  # t of two draws: 12.7 · 0.05 either way
+    assert "published: into 15 % to 20 %, where 1 of 1 end." in words
     assert json.dumps(caption)
 
 

@@ -1262,8 +1262,9 @@ def test_the_training_sets_of_24_poisons_that_append_images_are_not_in_memory_at
         [sys.executable, "-c", MANY_POISONS, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    # All of them together would be 1.6 GB; the libraries, the data set, the poisons and one training set are about 1 GB.
-    assert int(ran.stdout) * 1024 < 1.2e9
+    # All of them together would be 1.6 GB more; the libraries, the data set, the poisons and one training set are 1.1 to
+    # 1.2 GB, as much as the allocator keeps of what was freed differs.
+    assert int(ran.stdout) * 1024 < 1.5e9
 
 
 def test_a_poison_that_is_not_legal_trains_nothing(tmp_path: Path, trained):
