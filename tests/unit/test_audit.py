@@ -140,10 +140,11 @@ def test_a_folder_that_holds_the_audit_of_other_data_is_refused(
     def run(targets: object) -> None:
         raise Reached
 
-    for path, expected in (("here/own.csv", Reached), ("here/own.csv", Reached), ("there/own.csv", InputError)):
+    again = str(tmp_path / "here" / "own.csv")  # the same file by another path
+    for path, expected in (("here/own.csv", Reached), (again, Reached), ("there/own.csv", InputError)):
         with pytest.raises(expected) as raised:
             audit(question(path, KNOWN), run, ROOT)
-    assert str(raised.value).startswith("'audit_own' holds the audit of 'here/own.csv', not of 'there/own.csv'; give")
+    assert str(raised.value).startswith(f"'audit_own' holds the audit of '{again}', not of 'there/own.csv'; give")
 
 
 def test_the_reason_for_which_a_pipeline_stopped_is_said(tmp_path: Path) -> None:

@@ -210,10 +210,11 @@ def _check_folder(folder: Path, question: Question) -> None:
     """
     file = folder / "study.yaml"
     stored = (read_yaml(file).get("datasets") or {}).get(question.name, {}).get("path") if file.is_file() else None
-    if stored not in (None, question.dataset.get("path")):
+    own = question.dataset.get("path")
+    if stored and not (own and Path(stored).resolve() == Path(own).resolve()):
         raise InputError(
-            f"'{folder}' holds the audit of '{stored}', not of '{question.dataset.get('path')}'; give the data another "
-            "name, or work in another folder"
+            f"'{folder}' holds the audit of '{stored}', not of '{own}'; give the data another name, or work in another "
+            "folder"
         )
 
 
