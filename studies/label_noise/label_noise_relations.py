@@ -271,7 +271,8 @@ def follows_on_a_smaller_scale(data: Data, settings: Settings) -> Evidence:
         f"and against {below:g}",
         Side(rising.low > 0 and wide.high < below and enough(rising), rising.joint_p, rising.smallest_p),
         Side(
-            (steep or falling.low > 0) and enough(rising), *((None, None) if steep else (falling.p, falling.smallest_p))
+            (steep or falling.low > 0) and enough(rising),
+            *((None, None) if steep else (falling.joint_p, falling.smallest_p)),
         ),
         MORE,
     )
