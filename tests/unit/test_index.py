@@ -153,12 +153,24 @@ def test_what_was_measured_is_said_with_its_sign(value: float, test: str, kind: 
 
 def test_findings_are_judged_claims_by_turns_of_the_studies(tab: Tab):
     by_study = {study.name: [one for one in tab.rows if one.study == study.name] for study in tab.studies}
-    assert [(one.study, one.number) for one in first_findings(tab.studies, by_study)] == [
-        ("mine", 2),
-        ("mine", 1),
-        ("theirs", 7),
+    assert [(one.study, one.number, statement) for one, statement in first_findings(tab.studies, by_study)] == [
+        ("mine", 2, "<b>Nets</b> & friends"),
+        ("mine", 1, "Flips hurt"),
+        ("theirs", 7, "Others agree"),
     ]  # fmt: skip - 3 has an analogue alone
-    assert [(one.study, one.number) for one in first_findings(tab.studies, by_study, 2)] == [("mine", 2), ("theirs", 7)]
+    assert [one.number for one, _ in first_findings(tab.studies, by_study, 2)] == [2, 7]
+
+
+def test_of_a_claim_the_refuted_statement_is_the_finding_and_claims_that_are_open_wait():
+    table = SCORECARD.copy()
+    table["verdict"] = ["reproduced", "inconclusive", "refuted", "inconclusive", "analogue", "inconclusive"]
+    rows = claim_rows(CLAIMS, table)
+    by_study = {name: [one for one in rows if one.study == name] for name in ("mine", "theirs")}
+    studies = [Study(name, name, "", [2, 1, 7], {}, "") for name in by_study]
+    found = [(one.number, statement) for one, statement in first_findings(studies, by_study, 2)]
+    assert found == [(1, "They hurt much"), (7, "Others agree")]
+    assert [one.number for one, _ in first_findings(studies, by_study)] == [1, 2, 7]
+    assert [one.number for one, _ in first_findings(studies, by_study, 1)] == [1]
 
 
 def test_the_page_has_a_row_for_each_claim_and_its_figure_beside_the_sources_words(tab: Tab):

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from poisonlab.claims import VERDICTS
-from poisonlab.documents.claim_rows import MIXED, UNJUDGED, ClaimRow
-from poisonlab.documents.page import Picture
+from poisonlab.documents.claim_rows import MIXED, ClaimRow
+from poisonlab.documents.page import Picture, outcome
 from poisonlab.documents.victims import packed, packed_json
 
 FINDINGS = 10  # lines that the page begins with
+TELLING = ("refuted", "reproduced", "shown", "depends", "inconclusive")  # verdicts, the most telling first
 WIDTH = 1200  # pixels of an embedded figure: sharp in half a wide screen, and on a phone
 QUALITY = 65  # of WebP: lines and letters stay clean
 MOST_EMBEDDED = 1_800_000  # letters of all embedded figures; those that come later are links to their files
@@ -96,7 +97,7 @@ def index_page(tabs: Sequence[Tab], templates: str | Path) -> str:
         jinja2.utils.markupsafe.Markup((folder / name).read_text("utf-8")) for name in ("index.css", "index.js")
     )
     prepared = [_prepared(tab) for tab in tabs]
-    found = [row.parts[0]["tables"][0] for tab in prepared for row in tab["findings"]]
+    found = [one["table"] for tab in prepared for one in tab["findings"]]
     return environment.get_template("index.html.j2").render(
         tabs=prepared,
         first=found[0] if found else "",
@@ -146,7 +147,7 @@ def _prepared(tab: Tab) -> dict[str, Any]:
         "name": tab.name,
         "note": tab.note,
         "rows": tab.rows,
-        "findings": first_findings(tab.studies, by_study),
+        "findings": [_finding(row, statement) for row, statement in first_findings(tab.studies, by_study)],
         "studies": [
             {"name": study.name, "title": study.title, "page": study.page, "balance": balance(by_study[study.name])}
             for study in tab.studies
@@ -160,20 +161,38 @@ def _prepared(tab: Tab) -> dict[str, Any]:
 
 def first_findings(
     studies: Sequence[Study], rows: Mapping[str, Sequence[ClaimRow]], most: int = FINDINGS
-) -> list[ClaimRow]:
-    """The most telling judged claims: by turns one of each study, then in the order of the studies."""
-    queues = [
-        [
-            row
-            for number in study.findings
-            for row in rows[study.name]
-            if row.number == number and row.verdict not in UNJUDGED
-        ]
-        for study in studies
-    ]
-    turns = [(turn, place) for place, queue in enumerate(queues) for turn in range(len(queue))]
-    chosen = sorted(sorted(turns)[:most], key=lambda key: (key[1], key[0]))
-    return [queues[place][turn] for turn, place in chosen]
+) -> list[tuple[ClaimRow, str]]:
+    """The most telling judged claims, each with one of its statements: by turns one of each study, then in the order of
+    the studies. Of a claim the statement that some place refutes comes first, then one that some place shows. Claims
+    that are open everywhere wait until those of all studies are listed.
+    """
+    queues = []
+    for study in studies:
+        own = [_telling(row) for number in study.findings for row in rows[study.name] if row.number == number]
+        queues.append([found for open_ in (False, True) for found in own if found and found[2] == open_])
+    turns = [(queue[turn][2], turn, place) for place, queue in enumerate(queues) for turn in range(len(queue))]
+    chosen = sorted(sorted(turns)[:most], key=lambda key: (key[2], key[1]))
+    return [queues[place][turn][:2] for _, turn, place in chosen]
+
+
+def _telling(row: ClaimRow) -> tuple[ClaimRow, str, bool] | None:
+    """The statement of a claim that tells most, and whether it is open everywhere; none where none was judged."""
+    ranks = {
+        statement: min(TELLING.index(part["verdict"]) for part in parts if part["verdict"] in TELLING)
+        for statement, parts in row.entries.items()
+        if any(part["verdict"] in TELLING for part in parts)
+    }
+    if not ranks:
+        return None
+    statement = min(ranks, key=lambda one: ranks[one])
+    return row, statement, TELLING[ranks[statement]] == "inconclusive"
+
+
+def _finding(row: ClaimRow, statement: str) -> dict[str, Any]:
+    parts = row.entries[statement]
+    judged = [part for part in parts if part["verdict"] != "not run"]
+    words = "; ".join(outcome(judged, len(parts)))
+    return {"anchor": row.anchor, "statement": statement, "words": words, "table": judged[0]["tables"][0]}
 
 
 def balance(rows: Sequence[ClaimRow]) -> str:

@@ -163,13 +163,13 @@ def _found(rows: Sequence[ClaimRow], findings: Sequence[int]) -> list[str]:
             judged = [part for part in parts if part["verdict"] != "not run"]
             if judged:
                 link = f"[{statement}](scorecard.md#{row.heading})"
-                lines.append(f"- {link}: {'; '.join(_outcome(judged, len(parts)))}.")
+                lines.append(f"- {link}: {'; '.join(outcome(judged, len(parts)))}.")
             waiting += not judged
     return [*lines, *([f"- Not run yet: {waiting} of {len(lines) + waiting} statements."] if waiting else [])]
 
 
-def _outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
-    """Verdicts of an entry's parts, and what was measured."""
+def outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
+    """Verdicts of an entry's parts that have run, of so many, in bold, and what was measured."""
     if len(judged) == 1:
         (part,) = judged
         place = f" ({part['part']})" if part["part"] else ""
