@@ -352,6 +352,35 @@ def test_the_bar_is_for_a_terminal(monkeypatch, terminal, words, expected):
     assert given == arguments + ["--logger", "poisonlab"] * expected
 
 
+@pytest.mark.parametrize(
+    ("words", "added"),
+    [
+        ([], True),
+        (["--executor", "local"], True),
+        (["--max-jobs-per-timespan", "5/1m"], False),  # the user's own
+        (["--executor", "slurm", "--jobs", "2"], False),  # where jobs are counted by what the cluster takes
+    ],
+)
+def test_on_this_machine_snakemake_looks_for_work_when_a_job_ends(words, added):
+    arguments = ["--cores", "1", *words]
+    given = run._without_looks(arguments, run.parsed(arguments))
+    assert given == arguments + ["--max-jobs-per-timespan", "1000000/1h"] * added
+    assert (run.parsed(given).max_jobs_per_timespan.timespan == 3600) == added
+
+
+def test_a_run_does_not_wait_for_the_next_look(tmp_path, monkeypatch):
+    import threading
+
+    from snakemake import cli
+
+    timer = threading.Timer(3600, lambda: None)
+    monkeypatch.setattr(cli, "main", timer.start)
+    monkeypatch.setattr(run, "_held", [])
+    assert run.main(["--directory", str(tmp_path), "--cores", "1"]) == 0
+    timer.join(5)
+    assert not timer.is_alive()
+
+
 def test_the_bar_shows_steps_and_the_time_left_and_lets_errors_through(monkeypatch, capsys):
     from snakemake.settings.types import OutputSettings
     from snakemake_interface_logger_plugins.common import LogEvent
