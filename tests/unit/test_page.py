@@ -174,7 +174,7 @@ def test_a_page_begins_with_what_was_found_where_the_study_says_so():
     )
     words = "- [Paths are short](scorecard.md#label_noise-1): **reproduced** in 1 of 2 (two); **refuted** in 1 of 2 (ten); 0.500 [0.400, 0.600] steps (ten, n = 5 × 4) to 0.500 [0.400, 0.600] steps (two, n = 5 × 4)."
     assert found[3] == words
-    assert found[4] == "- Not run yet: 1 of 3 statements."
+    assert found[4] == "- Not run yet: 1 of the study's 3 statements."
 
 
 def test_a_claim_stands_place_by_place_with_both_sides_and_who_fitted():
@@ -207,13 +207,13 @@ def test_a_claim_stands_place_by_place_with_both_sides_and_who_fitted():
     assert lines[0] == "**Medoids leave less** ([claim 7](scorecard.md#label_noise-7))."
     assert (
         lines[2]
-        == "|  | random points | medoids | difference | first draw of medoids | p | n | fitted all poisons | verdict |"
+        == "|  | random points | medoids | random points − medoids | the same, first draw of medoids | p | n | fitted all poisons: random points, medoids | verdict |"
     )
     # The level of the two repeats that both have: the third one is not in the difference.
     levels = [mean_interval(np.array([[low] * 2, [low + 0.1] * 2]), bounds=(0.0, 1.0)) for low in (0.6, 0.3)]
     random, medoids = (f"{level.value:.3f} [{level.low:.3f}, {level.high:.3f}]" for level in levels)
     assert lines[4] == (
-        f"| two | {random} | {medoids} | 0.500 [0.400, 0.600] | 0.350 | < 0.001 against it (Holm over 2) | 5 × 4 | 100 % and 0 % | **reproduced** |"
+        f"| two | {random} | {medoids} | 0.500 [0.400, 0.600] | 0.350 | < 0.001 against it (Holm over 2) | 5 × 4 | 100 %, 0 % | **reproduced** |"
     )
     assert lines[5:] == ["", "Not run: ten."]
     column = replace(own, of=(Selector(condition="random", column="epochs"),))
@@ -235,6 +235,21 @@ def test_an_analogue_that_shows_the_opposite_is_called_so():
     assert "**reproduced** in 1 of 2 (two); **analogue and the opposite** in 1 of 2 (ten)" in page
     agreeing = claim_rows(CLAIMS[:1], pd.DataFrame([cells[0], row(1, "Paths are short: ten", "analogue")]))
     assert "**analogue** in 1 of 2 (ten)" in study_page(TITLE, "label_noise", PICTURES, agreeing, findings=[1])
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"), [("random − far", "random points − far ones"), ("random − near", "difference")]
+)
+def test_a_difference_is_named_by_its_sides_where_they_are_the_same_everywhere(second, expected):
+    cells = [
+        row(1, "Paths are short: two", "shown") | {"test": "random − far, signs flipped; p = 0.01"},
+        row(1, "Paths are short: ten", "shown", 0.7) | {"test": f"{second}, signs flipped; p = 0.01"},
+    ]
+    found = claim_rows(
+        CLAIMS[:1], pd.DataFrame(cells), labels={"label_noise": {"random": "random points", "far": "far ones"}}
+    )
+    page = study_page(TITLE, "label_noise", PICTURES, found, findings=[1])
+    assert f"**shown** in 2 of 2; {expected} 0.500 [0.400, 0.600]" in page
 
 
 def test_a_test_is_said_in_the_words_of_readers():

@@ -150,7 +150,12 @@ def claim_rows(
                                 _column(claim, part, headlines or {}),
                                 (labels or {}).get(study, {}),
                             ),
-                            "quantity": _quantity(row, claim.relation.name, _column(claim, part, headlines or {})),
+                            "quantity": _quantity(
+                                row,
+                                claim.relation.name,
+                                _column(claim, part, headlines or {}),
+                                (labels or {}).get(study, {}),
+                            ),
                             "sides": _sides(claim),
                             "tables": _place(part, row["verdict"]).tables,
                             "estimand": claim.estimand,
@@ -255,11 +260,15 @@ def measured_words(
     return f"{number_text(value)}{unit}{interval}"
 
 
-def _quantity(row: Mapping[Any, Any], relation: str, column: str) -> str:
-    """What the number of a row is, in a word or two: "ln λ rises by", "difference", or "" for a level or a share."""
+def _quantity(row: Mapping[Any, Any], relation: str, column: str, labels: Mapping[str, str]) -> str:
+    """What the number of a row is, in a few words: "ln λ rises by", "random points − medoids" of whole conditions,
+    "difference" of others, or "" for a level or a share.
+    """
     if relation in _DIRECTIONS:
         return f"{title(column)} {_DIRECTIONS[relation][0]}"
     test = "" if pd.isna(row["test"]) else str(row["test"])
+    if sides := _SIDES.search(test):
+        return " − ".join(labels.get(side, side) for side in sides.groups())
     return "difference" if " − " in test or "difference" in test else ""
 
 

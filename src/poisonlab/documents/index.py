@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from poisonlab.claims import VERDICTS
+from poisonlab.claims.verdicts import NOT_PUBLISHED
 from poisonlab.documents.claim_rows import MIXED, ClaimRow
 from poisonlab.documents.page import Picture, outcome
 from poisonlab.documents.victims import packed, packed_json
@@ -100,6 +101,7 @@ def index_page(tabs: Sequence[Tab], templates: str | Path) -> str:
     found = [one["table"] for tab in prepared for one in tab["findings"]]
     return environment.get_template("index.html.j2").render(
         tabs=prepared,
+        not_published=NOT_PUBLISHED,
         first=found[0] if found else "",
         victims_note=_victims_note(tabs),
         css=style,

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from poisonlab.claims.evidence import interval_text
+from poisonlab.claims.verdicts import NOT_PUBLISHED
 from poisonlab.documents.claim_rows import ClaimRow, verdict_or_opposite
 from poisonlab.documents.comparison import labels
 from poisonlab.documents.scorecard import measured_text, table_line
@@ -149,23 +150,24 @@ def _claims(rows: Sequence[ClaimRow]) -> list[str]:
     lines = []
     for row in rows:
         words = f"- **{row.verdict_words}**: {row.says} ([claim {row.number}](scorecard.md#{row.heading}))."
+        published = f" Published: {row.published}." if row.published != NOT_PUBLISHED else ""
         measured = f" Measured: {row.measured_there}, n = {row.n}." if row.measured else ""
-        lines.append(f"{words} Published: {row.published}.{measured}")
+        lines.append(f"{words}{published}{measured}")
     return lines
 
 
 def _found(rows: Sequence[ClaimRow], findings: Sequence[int]) -> list[str]:
     """A line for each entry of these claims that has run: what it says, where it holds, and what was measured."""
     lines: list[str] = []
-    waiting = 0
     for row in [one for number in findings for one in rows if one.number == number]:
         for statement, parts in row.entries.items():
-            judged = [part for part in parts if part["verdict"] != "not run"]
-            if judged:
+            if judged := [part for part in parts if part["verdict"] != "not run"]:
                 link = f"[{statement}](scorecard.md#{row.heading})"
                 lines.append(f"- {link}: {'; '.join(outcome(judged, len(parts)))}.")
-            waiting += not judged
-    return [*lines, *([f"- Not run yet: {waiting} of {len(lines) + waiting} statements."] if waiting else [])]
+    entries = [parts for row in rows for parts in row.entries.values()]
+    if waiting := sum(all(part["verdict"] == "not run" for part in parts) for parts in entries):
+        lines.append(f"- Not run yet: {waiting} of the study's {len(entries)} statements.")
+    return lines
 
 
 def outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
@@ -186,7 +188,8 @@ def outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
         (part for part in judged if not pd.isna(part["value"])), key=lambda part: (part["value"], part["part"])
     ):
         shown = [f"{measured_text(part)} ({part['part']}, n = {part['n']})" for part in (ends[0], ends[-1])]
-        words.append(" ".join([*([ends[0]["quantity"]] if ends[0]["quantity"] else []), " to ".join(shown)]))
+        kinds = {part["quantity"] for part in (ends[0], ends[-1])}
+        words.append(" ".join([*filter(None, kinds if len(kinds) == 1 else ["difference"]), " to ".join(shown)]))
     return words + _elsewhere(judged)
 
 

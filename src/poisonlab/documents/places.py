@@ -50,8 +50,8 @@ def places(row: ClaimRow, experiments: Sequence[Query], words: Mapping[str, str]
             "conditions by the headline's column; take it out"
         )
     names = [named(side, words) for side in sides]
-    first = f"first draw of {names[1]}"
-    head = ["", *names, "difference", first, "p", "n", "fitted all poisons", "verdict"]
+    first = f"the same, first draw of {names[1]}"
+    head = ["", *names, " − ".join(names), first, "p", "n", f"fitted all poisons: {', '.join(names)}", "verdict"]
     lines = [f"**{row.says}** ([claim {row.number}](scorecard.md#{row.heading})).", ""]
     cells = {part["part"] or "there": _cells(part, known.get(part["tables"][0])) for part in row.parts}
     if any(cells.values()):
@@ -83,6 +83,6 @@ def _cells(part: Mapping[str, Any], query: Query | None) -> list[str]:
         f"{np.nanmean(baseline) - np.nanmean(own[0]):.3f}",
         " ".join(filter(None, p.groups())) if p else "—",
         part["n"],
-        " and ".join(dict.fromkeys(f"{100 * (own == 1).mean():.0f} %" for own in fitted)),
+        ", ".join(f"{100 * (own == 1).mean():.0f} %" for own in fitted),
         f"**{part['verdict']}**",
     ]

@@ -46,8 +46,7 @@ _CHECKS = {
     needs=("conditions", "victims", "robustness"),
     title="Natural accuracy, and accuracy under each attack",
     caption="Natural accuracy, and accuracy under each attack: {shown}{squares}.",
-    method="{attacks}. Accuracy under an attack: {definition}. Intervals are for new draws and repeats. n, draws × "
-    "repeats: {n}. {provenance}",
+    method="{attacks}. Accuracy under an attack: {definition}. {intervals}n, draws × repeats: {n}. {provenance}",
     options={
         "attacks": Option("name → {attack, epsilon}; default: the headline's", {}),
         "published": Option(
@@ -100,9 +99,11 @@ def accuracies(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[F
     described = [(name, describe(one)) for name, one in zip([*columns][1:], attacks, strict=True)]
     words = "; ".join(own if own.startswith(f"{name} (") else f"{name}: {own}" for name, own in described)
     known = any(math.isfinite(one.high - one.low) for one in estimates)
+    ranked = most_and_least(names, means, f"accuracy under {name}")
     return figure, {
         "shown": "means with 95 % intervals" if known else "one victim each",
-        "finding": most_and_least(names, means, f"accuracy under {name}"),
+        "finding": ranked if known else f"Of one victim each: {ranked[0].lower()}{ranked[1:]}",
+        "intervals": "Intervals are for new draws and repeats. " if known else "",
         "attacks": words,
         "squares": "; squares: published values" if options["published"] else "",
         "definition": definition(attacks),
