@@ -6,6 +6,7 @@ up, what is finished goes into the archive (`only_finished`), so that nothing is
 """
 
 import argparse
+import itertools
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ TO_ARCHIVE = 60.0  # seconds that are kept for the last batch's archive
 TO_STOP = 15.0  # seconds in which a run that is told to stop lets go of its jobs
 
 
-def run(what: Sequence[str], minutes: float, arguments: Sequence[str] = ()) -> list[str]:
+def run(what: Sequence[str], minutes: float, arguments: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """Run and archive experiments until the time is up.
 
     Args:
@@ -31,7 +32,8 @@ def run(what: Sequence[str], minutes: float, arguments: Sequence[str] = ()) -> l
         arguments: Snakemake's, for every run, such as ``--cores 4`` and further settings behind ``--config``.
 
     Returns:
-        The experiments that ran to their end; of the one that was stopped, what was finished is archived too.
+        The experiments that ran to their end and were archived, and those of which the run or the archive failed. Of
+        these and of the one that was stopped, what was finished is archived where it can be.
 
     Raises:
         InputError: a name has no study and experiment, or the time leaves nothing to run in.
@@ -41,22 +43,26 @@ def run(what: Sequence[str], minutes: float, arguments: Sequence[str] = ()) -> l
     end = time.monotonic() + 60 * minutes - TO_ARCHIVE
     if end <= time.monotonic():
         raise InputError(f"minutes is {minutes:g}, of which {TO_ARCHIVE / 60:g} go to the archive; give more")
-    done = []
+    done: list[str] = []
+    failed: list[str] = []
     for one in what:
         if time.monotonic() >= end:
             break
         study, experiment = one.split("/")
         settings = [f"studies=[{study}]", "published=true", "skip_archived=true"]
         table = f"results/tables/{study}/{experiment}/robustness.parquet"
-        ended = _until(_command([table], arguments, settings), end)
+        status = _until(_command([table], arguments, settings), end)
         only = {"run": [experiment]}
-        subprocess.run(
+        archived = subprocess.run(
             _command(["archive"], arguments, [*settings, "only_finished=true", f"{study}={only}"]), check=False
         )
-        if not ended:
+        if status or archived.returncode:
+            failed.append(one)
+        elif status == 0:
+            done.append(one)
+        if status is None:
             break
-        done.append(one)
-    return done
+    return done, failed
 
 
 def _command(targets: Sequence[str], arguments: Sequence[str], settings: Sequence[str]) -> list[str]:
@@ -68,10 +74,8 @@ def _command(targets: Sequence[str], arguments: Sequence[str], settings: Sequenc
     return [sys.executable, "-m", "poisonlab.pipeline.run", *targets, *own, "--config", *settings]
 
 
-def _until(command: Sequence[str], end: float) -> bool:
-    """Run a command until it ends, or stop it with its jobs at `end`, by the monotonic clock; whether it ended by
-    itself.
-    """
+def _until(command: Sequence[str], end: float) -> int | None:
+    """Run a command until it ends and return its status, or stop it with its jobs at `end`, by the monotonic clock."""
     with subprocess.Popen(command, start_new_session=True) as process:
         try:
             process.wait(max(end - time.monotonic(), 0))
@@ -83,20 +87,26 @@ def _until(command: Sequence[str], end: float) -> bool:
                 except subprocess.TimeoutExpired:
                     continue
                 break
-            return False
-    return True
+            return None
+    return process.returncode
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="poisonlab.pipeline.session", description=__doc__)
-    parser.add_argument("what", nargs="*", help=f"study/experiment, the most valuable first; default: {ORDER}")
+    parser = argparse.ArgumentParser(
+        usage="python -m poisonlab.pipeline.session [--minutes N] [study/experiment …] [options of Snakemake]",
+        description=__doc__,
+    )
     parser.add_argument("--minutes", type=float, default=14, help="for everything together")
-    chosen, arguments = parser.parse_known_args()
+    chosen, rest = parser.parse_known_args()
+    # Snakemake's arguments begin with its first option, whose values would else be taken for names.
+    names = list(itertools.takewhile(lambda word: not word.startswith("-"), rest))
     try:
-        done = run(chosen.what or read_yaml(ORDER), chosen.minutes, arguments or ["--cores", "all"])
+        done, failed = run(names or read_yaml(ORDER), chosen.minutes, rest[len(names) :] or ["--cores", "all"])
     except InputError as error:
         sys.exit(str(error))
     print(f"ran to the end: {', '.join(done) or 'nothing'}")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}; results/logs/ and the words above say why")
 
 
 if __name__ == "__main__":
