@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from poisonlab.audit import audit, best_recipe, facts_of
+from poisonlab.audit import audit, best_recipe, budgets_around, facts_of
 from poisonlab.audit.answer import NUMBERS, exposed, reference_radius, row_of
 from poisonlab.audit.costs import hardening
 from poisonlab.audit.question import Question, question
@@ -80,9 +80,24 @@ def test_words_become_numbers() -> None:
     assert (found.flip, found.budget, found.seconds) == (("0", "1"), 0.025, 5400)
 
 
+@pytest.mark.parametrize(
+    ("budget", "around"), [(1, (1, 2)), (2, (1, 2, 4)), (4, (2, 4, 8)), (10, (5, 10)), (19, (9, 19))]
+)
+def test_budgets_stand_around_the_one_that_was_asked_for(budget: int, around: tuple[int, ...]) -> None:
+    facts = Facts(130, (39, 91), ("a", "b"), "grey")
+    assert budgets_around(budget, facts, 0) == around
+    assert budget in around
+
+
+def test_a_budget_above_half_of_the_class_is_refused() -> None:
+    facts = Facts(109, (18, 91), ("a", "b"), "grey")
+    with pytest.raises(InputError, match=r"class 'a' has 18 training points, at most half of them .* 10 are asked for"):
+        budgets_around(10, facts, 0)
+
+
 def small_class(folder: Path, asked: Question, choices: Choices) -> str:
     """A study of a class with too few points for path buckets."""
-    study = whole(asked, Facts(130, (40, 90), ("a", "b"), "grey"), replace(choices, budgets=(10, 20), buckets=0))
+    study = whole(asked, Facts(130, (40, 90), ("a", "b"), "grey"), replace(choices, budgets=(5, 10), buckets=0))
     (folder / "few").mkdir(exist_ok=True)
     (folder / "few" / "study.yaml").write_text(json.dumps(study))
     return "./few"
@@ -93,7 +108,7 @@ def test_the_study_of_every_phase_can_be_planned(tmp_path: Path, kind: str, monk
     monkeypatch.chdir(tmp_path)
     facts = Facts(300, (100, 200), ("a", "b"), kind)
     asked = question("digits01", KNOWN)
-    choices = Choices(candidates(facts)[0], (0, 1), (5, 10, 20), (0.05, 0.1, 0.2), 4, 4, buckets=4)
+    choices = Choices(candidates(facts)[0], (0, 1), 10, (5, 10, 20), (0.05, 0.1, 0.2), 4, 4, buckets=4)
     for phase in (first_looks(asked, facts), clean_nets(asked, facts, choices), whole(asked, facts, choices)):
         folder = tmp_path / asked.name
         folder.mkdir(exist_ok=True)
@@ -163,7 +178,9 @@ def test_the_reason_for_which_a_pipeline_stopped_is_said(tmp_path: Path) -> None
 
 def test_a_study_without_a_defence_does_not_train_it() -> None:
     facts = Facts(300, (100, 200), ("a", "b"), "grey")
-    choices = Choices(candidates(facts)[0], (0, 1), (5, 10, 20), (0.05, 0.1, 0.2), ways=("early", "cleaned", "decayed"))
+    choices = Choices(
+        candidates(facts)[0], (0, 1), 10, (5, 10, 20), (0.05, 0.1, 0.2), ways=("early", "cleaned", "decayed")
+    )
     study = whole(question("digits01", KNOWN), facts, choices)
     assert study["experiments"]["defences"]["victims"] == ["plain", "early", "cleaned", "decayed"]
     assert set(NUMBERS) == {len(choices.ways), len(WAYS)}

@@ -50,8 +50,8 @@ def audit(question: Question, run: Run, templates: Path, cores: int = 1, say: Ca
     say("1 of 5  reading the data")
     run([f"results/data/{name}.safetensors"])
     facts = facts_of(Dataset.load(results / "data" / f"{name}.safetensors"))
-    asked, budgets = _pair(question, facts), _budgets(question, facts)
-    _fitting(budgets, facts, asked[0] if asked else facts.counts.index(max(facts.counts)))
+    asked, budget = _pair(question, facts), _budget(question, facts)
+    budgets_around(budget, facts, asked[0] if asked else facts.counts.index(max(facts.counts)))
     say(f"2 of 5  looking for a recipe: {facts.n_train} training points, {len(facts.classes)} classes")
     study.write(study.first_looks(question, facts), folder)
     run([trials := f"results/tables/analyses/{name}_recipes/table.parquet"])
@@ -66,9 +66,14 @@ def audit(question: Question, run: Run, templates: Path, cores: int = 1, say: Ca
     radius, pairs = reference_radius(table, radii), exposed(table, radii)
     pair = asked or (pairs[0]["source"], pairs[0]["target"])
     epsilons = tuple(float(f"{factor * radius:.3g}") for factor in (0.5, 1, 2))
-    budgets = _fitting(budgets, facts, pair[0])
     choices = replace(
-        choices, pair=pair, epsilons=epsilons, budgets=budgets, draws=SIZES[size][0], repeats=SIZES[size][1]
+        choices,
+        pair=pair,
+        epsilons=epsilons,
+        budget=budget,
+        budgets=budgets_around(budget, facts, pair[0]),
+        draws=SIZES[size][0],
+        repeats=SIZES[size][1],
     )
     say("4 of 5  poisons and victims")
     before = time.monotonic()
@@ -154,29 +159,27 @@ def best_recipe(trials: Any) -> Mapping[str, float]:
     return dict(trials.sort_values(["train_accuracy", "recipe"], ascending=[False, True]).iloc[0])
 
 
-def _budgets(question: Question, facts: Facts) -> tuple[int, ...]:
-    """Half, once and twice the number of wrong labels."""
+def _budget(question: Question, facts: Facts) -> int:
+    """The number of wrong labels that is asked for."""
     asked = question.budget
     if asked is None:
-        middle = max(1, min(10, min(facts.counts) // 10))
-    else:
-        middle = max(1, round(asked * facts.n_train)) if asked < 1 else int(asked)
-    return tuple(sorted({max(1, middle // 2), middle, 2 * middle}))
+        return max(1, min(10, min(facts.counts) // 10))
+    return max(1, round(asked * facts.n_train)) if asked < 1 else int(asked)
 
 
-def _fitting(budgets: Sequence[int], facts: Facts, source: int) -> tuple[int, ...]:
-    """The budgets that are at most half of a class.
+def budgets_around(budget: int, facts: Facts, source: int) -> tuple[int, ...]:
+    """A number of wrong labels, and half and twice as many where they are at least 1 and at most half of the class.
 
     Raises:
-        InputError: none is.
+        InputError: the number itself is more.
     """
-    found = tuple(one for one in budgets if 2 * one <= facts.counts[source])
-    if not found:
+    if 2 * budget > facts.counts[source]:
         raise InputError(
             f"class '{facts.classes[source]}' has {facts.counts[source]} training points, at most half of them can "
-            f"be flipped, {budgets[0]} are asked for; lower --budget or choose another class by --flip"
+            f"be flipped, {budget} are asked for; lower --budget or choose another class by --flip"
         )
-    return found
+    near = {max(1, budget // 2), budget, 2 * budget}
+    return tuple(sorted(one for one in near if 2 * one <= facts.counts[source]))
 
 
 def _pair(question: Question, facts: Facts) -> tuple[int, int] | None:

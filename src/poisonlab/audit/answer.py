@@ -177,7 +177,10 @@ class Answer:
         share = 100 * choices.budget / self.facts.n_train
         how = "chosen as medoids" if worst == "medoids" else "chosen at random"
         beside = f"; random ones leave {named(random)}" if worst != "random" else ""
-        change = paired_difference(self.grid(self.harm, worst, value=choices.budget), self.grid(self.harm, "clean"))
+        # These very victims chose the worst of two selections and the best of several ways: Bonferroni's intervals.
+        of_two, of_ways = 1 - 0.05 / len(SELECTIONS), 1 - 0.05 / len(choices.ways)
+        harmed = self.grid(self.harm, worst, value=choices.budget)
+        change = paired_difference(harmed, self.grid(self.harm, "clean"), of_two)
         certain = "" if change.high < 0 else ", a fall that this size does not show for certain"
         harm = (
             f"{choices.budget} wrong labels ({share:.2g} % of the training data, {self.source} called {self.target}, "
@@ -200,7 +203,8 @@ class Answer:
         )
         way = self.best_way()
         undefended, defended = self.defended(worst, "plain"), self.defended(worst, way)
-        gain = paired_difference(self.grid(self.defences, f"{worst}@{way}"), self.grid(self.defences, f"{worst}@plain"))
+        kept_by, without = (self.grid(self.defences, f"{worst}@{one}") for one in (way, "plain"))
+        gain = paired_difference(kept_by, without, of_ways)
         helps = (
             f"Of {NUMBERS[len(choices.ways)]} defences {WAYS[way]} keeps the most, {named(defended)} where "
             f"{named(undefended)} is left without, at a natural accuracy of {named(self.defended(worst, way, NATURAL))}"

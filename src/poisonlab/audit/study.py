@@ -68,7 +68,8 @@ class Choices:
     Attributes:
         recipe: of the victims.
         pair: numbers of the source and target class.
-        budgets: numbers of wrong labels; the middle one is the audit's.
+        budget: number of wrong labels.
+        budgets: numbers of wrong labels that are compared, `budget` among them.
         epsilons: radii; the middle one is the audit's.
         draws, repeats: sizes of the experiments.
         ways: defences that are tried.
@@ -77,16 +78,13 @@ class Choices:
 
     recipe: Mapping[str, Any] = field(default_factory=dict)
     pair: tuple[int, int] = (0, 1)
+    budget: int = 1
     budgets: tuple[int, ...] = ()
     epsilons: tuple[float, ...] = ()
     draws: int = 3
     repeats: int = 2
     ways: tuple[str, ...] = tuple(WAYS)
     buckets: int = 0
-
-    @property
-    def budget(self) -> int:
-        return self.budgets[len(self.budgets) // 2]
 
     @property
     def epsilon(self) -> float:
