@@ -25,6 +25,7 @@ from poisonlab.claims.evidence import (
 )
 from poisonlab.claims.relations import MORE, Settings, relation
 from poisonlab.claims.relations.axes import distinct_draws
+from poisonlab.claims.selectors import alike
 from poisonlab.errors import InputError
 from poisonlab.results.query import NotRun, Query
 from poisonlab.statistics import Tested, mean_interval, needed_repeats, paired_difference, trend
@@ -181,7 +182,7 @@ def _over_curve(data: Data, query: Query) -> np.ndarray:
 
     Where a distance has one draw, as poisons at the means have, it is the same in every draw of the curve.
     """
-    return np.mean(np.broadcast_arrays(*(one.grid for one in data.select(query, PLACED))), axis=0)
+    return np.mean(alike([one.grid for one in data.select(query, PLACED)]), axis=0)
 
 
 def _at_the_mean(data: Data, query: Query, column: str | None = None) -> np.ndarray:

@@ -8,6 +8,7 @@ from scipy import stats
 from poisonlab.claims.comparisons import larger_grids
 from poisonlab.claims.evidence import CONFIDENCE, Data, Evidence, Side
 from poisonlab.claims.relations import MORE, Settings, relation
+from poisonlab.claims.selectors import alike
 
 RESAMPLES = 2000
 
@@ -19,14 +20,16 @@ def goes_with(data: Data, settings: Settings) -> Evidence:
     Spearman's correlation in each draw and repeat, 0 where a column stays as it is; its mean is compared with 0, draws
     and repeats being sampled.
     """
-    own = np.stack([one.grid for one in data.of], axis=-1)
-    other = np.stack(data.grids(data.of[0].name, settings["column"]), axis=-1)
-    alike = np.array([
+    own, other = (
+        np.moveaxis(alike(grids), 0, -1)
+        for grids in ([one.grid for one in data.of], data.grids(data.of[0].name, settings["column"]))
+    )
+    ranks = np.array([
         [_correlation(x, y) for x, y in zip(*rows, strict=True)] for rows in zip(own, other, strict=True)
     ])  # fmt: skip
     words = f"Spearman's correlation of {data.of[0].column} and {settings['column']} over {len(data.of)} values"
     return larger_grids(
-        [(alike, np.zeros_like(alike))], [words], data, paired_by="training set", margin=settings["margin"]
+        [(ranks, np.zeros_like(ranks))], [words], data, paired_by="training set", margin=settings["margin"]
     )
 
 

@@ -12,6 +12,7 @@ from poisonlab.claims import judge, load_claims
 from poisonlab.claims.comparisons import Pair, larger_percentiles
 from poisonlab.claims.evidence import Chosen, Data
 from poisonlab.claims.quantifiers import Quantifier
+from poisonlab.claims.selectors import alike
 from poisonlab.errors import InputError
 from poisonlab.statistics import mean_interval, paired_difference, percentile_interval
 
@@ -371,3 +372,94 @@ def test_the_choosing_draws_have_no_part_in_the_judgement(tmp_path):
         tmp_path, tables, entry(**PAIRED, of=own("random", value="highest"), than=own("random", value="first"))
     )
     assert row["measured"] == pytest.approx(0, abs=4 * SMALL * np.sqrt(2 / 10))
+
+
+def test_one_of_several_that_is_clearly_beyond_refutes_whatever_a_wider_one_says(tmp_path):
+    tables = own_tables({"wide": (0.3, np.nan), "sure": (0.45, np.nan)}, draws=6)
+    for name, column in (("victims", "natural_accuracy"), ("robustness", "adversarial_accuracy")):
+        rows = tables[name]["condition"] == "wide"
+        tables[name].loc[rows, column] += 0.5 * (tables[name]["draw"] % 2 - 0.5)[rows]
+    row = judged(tmp_path, tables, entry("above", [own("wide"), own("sure")], value=0.5))
+    assert row["verdict"] == "refuted"
+    assert row["measured"] == pytest.approx(0.45, abs=0.01)
+    assert judged(tmp_path, tables, entry("above", own("wide"), value=0.5))["verdict"] == "inconclusive"
+
+
+def test_without_poisons_a_chosen_value_is_compared_with_the_one_training_set(tmp_path):
+    tables = own_tables({"clean": (0.9, np.nan), "clever@1": (0.6, 1), "clever@5": (0.4, 5)}, draws=8, repeats=5)
+    minimum = {"clean": [1, 2], "clever": [3, 2]}
+    row = judged(
+        tmp_path, tables, entry("larger", own("clean"), minimum, than=own("clever", value="lowest"), margin=0.02)
+    )
+    assert (row["verdict"], row["n"]) == ("reproduced", "1+4 × 5")
+    assert row["measured"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_every_radius_that_is_selected_has_the_registered_size(tmp_path):
+    tables = own_tables({"random": (0.5, np.nan)})
+    rows = tables["robustness"]
+    tables["robustness"] = rows[(rows["epsilon"] == 0.1) | (rows["draw"] < 2)]
+    both = entry("larger", own("random", epsilon=0.3), {"random": [3, 2]}, than=own("random", epsilon=0.1), margin=0.02)
+    row = judged(tmp_path, tables, both)
+    assert row["verdict"] == "inconclusive"
+    assert "known for 2 × 20, registered are 3 × 2" in row["test"]
+
+
+def test_each_experiment_is_asked_for_its_own_conditions(tmp_path):
+    """Of two experiments each has one of the two conditions; another one there that nobody selected may be small."""
+    (tmp_path / "mine").mkdir()
+    path = tmp_path / "mine" / "claims.yaml"
+    one, other = (
+        {"experiment": name, "condition": condition} for name, condition in (("a", "random"), ("b", "clever"))
+    )
+    claim = entry("larger", one, {"random": [3, 2], "clever": [3, 2]}, than=other, margin=0.02)
+    path.write_text(yaml.safe_dump({"claims": [claim]}))
+    few = own_tables({"random": (0.5, np.nan)}, draws=1)
+    b = {name: pd.concat([few[name], table]) for name, table in own_tables({"clever": (0.3, np.nan)}).items()}
+    for second in (own_tables({"clever": (0.3, np.nan)}), b):
+        tables = {"mine/a": own_tables({"random": (0.5, np.nan)}), "mine/b": second}
+        headline = {"attack": "pgd", "epsilon": 0.1}
+        assert judge(load_claims(path), tables, dict.fromkeys(tables, headline)).iloc[0]["verdict"] == "reproduced"
+
+
+def test_values_of_an_axis_with_fewer_victims_than_others_are_joined_with_holes():
+    whole, few, alone = np.full((3, 4), 0.5), np.full((2, 1), 0.3), np.full((1, 4), 0.1)
+    joined = alike([whole, few, alone])
+    assert joined.shape == (3, 3, 4)
+    assert np.isnan(joined[1]).sum() == 10
+    np.testing.assert_array_equal(joined[2], np.full((3, 4), 0.1))
+
+
+def test_training_sets_stay_paired_where_one_side_was_chosen_on_even_draws(tmp_path):
+    """Accuracy depends on the training set alone: paired rightly, every difference is what the condition does."""
+    levels = {"random": (0.5, np.nan), "clever@1": (0.45, 1), "clever@5": (0.4, 5), "other": (0.3, np.nan)}
+    tables = own_tables(levels, draws=12, repeats=4, sd=0.0)
+    for name, column in (("victims", "natural_accuracy"), ("robustness", "adversarial_accuracy")):
+        attacked = tables[name].get("epsilon", 0.1) == 0.1
+        tables[name][column] += 0.02 * tables[name]["draw"] * attacked
+        tables[name][column] += 0.03 * tables[name]["draw"] * attacked * (tables[name]["condition"] == "random")
+    chosen = own("clever", value="lowest")
+    size = {"draws": 12, "repeats": 2}
+    ranked = judged(
+        tmp_path, tables, entry("rank", [own("other"), chosen, own("random")], size, paired_by="training set")
+    )
+    assert (ranked["verdict"], ranked["measured"]) == ("reproduced", pytest.approx(0.1))
+    assert ranked["low"] == pytest.approx(0.1)
+    of, than = [own("random"), own("other")], [own("random"), chosen]
+    gained = judged(
+        tmp_path, tables, entry("larger difference", of, size, than=than, margin=0.02, paired_by="training set")
+    )
+    assert [gained["low"], gained["high"]] == pytest.approx([0.1, 0.1])
+
+
+@pytest.mark.parametrize("known", [-2, 3, 8])
+def test_known_draws_leave_some_to_judge(tmp_path, known):
+    claim = entry("larger", own("random"), {"random": [3, 2], "clever": [6, 2]}, than=own("clever"), known=known)
+    with pytest.raises(InputError, match=rf"known is {known}, allowed is 0 to 2, for 3 and 6 draws are registered"):
+        judged(tmp_path, own_tables({"random": (0.5, np.nan), "clever": (0.3, np.nan)}), claim)
+
+
+def test_a_share_is_not_multiplied(tmp_path):
+    claim = entry("above", own("random", times=100), value=40)
+    with pytest.raises(InputError, match="times is 100 of adversarial_accuracy, a share; leave it out"):
+        judged(tmp_path, own_tables({"random": (0.5, np.nan)}), claim)

@@ -56,7 +56,9 @@ class Pair:
     def grids(self, paired_by: str) -> tuple[np.ndarray, np.ndarray]:
         """Both grids; by training set, the draws that both have where even draws chose one of them."""
         a, b = (
-            one.grid[1::2] if paired_by == "training set" and other.halved > one.halved else one.grid
+            one.grid[1::2]
+            if paired_by == "training set" and other.halved > one.halved and len(one.grid) > 1
+            else one.grid
             for one, other in ((self.a, self.b), (self.b, self.a))
         )
         return a, b

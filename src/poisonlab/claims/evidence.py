@@ -68,7 +68,8 @@ class Data:
         quantifier: whether the claim is about the mean, every victim or a percentile.
         of, than: what the claim's selectors have chosen.
         used: "experiment, condition" of poisons → (victims that fit, all victims), for everything that was selected.
-        known: (experiment, condition, its label, column) → draws and repeats with a value, fitted or not.
+        known: (experiment, condition, its label, column) → draws and repeats with a value, fitted or not: the fewest
+            of several radii or attacks.
     """
 
     queries: Sequence[Query]
@@ -86,7 +87,9 @@ class Data:
         """Select victims as `Query.select` does, and note how many fitted and how many are known."""
         found = query.select(condition, column, fitted=FITTED if self.fitted else None, **how)
         for one in found:
-            self.known[query.name, one.row["condition"], one.label, one.column] = one.known
+            key = query.name, one.row["condition"], one.label, one.column
+            draws, repeats = self.known.get(key, one.known)  # of another radius, perhaps
+            self.known[key] = min(draws, one.known[0]), min(repeats, one.known[1])
             if self.fitted and one.row["strategy"] != "none":
                 self.used[f"{query.name}, {one.label}"] = (int(one.counts.sum()), len(one.victims))
         return found

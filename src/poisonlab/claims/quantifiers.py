@@ -11,6 +11,7 @@ from poisonlab.statistics import Estimate, mean_interval, percentile_interval, s
 _EITHER_OR = {"memorised"}  # columns of zeros and ones
 # Columns whose values lie in [0, 1].
 _SHARES = {"adversarial_accuracy", "natural_accuracy", "still_correct", "fitted_share"}
+BOUNDED = _EITHER_OR | _SHARES
 
 
 @dataclass(frozen=True)

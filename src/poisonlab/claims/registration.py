@@ -254,7 +254,13 @@ def _check_power(
         ]
         for side in (of, than)
     ]
+    known = settings.get("known", 0)
     for a, b in itertools.product(*counts):
+        if known and not 0 < known < min(a, b):
+            raise InputError(
+                f"{where}.known is {known}, allowed is 0 to {min(a, b) - 1}, for {a} and {b} draws are registered; "
+                "correct it"
+            )
         if (least := kind.smallest_p(a, b, settings) * parts) > LEVEL:
             raise InputError(
                 f"{where} has {a} and {b} draws, whose test cannot give a p below {least:.3f} over {parts} parts; a "

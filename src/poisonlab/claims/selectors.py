@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from poisonlab.claims.evidence import Chosen, Data, filled_mean
+from poisonlab.claims.quantifiers import BOUNDED
 from poisonlab.errors import InputError
 from poisonlab.results.query import NotRun, Query
 
@@ -61,6 +62,8 @@ class Selector:
         how = {key: getattr(self, key) for key in ("attack", "epsilon", "classes")}
         chosen = self.value in CHOSEN
         cells = data.select(query, self.condition, self.column, **how, value=None if chosen else self.value)
+        if self.times != 1 and (shares := sorted({one.column for one in cells} & BOUNDED)):
+            raise InputError(f"times is {self.times:g} of {shares[0]}, a share; leave it out, or choose another column")
         grids = [one.grid if self.times == 1 else self.times * one.grid for one in cells]
         places = [place(one.row) for one in cells]
         if chosen:
@@ -69,14 +72,29 @@ class Selector:
             cells, grids = [cells[best]], [grids[best][1::2]]
             places = [f"{places[best]} ({self.value} on even draws)"]
         if self.over == "mean":  # a value of one draw is the same in every draw of the others
-            grids, places = [np.mean(np.broadcast_arrays(*grids), axis=0)], [""]
+            grids, places = [np.mean(alike(grids), axis=0)], [""]
         elif self.over == "draws":
-            grids, places = [np.concatenate(grids)], [""]
+            repeats = max(grid.shape[1] for grid in grids)
+            grids, places = [np.concatenate([_widened(grid, len(grid), repeats) for grid in grids])], [""]
         name = self.label or (places[0] if chosen else str(cells[0].row["condition"]))
         return [
             Chosen(query.name, name, where, one.column, grid, one.row, bool(self.label) or chosen, chosen)
             for where, grid, one in zip(places, grids, cells, strict=False)
         ]
+
+
+def alike(grids: Sequence[np.ndarray]) -> np.ndarray:
+    """Grids [draws, repeats] as one [grids, draws, repeats]: one draw alone is the same in every draw of the others,
+    and what a grid lacks is a hole.
+    """
+    draws, repeats = (max(sizes) for sizes in zip(*(grid.shape for grid in grids), strict=True))
+    return np.stack(
+        [_widened(np.repeat(one, draws, axis=0) if len(one) == 1 else one, draws, repeats) for one in grids]
+    )
+
+
+def _widened(grid: np.ndarray, draws: int, repeats: int) -> np.ndarray:
+    return np.pad(grid, ((0, draws - len(grid)), (0, repeats - grid.shape[1])), constant_values=np.nan)
 
 
 def place(row: pd.Series) -> str:

@@ -1,5 +1,6 @@
 """Evidence becomes a verdict here, by the same rules for every claim; nothing here knows a claim by its number."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -190,7 +191,7 @@ def _shortfall(claim: Claim, data: Data) -> str | None:
         (name, query, *least)
         for name, least in claim.minimum.items()
         if name not in ("draws", "repeats")
-        for query in data.queries
+        for query in _holding(data, name)
     ]
     if "draws" in claim.minimum:
         draws, repeats = claim.minimum["draws"], claim.minimum["repeats"]
@@ -205,6 +206,17 @@ def _shortfall(claim: Claim, data: Data) -> str | None:
         if short_of := data.shortfall(query, condition, draws, repeats):
             return short_of
     return None
+
+
+def _holding(data: Data, condition: str) -> list[Query]:
+    """Experiments of which the claim selected a condition; where it selected it of none, those that have it, or all."""
+    selected = {(experiment, name) for experiment, name, _, _ in data.known}
+    there: list[tuple[Query, bool]] = []
+    for query in data.queries:
+        with contextlib.suppress(NotRun):
+            row = query.select(condition, "draw")[0].row
+            there.append((query, (query.name, row["condition"]) in selected))
+    return [query for query, own in there if own] or [query for query, _ in there] or list(data.queries)
 
 
 def _sides(results: Sequence[_Result], name: str) -> list[Side]:

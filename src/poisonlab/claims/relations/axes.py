@@ -31,7 +31,8 @@ def rank(data: Data, settings: Settings) -> Evidence:
     if len(data.of) < 2:
         raise NotRun(f"{len(data.of)} selected value has no rank; select 2 or more")
     pairs = [one for before, after in itertools.pairwise(data.of) for one in pair([after], [before])]
-    return larger_grids([(one.a.grid, one.b.grid) for one in pairs], [one.words for one in pairs], data, **settings)
+    grids = [one.grids(settings["paired_by"]) for one in pairs]
+    return larger_grids(grids, [one.words for one in pairs], data, **settings)
 
 
 TREND = {"margin": 0.0, "paired_by": tuple(PAIRED_BY)}
@@ -99,7 +100,7 @@ def _smallest_p_of_chosen(a: int, b: int, settings: Settings) -> float:
     """Half of the draws choose, the others judge: against all of the other condition, or against theirs."""
     judged = a - settings["known"] if settings["known"] else a // 2
     if settings["paired_by"] == "repeat":
-        return 1 / math.comb(judged + b, judged)
+        return 1 / math.comb(judged + b - settings["known"], judged)
     return 0.5**judged
 
 
@@ -115,10 +116,10 @@ def lowest_among(data: Data, settings: Settings) -> Evidence:
 
     The lowest of the set is chosen among the set only, on its even draws, and judged on its odd ones against all draws
     of each value outside, which had no part in the choice, or, paired by training set, against their odd ones. Where
-    the first draws were `known` before the registration, they choose, and the later ones are judged. The opposite is
-    tested the same way. All draws share the repeats, so a choice that only these victims-to-be favour survives the
-    split; simulated with an interplay of bucket and repeat as large as the archive's, up to 0.04, the upper end of a
-    95 % interval lies below the truth in 2 to 4 % of cases instead of 2.5 %.
+    the first draws were `known` before the registration, they choose, and the later ones of all are judged. The
+    opposite is tested the same way. All draws share the repeats, so a choice that only these victims-to-be favour
+    survives the split; simulated with an interplay of bucket and repeat as large as the archive's, up to 0.04, the
+    upper end of a 95 % interval lies below the truth in 2 to 4 % of cases instead of 2.5 %.
     """
     compare, rows_text = PAIRED_BY[paired_by := settings["paired_by"]]
     known = settings["known"]
@@ -140,7 +141,7 @@ def lowest_among(data: Data, settings: Settings) -> Evidence:
 
     def below(own: Iterable[int], others: Iterable[int]) -> tuple[int, int, Tested, Side]:
         chosen = min(sorted(own), key=lambda number: filled_mean(grids[number][chooses]))
-        beside = slice(None) if paired_by == "repeat" else judged
+        beside = judged if known or paired_by != "repeat" else slice(None)
         order = sorted(others)
         tests, side = all_above([(grids[other][beside], grids[chosen][judged]) for other in order], compare=compare)
         last = weakest(tests)
@@ -162,7 +163,7 @@ def lowest_among(data: Data, settings: Settings) -> Evidence:
         f"{' − '.join(sides)}, {rows_text}, largest p of all such differences",
         supported[3],
         opposed[3],
-        plan_size((grids[other], grids[chosen][1::2]), (len(grids[other]), len(grids[chosen])), target, data)
+        plan_size((grids[other], grids[chosen][judged]), (len(grids[other]), len(grids[chosen])), target, data)
         if paired_by == "repeat"
         else "more training sets",
         against,

@@ -99,9 +99,11 @@ def _beyond(data: Data, value: float, sign: int) -> Evidence:
 
     found = [quantifier.estimate(one.grid, one.column, CONFIDENCE) for one in data.of]
     inside = [quantifier.estimate(one.grid, one.column, data.wide) for one in data.of]
-    last = min(range(len(found)), key=lambda n: math.inf if math.isnan(found[n].value) else sign * found[n].value)
+    outside = [quantifier.estimate(each.grid, each.column, data.corrected(len(data.of))) for each in data.of]
+    opposing = [n for n, each in enumerate(outside) if ends(each)[1] < sign * value]
+    shown = opposing or range(len(found))
+    last = min(shown, key=lambda n: math.inf if math.isnan(found[n].value) else sign * found[n].value)
     one = data.of[last]
-    against = quantifier.estimate(one.grid, one.column, data.corrected(len(data.of)))
     text = f"{quantifier.interval(one.grid, one.column)} against {value:g}"
     if len(data.of) > 1:
         alike = len({each.name for each in data.of}) == 1
@@ -113,6 +115,6 @@ def _beyond(data: Data, value: float, sign: int) -> Evidence:
         found[last],
         text,
         Side(all(ends(each)[0] > sign * value for each in inside) and not missing),
-        Side(ends(against)[1] < sign * value),
+        Side(bool(opposing)),
         missing or MORE,
     )

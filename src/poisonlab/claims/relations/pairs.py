@@ -56,8 +56,13 @@ def larger_difference(data: Data, settings: Settings) -> Evidence:
         if len(chosen) != 2:
             raise InputError(f"{side} selects {len(chosen)} values, a difference is of 2; give two selectors")
     one, other = Pair(*data.of), Pair(*data.than)
+    differences = [one.differences, other.differences]
+    halved = [any(side.halved for side in (pair.a, pair.b)) for pair in (one, other)]
+    if settings["paired_by"] == "training set" and len(set(halved)) > 1:  # the draws that both differences have
+        whole = halved.index(False)
+        differences[whole] = differences[whole][1::2]
     names = [pair.a.name if pair.a.labelled else f"({pair.words})" for pair in (one, other)]
-    return larger_grids([(one.differences, other.differences)], [" − ".join(names)], data, **settings)
+    return larger_grids([(differences[0], differences[1])], [" − ".join(names)], data, **settings)
 
 
 @relation(
