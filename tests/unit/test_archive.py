@@ -23,7 +23,7 @@ from poisonlab.results.archive import (
     training_time,
 )
 from poisonlab.results.storage import read_table, read_tensors, write_table, write_tensors
-from poisonlab.results.tables import KEYS
+from poisonlab.results.tables import KEYS, draws_in_words, named_copies, without_copies
 
 SETTINGS = {"device": "cpu", "draws": 2, "recipes": {"short": {"epochs": 5}}}
 EPSILONS = (0.1, 0.3)
@@ -488,3 +488,27 @@ def test_a_batch_says_how_long_its_victims_took_to_train(tmp_path):
     archive_experiment(tables, tmp_path / "silent", SETTINGS)
     assert archived_hours(tmp_path) == (0.75, 1, 2)
     assert archived_hours(tmp_path / "nowhere") == (0, 0, 0)
+
+
+def test_copies_that_were_left_out_are_remembered(tmp_path: Path):
+    """A strategy that is sure of its points makes the same poison in draw 1: its victims need not be trained again."""
+    tables, archive = run(tmp_path / "tables", range(3), range(2), ("bucket",)), tmp_path / "archive"
+    table = read_table(tables / "victims.parquet")
+    table["training_set"] = [
+        f"{value:g} {max(int(draw), 1)}" for value, draw in table[["axis_value", "draw"]].to_numpy()
+    ]
+    rest, robustness, copies = without_copies(table, read_table(tables / "robustness.parquet"))
+    assert draws_in_words(copies) == "bucket 0 draw 1, bucket 1 draw 1"
+    write_table(rest, tables / "victims.parquet", named_copies(copies))
+    write_table(robustness, tables / "robustness.parquet")
+    archive_experiment(tables, archive, SETTINGS)
+    once = contents(archive)["copies.csv.gz"]
+    pd.testing.assert_frame_equal(read_table(archive / "copies.csv.gz"), copies)
+    assert {draw for _, _, draw, _ in victims(archive)} == {0, 2}
+    again = run(
+        tmp_path / "again", range(3), range(2), ("bucket",)
+    )  # whose copies come to light beside the archived ones
+    write_table(table, again / "victims.parquet")
+    archive_experiment(again, archive, SETTINGS)
+    assert contents(archive)["copies.csv.gz"] == once
+    assert {draw for _, _, draw, _ in victims(archive)} == {0, 2}

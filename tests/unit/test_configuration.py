@@ -1,6 +1,7 @@
 """What the configuration's check refuses, and what follows from a configuration."""
 
 import datetime
+import gzip
 import math
 import sys
 import time
@@ -700,3 +701,13 @@ def test_a_comparison_without_one_baseline_is_refused_before_anything_runs() -> 
     check(default(**study(**change)), ROOT)
     change["figures"]["two"]["options"]["baseline"] = "rnd"
     expect(study(**change), "options.baseline is 'rnd', experiment 'two' has ['clean', 'random', 'more']; choose one")
+
+
+def test_what_was_left_out_as_a_copy_is_archived(tmp_path: Path) -> None:
+    plan = Plan(default(), ROOT)
+    plan.root = tmp_path
+    (folder := tmp_path / "archive" / "own" / "first").mkdir(parents=True)
+    head = "study,experiment,condition,axis_value,draw,repeat\n"
+    for name, rows in (("victims", "own,first,medoids,1.0,0,0\n"), ("copies", "own,first,medoids,1.0,1,0\n")):
+        (folder / f"{name}.csv.gz").write_bytes(gzip.compress((head + rows).encode()))
+    assert plan.archived == {("own", "first"): {("medoids", 1.0, 0, 0), ("medoids", 1.0, 1, 0)}}

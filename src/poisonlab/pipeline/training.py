@@ -3,6 +3,7 @@
 import csv
 import gzip
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -112,19 +113,22 @@ class Training(Conditions):
 
     @cached_property
     def archived(self) -> dict[tuple[str, str], set[tuple[str, float | None, int, int]]]:
-        """(study, experiment) → (condition, axis value, draw, repeat) of every victim that the archive holds."""
-        victims = {}
-        for table in (self.root / "archive").glob("*/*/victims.csv.gz"):
-            with gzip.open(table, "rt") as rows:  # not with pandas, which every job would import to read the plan
-                victims[table.parts[-3], table.parts[-2]] = {
-                    (
-                        row["condition"],
-                        float(value) if (value := row["axis_value"]) else None,
-                        int(row["draw"]),
-                        int(row["repeat"]),
-                    )
-                    for row in csv.DictReader(rows)
-                }
+        """(study, experiment) → (condition, axis value, draw, repeat) of every victim that the archive holds, or has
+        left out as the copy of one that it holds.
+        """
+        victims: dict[tuple[str, str], set[tuple[str, float | None, int, int]]] = defaultdict(set)
+        for name in ("victims", "copies"):
+            for table in (self.root / "archive").glob(f"*/*/{name}.csv.gz"):
+                with gzip.open(table, "rt") as rows:  # not with pandas, which every job would import to read the plan
+                    victims[table.parts[-3], table.parts[-2]] |= {
+                        (
+                            row["condition"],
+                            float(value) if (value := row["axis_value"]) else None,
+                            int(row["draw"]),
+                            int(row["repeat"]),
+                        )
+                        for row in csv.DictReader(rows)
+                    }
         return victims
 
     def archived_buckets(self, buckets: str) -> Path | None:

@@ -95,7 +95,7 @@ def concatenate(parts: Sequence[pd.DataFrame], kind: str) -> pd.DataFrame:
     return frame.sort_values(KEYS[kind], kind="stable", ignore_index=True)
 
 
-def without_copies(victims: pd.DataFrame, robustness: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+def without_copies(victims: pd.DataFrame, robustness: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Leave out draws that are copies: of the same training set as an earlier draw of their condition and axis value.
 
     Such a victim is the earlier one, to the bit; counted as a draw of its own it would make every interval too narrow.
@@ -105,20 +105,35 @@ def without_copies(victims: pd.DataFrame, robustness: pd.DataFrame) -> tuple[pd.
         victims: `training_set` is the hash of what each was trained on, empty or absent where it is not known.
 
     Returns:
-        Both tables without copies, and which draws they were, in words; "" for none.
+        Both tables without copies, and the keys of these.
     """
     if "training_set" not in victims:
-        return victims, robustness, ""
+        return victims, robustness, victims[KEY].iloc[:0]
     ordered = victims.sort_values("draw", kind="stable")
-    copies = ordered[ordered.duplicated([*KEY[:4], "repeat", "training_set"]) & ordered["training_set"].notna()]
-    own = copies[["condition", "axis_value", "draw"]].drop_duplicates().itertuples(index=False)
-    words = ", ".join(f"{name}{'' if np.isnan(value) else f' {value:g}'} draw {draw}" for name, value, draw in own)
+    copies = ordered[ordered.duplicated([*KEY[:4], "repeat", "training_set"]) & ordered["training_set"].notna()][KEY]
 
     def kept(table: pd.DataFrame) -> pd.DataFrame:
-        found = table.merge(copies[KEY], on=KEY, how="left", indicator="found")["found"]
+        found = table.merge(copies, on=KEY, how="left", indicator="found")["found"]
         return table[found.to_numpy() == "left_only"].reset_index(drop=True)
 
-    return kept(victims), kept(robustness), words
+    return kept(victims), kept(robustness), copies.sort_values(KEY, ignore_index=True)
+
+
+def draws_in_words(copies: pd.DataFrame) -> str:
+    """Conditions, values and draws of keys of victims: "medoids 1 draw 2, ..."; "" for none."""
+    own = copies[["condition", "axis_value", "draw"]].drop_duplicates().itertuples(index=False)
+    return ", ".join(f"{name}{'' if np.isnan(value) else f' {value:g}'} draw {draw}" for name, value, draw in own)
+
+
+def named_copies(copies: pd.DataFrame) -> dict[str, Any]:
+    """The keys of copies as metadata of the table of victims. An archive keeps them: nobody trains them again."""
+    return {"copies": json.loads(copies.to_json(orient="values"))}
+
+
+def copies_named(metadata: Mapping[str, Any]) -> pd.DataFrame:
+    """The inverse of `named_copies`; none where the metadata say nothing."""
+    found = pd.DataFrame(metadata.get("copies", []), columns=KEY)
+    return found.astype({"axis_value": float, "draw": int, "repeat": int})
 
 
 def with_probes(victims: pd.DataFrame, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
