@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -218,6 +219,9 @@ def test_every_step_of_an_attack_in_training_is_another_pass():
     assert passes({"epochs": 5}) == 5
     assert passes({"epochs": 5, "objective": {"name": "adversarial", "steps": 3}}) == 20
     assert passes({"phases": [{"epochs": 2}, {"epochs": 4, "objective": {"name": "adversarial", "steps": 1}}]}) == 10
+    assert passes({"epochs": 5, "objective": "adversarial"}) == 40  # its seven steps
+    assert passes({"epochs": 5, "objective": {"name": "trades", "epsilon": 0.1}}) == 55
+    assert passes({"epochs": 5, "objective": "hinge"}) == 5
 
 
 def test_the_budget_is_within_a_factor_of_two_of_a_recorded_run(plan):
@@ -252,8 +256,10 @@ def test_rates_of_this_folder_take_the_place_of_the_shipped_ones(plan, tmp_path)
     found = rates.measured(plan, tmp_path)
     own = work(plan, Step("train_victims", name, True))
     assert [(step.name, seconds) for step, _, seconds in found] == [(name, 500.0)]
-    mixed = {**rates.shipped(), **rates.rates_of(found)}
+    mixed = {**rates.shipped(), **rates.rates_of(found, rates.shipped())}
     assert rates.seconds(mixed, "train_victims", own) == pytest.approx(500)
+    larger = replace(own, units=100 * own.units)  # of one job, the start is not told from the work
+    assert rates.seconds(mixed, "train_victims", larger) > 40_000
     assert rates.seconds(rates.shipped(), "train_victims", own) < 100
 
 

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from poisonlab.datasets import sources
@@ -24,6 +25,7 @@ from poisonlab.pipeline.steps import Step, Work, passes, points_of_source, spelt
 SHIPPED = Path(__file__).with_name("rates.csv")
 BENCHMARKS = Path("results", "benchmarks")
 UNKNOWN = ""  # what a rate is of that stands for all others of its rule
+ALIKE = 2.0  # sizes of jobs within such a factor do not tell their start from their work
 OTHER = "other"  # the rule that stands for all that are not known
 
 
@@ -72,15 +74,21 @@ def seconds_in(file: Path) -> float:
     return float(json.loads(next((line for line in reversed(lines) if line), ""))["s"])
 
 
-def rates_of(found: Measured) -> dict[tuple[str, str], Rate]:
-    """Rates by (rule, of), with the shape of the images and without it, and by (rule, `UNKNOWN`)."""
+def rates_of(found: Measured, usual: Rates = MappingProxyType({})) -> dict[tuple[str, str], Rate]:
+    """Rates by (rule, of), with the shape of the images and without it, and by (rule, `UNKNOWN`).
+
+    Where the jobs of a rule are alike in size, what they take to start is not seen; then it is at most the `usual` one.
+    """
     groups: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for step, own, seconds in found:
         for of in {_with_shape(own), own.of, UNKNOWN}:
             groups[step.rule, of].append((own.units, seconds))
     rates = {}
     for (rule, of), jobs in groups.items():
-        start = min(seconds for _, seconds in groups[rule, UNKNOWN]) if any(units != 1 for units, _ in jobs) else 0.0
+        sizes, times = zip(*groups[rule, UNKNOWN], strict=True)
+        start = min(times) if any(units != 1 for units, _ in jobs) else 0.0
+        if max(sizes) < ALIKE * min(sizes):
+            start = min(start, usual[rule, UNKNOWN].start if (rule, UNKNOWN) in usual else 0.0)
         spent = sum(seconds - start for _, seconds in jobs)
         rates[rule, of] = Rate(rule, of, start, spent / sum(units for units, _ in jobs), len(jobs))
     return rates
@@ -109,7 +117,8 @@ def shipped() -> dict[tuple[str, str], Rate]:
 def known(plan: Plan) -> tuple[dict[tuple[str, str], Rate], int]:
     """Rates that hold here, those of earlier runs in this folder first; and the number of their benchmark files."""
     found = measured(plan)
-    return {**shipped(), **rates_of(found)}, len(found)
+    usual = shipped()
+    return {**usual, **rates_of(found, usual)}, len(found)
 
 
 def rate_for(rates: Rates, rule: str, own: Work) -> Rate:

@@ -13,6 +13,8 @@ from typing import Any
 from poisonlab.datasets import sources
 from poisonlab.errors import InputError
 from poisonlab.pipeline.plan import Plan
+from poisonlab.victims.objectives import objective
+from poisonlab.victims.parts import choose
 
 IN_LOOPS = re.compile(r"(craft|draw_figures)_[a-z][a-z_0-9]*_\d+")  # rules of which a study has many
 FOLDERS = ("collect_tables", "analyse")  # rules whose files of one step are a folder
@@ -134,10 +136,14 @@ def passes(recipe: Mapping[str, Any]) -> float:
     total = 0.0
     for phase in phases:
         whole = {**recipe, **phase}
-        objective = whole.get("objective")
-        extra = objective.get("steps", 1) if isinstance(objective, Mapping) else 0
-        total += (whole.get("epochs") or 1) * (1 + extra)
+        total += (whole.get("epochs") or 1) * (1 + _steps(whole.get("objective")))
     return total
+
+
+def _steps(given: Any) -> int:
+    """Steps of an objective's attack, at most: 1 where it has a radius and no steps, 0 where it has none."""
+    parameters = choose(objective, given, "recipe").parameters if given else {}
+    return int(parameters.get("steps", "epsilon" in parameters))
 
 
 def shape_of(plan: Plan, dataset: str) -> tuple[int, ...] | None:
