@@ -193,7 +193,7 @@ def _telling(row: ClaimRow) -> tuple[ClaimRow, str, bool] | None:
 def _finding(row: ClaimRow, statement: str) -> dict[str, Any]:
     parts = row.entries[statement]
     judged = [part for part in parts if part["verdict"] != "not run"]
-    words = "; ".join(outcome(judged, len(parts)))
+    words = "; ".join(outcome(judged, len(parts))).replace(" × ", "\u00a0×\u00a0")
     return {"anchor": row.anchor, "statement": statement, "words": words, "table": judged[0]["tables"][0]}
 
 

@@ -187,8 +187,9 @@ def outcome(judged: Sequence[Mapping[str, Any]], total: int) -> list[str]:
     if ends := sorted(
         (part for part in judged if not pd.isna(part["value"])), key=lambda part: (part["value"], part["part"])
     ):
-        shown = [f"{measured_text(part)} ({part['part']}, n = {part['n']})" for part in (ends[0], ends[-1])]
-        kinds = {part["quantity"] for part in (ends[0], ends[-1])}
+        ends = [ends[0], ends[-1]]
+        shown = [f"{measured_text(part).replace('-', '−')} ({part['part']}, n = {part['n']})" for part in ends]
+        kinds = {part["quantity"] for part in ends}
         words.append(" ".join([*filter(None, kinds if len(kinds) == 1 else ["difference"]), " to ".join(shown)]))
     return words + _elsewhere(judged)
 
