@@ -127,7 +127,7 @@ def draws_in_words(copies: pd.DataFrame) -> str:
 
 def named_copies(copies: pd.DataFrame) -> dict[str, Any]:
     """The keys of copies as metadata of the table of victims. An archive keeps them: nobody trains them again."""
-    return {"copies": json.loads(copies.to_json(orient="values"))}
+    return {"copies": json.loads(copies.to_json(orient="values", double_precision=15))}
 
 
 def copies_named(metadata: Mapping[str, Any]) -> pd.DataFrame:
