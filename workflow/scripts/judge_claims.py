@@ -19,4 +19,4 @@ with job(snakemake):
     page = scorecard_page(claim_rows(claims, scorecard, None, params.headlines, params.labels), params.titles)
     with atomic(output.markdown) as markdown, atomic(output.csv) as csv:
         markdown.write_text(page, encoding="utf-8")
-        scorecard.to_csv(csv, index=False)
+        scorecard.to_csv(csv, index=False, float_format="%.9g")  # the digits behind differ between processors
