@@ -20,8 +20,8 @@ with job(snakemake) as progress:
     victims, robustness, copies = without_copies(victims, robustness)
     if len(copies):
         progress(
-            f"same poisons as earlier draws, left out: {draws_in_words(copies)}; give the condition fewer draws, or a toy "
-            "redraw: true"
+            f"same poisons as earlier draws, left out: {draws_in_words(copies)}; give the condition fewer draws, or a "
+            "toy redraw: true"
         )
     buckets = read_table(snakemake.input.buckets[0]) if snakemake.input.buckets else None
     dataset = Dataset.load(snakemake.input.data[0])
