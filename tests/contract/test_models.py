@@ -160,8 +160,9 @@ def test_second_derivatives_are_those_of_torch_and_of_differences(name, shape, m
             )
             torch.nn.utils.vector_to_parameters(weights, exact.parameters())
             values.append(steepness(exact, images).item())
-        # Differences keep about eight digits, single precision six; a missing part of the graph changes the first.
-        assert (values[0] - values[1]) / (2 * length) == pytest.approx(norm.item(), rel=1e-4, abs=1e-12)
+        # Differences keep about eight digits, and single precision six, unless a unit lies so near to its kink that single
+        # precision puts it on the other side: up to 5e-4 was seen. A missing part of the graph changes the first digit.
+        assert (values[0] - values[1]) / (2 * length) == pytest.approx(norm.item(), rel=1e-2, abs=1e-12)
 
 
 @every_model

@@ -46,5 +46,5 @@ def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     # What the page says that the last command prints.
     assert printed == blocks(PAGE, "text")[-1].text == "10 of 10 wrong labels are memorised\n"
     skeleton = (tmp_path / "far_points.py").read_text()
-    quoted = [line.partition("   # <-")[0].strip() for line in blocks(PAGE, "text")[1].text.splitlines()]
+    quoted = [line.strip() for line in blocks(PAGE, "text")[1].text.splitlines()]
     assert all(line in skeleton for line in quoted)
