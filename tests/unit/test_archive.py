@@ -23,7 +23,7 @@ from poisonlab.results.archive import (
     training_time,
 )
 from poisonlab.results.storage import read_table, read_tensors, write_table, write_tensors
-from poisonlab.results.tables import KEYS, draws_in_words, named_copies, without_copies
+from poisonlab.results.tables import KEYS, draws_in_words, metadata_of_copies, without_copies
 
 SETTINGS = {"device": "cpu", "draws": 2, "recipes": {"short": {"epochs": 5}}}
 EPSILONS = (0.1, 0.3)
@@ -499,7 +499,7 @@ def test_copies_that_were_left_out_are_remembered(tmp_path: Path):
     ]
     rest, robustness, copies = without_copies(table, read_table(tables / "robustness.parquet"))
     assert draws_in_words(copies) == "bucket 0 draw 1, bucket 1 draw 1"
-    write_table(rest, tables / "victims.parquet", named_copies(copies))
+    write_table(rest, tables / "victims.parquet", metadata_of_copies(copies))
     write_table(robustness, tables / "robustness.parquet")
     archive_experiment(tables, archive, SETTINGS)
     once = contents(archive)["copies.csv.gz"]

@@ -7,7 +7,7 @@ with job(snakemake) as progress:
         concatenate,
         conditions_table,
         draws_in_words,
-        named_copies,
+        metadata_of_copies,
         with_probes,
         without_copies,
     )
@@ -27,5 +27,5 @@ with job(snakemake) as progress:
     dataset = Dataset.load(snakemake.input.data[0])
     conditions = conditions_table(wildcards.study, wildcards.experiment, settings, victims, buckets, dataset)
     write_table(conditions, output.conditions, csv=True)
-    write_table(victims, output.victims, named_copies(copies), csv=True)
+    write_table(victims, output.victims, metadata_of_copies(copies), csv=True)
     write_table(robustness, output.robustness, csv=True)

@@ -171,7 +171,7 @@ def first_findings(
     queues = []
     for study in studies:
         own = [_telling(row) for number in study.findings for row in rows[study.name] if row.number == number]
-        queues.append([found for open_ in (False, True) for found in own if found and found[2] == open_])
+        queues.append(sorted(filter(None, own), key=lambda found: found[2]))
     turns = [(queue[turn][2], turn, place) for place, queue in enumerate(queues) for turn in range(len(queue))]
     chosen = sorted(sorted(turns)[:most], key=lambda key: (key[2], key[1]))
     return [queues[place][turn][:2] for _, turn, place in chosen]

@@ -18,7 +18,7 @@ import pandas as pd
 
 from poisonlab.errors import InputError
 from poisonlab.results import storage
-from poisonlab.results.tables import FURTHER, KEYS, copies_named, without_copies
+from poisonlab.results.tables import FURTHER, KEYS, copies_in, without_copies
 
 PACKAGES = (
     *("torch", "torchvision", "numpy", "pandas", "scikit-learn", "cleanlab", "snakemake"),
@@ -275,13 +275,11 @@ def archive_experiment(
         old = _without_other_buckets(old, added, folder)
     merged = {name: merge(old.get(name), added[name], key) for name, key in KEYS.items()}
     merged["victims"], merged["robustness"], copies = without_copies(merged["victims"], merged["robustness"])
-    known = folder / "copies.csv.gz"
-    for more in (copies_named(storage.read_table_metadata(tables / "victims.parquet")), copies):
-        merged["copies"] = merge(merged.get("copies"), more, KEYS["victims"])
-    if known.is_file():
-        merged["copies"] = merge(storage.read_table(known, KEYS["victims"]), merged["copies"], KEYS["victims"])
-    if merged["copies"].empty:
-        del merged["copies"]
+    copies = merge(copies_in(storage.read_table_metadata(tables / "victims.parquet")), copies, KEYS["victims"])
+    if (known := folder / "copies.csv.gz").is_file():
+        copies = merge(storage.read_table(known, KEYS["victims"]), copies, KEYS["victims"])
+    if len(copies):
+        merged["copies"] = copies
     conditions, victims = merged["conditions"], merged["victims"]
     counts = victims.groupby(["condition", "axis_value"], dropna=False)[["draw", "repeat"]].nunique().reset_index()
     conditions = conditions.drop(columns=["n_draws", "n_repeats"]).merge(

@@ -125,13 +125,13 @@ def draws_in_words(copies: pd.DataFrame) -> str:
     return ", ".join(f"{name}{'' if np.isnan(value) else f' {value:g}'} draw {draw}" for name, value, draw in own)
 
 
-def named_copies(copies: pd.DataFrame) -> dict[str, Any]:
+def metadata_of_copies(copies: pd.DataFrame) -> dict[str, Any]:
     """The keys of copies as metadata of the table of victims. An archive keeps them: nobody trains them again."""
     return {"copies": json.loads(copies.to_json(orient="values", double_precision=15))}
 
 
-def copies_named(metadata: Mapping[str, Any]) -> pd.DataFrame:
-    """The inverse of `named_copies`; none where the metadata say nothing."""
+def copies_in(metadata: Mapping[str, Any]) -> pd.DataFrame:
+    """The inverse of `metadata_of_copies`; none where the metadata say nothing."""
     found = pd.DataFrame(metadata.get("copies", []), columns=KEY)
     return found.astype({"axis_value": float, "draw": int, "repeat": int})
 
