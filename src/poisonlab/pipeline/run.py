@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from poisonlab.errors import InputError
+from poisonlab.pipeline.forks import run_scripts_as_forks
 
 SECONDS_TO_LET_GO = 2.0  # a run that was killed a moment ago may hold its locks until the system has cleared it away
 PRESENCE = Path(".snakemake", "poisonlab.lock")  # held by every Snakemake that works in a directory
@@ -145,6 +146,7 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     arguments = _without_looks(_with_progress(arguments, given), given)
+    run_scripts_as_forks()
     sys.argv = [str(Path(cli.__file__).with_name("__main__.py")), *arguments]
     try:
         cli.main()
