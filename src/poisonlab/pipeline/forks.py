@@ -41,8 +41,11 @@ def run_scripts_as_forks() -> None:
 
 def _run(file: str, temporary: str | None) -> None:
     """Be a Python that was started with this file, as Snakemake would start it."""
+    import numpy as np
+
     if temporary:
         os.environ["TMPDIR"] = temporary
+    np.random.seed()  # noqa: NPY002 - numpy's global numbers, should an own part draw some: else every job draws the same
     runpy.run_path(file, run_name="__main__")
 
 
