@@ -1,6 +1,8 @@
 """Code versions of the real adapters, on a copy of the package that may be edited."""
 
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -271,3 +273,18 @@ def test_a_registered_function_counts_with_its_helpers_and_without_its_neighbour
     assert changed(0, 0, 1) == [False, True, True]
     assert changed(0, 1, 0) == [True, True, True]
     module._read.cache_clear()
+
+
+def test_what_one_process_has_read_the_next_one_need_not_read(tmp_path: Path):
+    ask = "import ast, sys; from poisonlab.pipeline.code_version import code_version as asked\n{}\nprint(asked('poisonlab.victims.chunk'))"
+
+    def answer(first: str = "") -> str:
+        command = [sys.executable, "-c", ask.format(first)]
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    version = answer()
+    assert answer("ast.parse = None") == version  # which would fail
+    (memory,) = tmp_path.rglob("code_version.json")
+    memory.write_text(memory.read_text()[:-1])
+    assert answer() == version

@@ -5,16 +5,22 @@ retrains nothing, and an edit of an engine retrains. Comments, docstrings and la
 """
 
 import ast
+import atexit
+import contextlib
 import hashlib
 import importlib.util
+import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).parents[1]
-
+# What was read of a file, by a hash of its content: to read all takes a second, a quarter of what planning takes.
+_MEMORY = Path(importlib.util.cache_from_source(__file__)).with_name("code_version.json")
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+MOST_REMEMBERED = 2000  # of which the package has a few hundred; the oldest are forgotten
 _SAYS_NOTHING = {"ctx", "kind", "type_comment", "type_ignores"}  # fields that follow from others, or from layout
 
 
@@ -69,10 +75,41 @@ def _without_the_others(tree: ast.Module, function: str) -> ast.Module:
 @cache
 def _read(file: Path, function: str = "") -> tuple[str, tuple[Path, ...]]:
     """Hash of a file's code, and the package's files that it imports anywhere, also inside functions."""
-    tree = _without_the_others(ast.parse(file.read_text()), function)
-    imported: set[str] = set()
-    code = hashlib.sha256(_written(tree, imported).encode()).hexdigest()
-    return code, tuple(sorted({path for name in imported for path in _module_files(name)}))
+    content, remembered = file.read_bytes(), _remembered()
+    key = hashlib.sha256(b"\0".join([_reader(), function.encode(), content])).hexdigest()
+    if key not in remembered:
+        imported: set[str] = set()
+        code = _written(_without_the_others(ast.parse(content), function), imported)
+        remembered[key] = [hashlib.sha256(code.encode()).hexdigest(), sorted(imported)]
+    code, names = remembered[key]
+    return code, tuple(sorted({path for name in names for path in _module_files(name)}))
+
+
+@cache
+def _reader() -> bytes:
+    """This module, whose other version may read a file in another way."""
+    return Path(__file__).read_bytes()
+
+
+@cache
+def _remembered() -> dict[str, Any]:
+    """What earlier processes have read; what this one adds is written when it ends."""
+    known: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        known = json.loads(_MEMORY.read_text())
+    before = len(known)
+
+    def remember() -> None:
+        # Where the folder cannot be written, the next process reads again.
+        with contextlib.suppress(OSError):
+            if len(known) > before:
+                _MEMORY.parent.mkdir(parents=True, exist_ok=True)
+                own = _MEMORY.with_suffix(f".{os.getpid()}")
+                own.write_text(json.dumps(dict(list(known.items())[-MOST_REMEMBERED:])))
+                own.replace(_MEMORY)
+
+    atexit.register(remember)
+    return known
 
 
 def code_version(*entries: str | Path) -> str:
