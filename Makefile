@@ -57,8 +57,8 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/snakemake --quiet all --lint
 
-# uv takes the standard wheels and checks every hash. It compiles them too: a run starts well over a hundred processes, none of which
-# would keep its bytecode where PYTHONDONTWRITEBYTECODE is set.
+# uv takes the standard wheels and checks every hash. It compiles them too: no process would keep its bytecode where
+# PYTHONDONTWRITEBYTECODE is set.
 $(VENV)/ready: requirements.txt pyproject.toml
 	python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"

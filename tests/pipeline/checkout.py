@@ -19,7 +19,9 @@ SOURCE = ("Snakefile", "config.yaml", "config", "profiles", "studies", "workflow
 SMOKE = ("--configfile", "tests/config/smoke.yaml")
 EXPERIMENT = "label_noise/digits01_0to1"  # the one that the smoke configuration runs
 VICTIMS = "digits01"  # its victims
-FIRST_JOBS = {"fetch_data", "prepare_data"}  # a process has the name of its rule
+JOB = re.compile(
+    r"(fetch|prepare)_data: |\.snakemake/scripts/"
+)  # a fork has the name of its rule, a new Python its script
 ONE_OF_MANY = re.compile(r"_label_noise_\d+")  # ending of a rule that is made in a loop
 SECONDS_TO_STOP = 60.0
 # A job learns of Snakemake's death at once, but it may need a moment to be scheduled on a busy machine.
@@ -152,13 +154,14 @@ class Checkout:
     # ------------------------------------------------------------------------------------------------ processes (Linux)
 
     def processes(self) -> dict[int, str]:
-        """Names, by process id, of everything that works in this folder; the dead are not listed."""
+        """Name and command line, by process id, of everything that works in this folder; the dead are not listed."""
         found = {}
         for entry in Path("/proc").iterdir():
             # A process may end while it is looked at.
             with contextlib.suppress(OSError):
                 if entry.name.isdigit() and os.readlink(entry / "cwd") == str(self.folder):
-                    found[int(entry.name)] = (entry / "comm").read_text().strip()
+                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(entry.name)] = f"{(entry / 'comm').read_text().strip()}: {command}"
         return found
 
     def pause(self, run: "subprocess.Popen[str]") -> None:
@@ -187,7 +190,7 @@ class Checkout:
 
 def wait_for_a_job(run: "subprocess.Popen[str]", checkout: Checkout) -> None:
     """Return as soon as a job of a run that has nothing yet has started."""
-    while FIRST_JOBS.isdisjoint(checkout.processes().values()):
+    while not any(JOB.search(process) for process in checkout.processes().values()):
         assert run.poll() is None, "the run has ended"
         time.sleep(0.01)
 

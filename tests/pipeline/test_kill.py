@@ -73,10 +73,27 @@ def test_kills_at_any_moment_change_nothing_in_the_tables(finished: Checkout, ch
 
 
 def test_a_job_that_is_only_just_starting_dies_with_snakemake_as_well(checkout: Checkout):
-    # It has imported nothing yet, and Snakemake is gone before it can watch it.
+    # Its server imports torch, and Snakemake is gone before it can watch it.
     run = checkout.start(*TABLES)
-    wait_for_a_job(run, checkout)
+    while not list(checkout.folder.glob(".snakemake/scripts/*.py")):
+        assert run.poll() is None, "the run has ended"
+        time.sleep(0.01)
     os.kill(run.pid, signal.SIGKILL)
     run.wait(TIMEOUT)
     checkout.expect_only_the_dead()
     assert checkout.results("data") == {}  # an orphan would have written the first job's output
+
+
+def test_a_job_whose_server_is_killed_is_run_again_by_the_same_command(checkout: Checkout):
+    run = checkout.start(*TABLES)
+    wait_for_a_job(run, checkout)
+    (server,) = (
+        pid
+        for pid, process in checkout.processes().items()
+        if "multiprocessing.forkserver" in process and process.startswith("python")
+    )
+    os.kill(server, signal.SIGKILL)
+    assert run.wait(TIMEOUT) == 1
+    checkout.expect_only_the_dead()
+    done = checkout.run("results/data/digits01.safetensors", *SMOKE)
+    assert done.returncode == 0, done.stdout

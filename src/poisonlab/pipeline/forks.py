@@ -5,33 +5,51 @@ a small run work. Here Python's own fork server imports it once, and each job is
 nothing of another job, and what it does to its memory stays its own.
 """
 
+import contextlib
+import ctypes
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
+import sys
+import threading
+from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any
 
 # In this order: `jobs` sets the number of threads before torch is imported.
-IMPORTED = ["poisonlab.pipeline.jobs", "torch", "poisonlab.results.storage", "poisonlab.victims.chunk"]
+IMPORTED = ["poisonlab.pipeline.jobs", "torch", "poisonlab.results.storage", "poisonlab.victims.chunk", "poisonlab.cli",
+            "snakemake.logging", "snakemake.iocontainers"]  # fmt: skip
+_one_at_a_time = threading.Lock()  # of Snakemake's threads: what starts and collects processes is made for one
 
 
 def run_scripts_as_forks() -> None:
-    """Let this process's Snakemake run Python scripts as forks of one server, which starts with the first of them.
+    """Let this process's Snakemake run the package's scripts as forks of one server, which starts with the first.
 
-    Scripts with an environment or a container of their own are left to Snakemake.
+    Others are left to Snakemake: other people's scripts, those with an environment or a container of their own, all
+    where forks are not safe (any system but Linux), and those for which the server does not answer.
     """
     from snakemake.script import PythonScript
 
+    if sys.platform != "linux":
+        return
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(IMPORTED)
+    os.environ["PYTHONSAFEPATH"] = "1"  # no file of the working directory takes the place of a library in the server
     in_new_python = PythonScript.execute_script
 
     def execute_script(script: Any, file: str, edit: bool = False) -> None:
-        if script.conda_env or script.container_img or script.env_modules:
+        if not _is_ours(script):
             in_new_python(script, file, edit)
             return
-        process = server.Process(target=_run, args=(file, script.resources.get("tmpdir")))
-        process.start()
+        process = server.Process(target=_run, args=(file, script.rulename, script.resources.get("tmpdir")))
+        try:
+            with _one_at_a_time:
+                process.start()
+        except (OSError, EOFError):
+            in_new_python(script, file, edit)
+            return
         _wait(process, script.bench_record)
         if process.exitcode:
             raise subprocess.CalledProcessError(process.exitcode, file)
@@ -39,10 +57,22 @@ def run_scripts_as_forks() -> None:
     PythonScript.execute_script = execute_script
 
 
-def _run(file: str, temporary: str | None) -> None:
-    """Be a Python that was started with this file, as Snakemake would start it."""
+def _is_ours(script: Any) -> bool:
+    elsewhere = script.conda_env or script.container_img or script.env_modules
+    return "from poisonlab.pipeline.jobs import" in script.source and not elsewhere
+
+
+def _run(file: str, rule: str, temporary: str | None) -> None:
+    """Be a Python that was started with this file, as Snakemake would start it; `top` shows it by its rule."""
     import numpy as np
 
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: whoever kills the server kills its jobs
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(rule)
+    multiprocessing.set_start_method(None, force=True)
+    sys.argv = [file]
+    here = os.getcwd()
+    sys.path[:] = [*(path for path in sys.path if path not in ("", here)), here]
     if temporary:
         os.environ["TMPDIR"] = temporary
     np.random.seed()  # noqa: NPY002 - numpy's global numbers, should an own part draw some: else every job draws the same
@@ -56,6 +86,8 @@ def _wait(process: Any, record: Any) -> None:
 
     try:
         with benchmarked(process.pid if record else False, record):
-            process.join()
+            wait([process.sentinel])
     except psutil.NoSuchProcess:  # it ended before its record could begin
+        record.running_time, record.process_gone = 0.0, True
+    with _one_at_a_time:
         process.join()

@@ -103,8 +103,6 @@ def job(snakemake: Any) -> Iterator[Callable[[str], None]]:
     A job that is done ends its process, without the half second that Python takes to clear torch away.
     """
     die_with_parent()
-    with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text(snakemake.rule)  # the name by which `top` shows it on Linux
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     keep_freed_memory()
     # Snakemake's command line gives false as a word.
