@@ -4,6 +4,7 @@ import re
 import statistics
 import subprocess
 import sys
+from functools import cache
 
 import pandas as pd
 import pytest
@@ -23,6 +24,11 @@ PUBLISHED = ("6.1", "Appendix A", "2.1", "4.1", "4.4", "4.5", "4.6a", "4.6b", "4
 SEEN, ALL = 75, 120  # words: numbers and signs are none
 
 every_figure = pytest.mark.parametrize("kind", figure.entries())
+
+
+@cache
+def caption_of(kind):
+    return draw(kind, inputs_of(kind))[1]
 
 
 def words(text):
@@ -53,7 +59,7 @@ def test_every_figure_says_what_it_needs_what_its_options_mean_and_which_publish
 
 @every_figure
 def test_a_caption_begins_with_its_finding_in_bold_says_what_is_seen_and_ends_with_the_method(kind):
-    _, caption = draw(kind, inputs_of(kind))
+    caption = caption_of(kind)
     seen, *method = caption.split("\n\n")
     assert re.fullmatch(r"\*\*[^*]*[^*.]\.\*\* [^*]*\.", seen)
     assert len(method) == bool(figure.find(kind).method)
@@ -64,13 +70,13 @@ def test_a_caption_begins_with_its_finding_in_bold_says_what_is_seen_and_ends_wi
 
 @every_figure
 def test_a_caption_has_every_field_filled_and_no_name_of_the_configuration(kind):
-    _, caption = draw(kind, inputs_of(kind))
+    caption = caption_of(kind)
     assert not {"nan", "None"} & set(re.findall(r"\w+", caption))
     assert not set("@_{}") & set(caption)
 
 
 def test_half_of_the_captions_say_finding_and_what_is_seen_in_sixty_words():
-    seen = [len(words(draw(kind, inputs_of(kind))[1].partition("\n\n")[0])) for kind in figure.entries()]
+    seen = [len(words(caption_of(kind).partition("\n\n")[0])) for kind in figure.entries()]
     assert statistics.median(seen) <= 60
 
 
