@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from poisonlab.audit import audit, best_recipe, budgets_around, facts_of
-from poisonlab.audit.answer import NUMBERS, exposed, reference_radius, row_of
+from poisonlab.audit.answer import NUMBERS, exposed, named, reference_radius, row_of
 from poisonlab.audit.costs import hardening
 from poisonlab.audit.question import Question, question
 from poisonlab.audit.study import WAYS, Choices, Facts, buckets, candidates, clean_nets, first_looks, whole
@@ -21,6 +21,7 @@ from poisonlab.errors import InputError
 from poisonlab.pipeline.plan import Plan
 from poisonlab.pipeline.studies import read_yaml
 from poisonlab.results.storage import write_table
+from poisonlab.statistics import mean_interval
 from poisonlab.victims.timing import Stopwatch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -241,3 +242,9 @@ def test_a_point_of_a_table_is_shown_in_its_own_columns_and_units() -> None:
     data = replace(make_dataset("own", (vectors, labels), (vectors, labels), ("a",), None), columns=columns)
     assert row_of(data, vectors[0]) == {"size": "13", "clinic": "south"}
     assert row_of(replace(data, columns=None), vectors[0]) == {}
+
+
+def test_victims_that_are_all_alike_have_no_interval_of_no_width() -> None:
+    assert named(mean_interval(np.full((3, 4), 0.97), bounds=(0.0, 1.0))) == "0.97 [all 12 alike]"
+    assert named(mean_interval(np.full((1, 1), 0.97), bounds=(0.0, 1.0))) == "0.97"
+    assert named(mean_interval(np.array([[0.90, 0.91], [0.92, 0.95]]), bounds=(0.0, 1.0))) == "0.92 [0.81, 1.00]"

@@ -24,9 +24,11 @@ SELECTIONS = {"random": "random points", "medoids": "medoids"}
 
 
 def named(entry: Estimate) -> str:
-    """A share with its interval: "0.61 [0.52, 0.70]"."""
+    """A share with its interval: "0.61 [0.52, 0.70]"; "1.00 [all 12 alike]" where no spread was seen."""
     if math.isnan(entry.low) or math.isnan(entry.high):
         return f"{entry.value:.2f}"
+    if math.isclose(entry.low, entry.high, abs_tol=1e-9):
+        return f"{entry.value:.2f} [all {entry.n_draws * entry.n_repeats - entry.n_missing} alike]"
     return f"{entry.value:.2f} [{entry.low:.2f}, {entry.high:.2f}]"
 
 
