@@ -136,7 +136,12 @@ def matrix(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
     found, cells = every_cell(inputs, options, options["column"])
     labels = options["labels"]
     places = [_place(one) for one in cells]
-    poisons, victims = (list(dict.fromkeys(place[side] for place in places)) for side in (0, 1))
+    left = [float(np.nanmean(one.grid)) for one in cells]
+    # What hurts most stands on top, what keeps least at the left.
+    poisons, victims = (
+        sorted({place[side] for place in places}, key=lambda name: _mean_of(name, side, places, left))
+        for side in (0, 1)
+    )
     figure = Figure(figsize=(style.PAGE, 0.9 + 0.3 * len(poisons)))
     figure.set_layout_engine("constrained")
     estimates = []
@@ -149,7 +154,8 @@ def matrix(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Figur
             where = poisons.index(place[0]), victims.index(place[1])
             means[where] = shown.value
             dark = shown.value < 0.5
-            words = f"{shown.value:.3f}\n± {(shown.high - shown.low) / 2:.3f}"
+            half = (shown.high - shown.low) / 2
+            words = f"{shown.value:.3f}" + (f"\n± {half:.3f}" if math.isfinite(half) else "")
             look: dict[str, Any] = {"ha": "center", "va": "center", "size": style.TINY}
             panel.text(where[1], where[0], words, color="white" if dark else style.BLACK, **look)
             if name == column:
@@ -304,6 +310,11 @@ def _warned(checks: pd.DataFrame, names: Sequence[str], labels: Mapping[str, str
 def _name(one: Selected, options: Mapping[str, Any]) -> str:
     """Name of a condition for readers, with the value of its axis."""
     return named(one.label, options["labels"])
+
+
+def _mean_of(name: str, side: int, places: Sequence[tuple[str, str]], values: Sequence[float]) -> tuple[float, str]:
+    """Mean of a row or column of the matrix, and its name, should two have the same."""
+    return float(np.mean([value for place, value in zip(places, values, strict=True) if place[side] == name])), name
 
 
 def _place(one: Selected) -> tuple[str, str]:

@@ -282,8 +282,9 @@ def archive_experiment(
         merged["copies"] = copies
     conditions, victims = merged["conditions"], merged["victims"]
     counts = victims.groupby(["condition", "axis_value"], dropna=False)[["draw", "repeat"]].nunique().reset_index()
+    # Of a run that is not finished a condition may have no victim yet: it is none of the archive's.
     conditions = conditions.drop(columns=["n_draws", "n_repeats"]).merge(
-        counts.rename(columns={"draw": "n_draws", "repeat": "n_repeats"}), on=["condition", "axis_value"], how="left"
+        counts.rename(columns={"draw": "n_draws", "repeat": "n_repeats"}), on=["condition", "axis_value"]
     )
     merged["conditions"] = conditions[storage.read_table(tables / "conditions.parquet").columns]
     if buckets is not None:
