@@ -19,9 +19,8 @@ SOURCE = ("Snakefile", "config.yaml", "config", "profiles", "studies", "workflow
 SMOKE = ("--configfile", "tests/config/smoke.yaml")
 EXPERIMENT = "label_noise/digits01_0to1"  # the one that the smoke configuration runs
 VICTIMS = "digits01"  # its victims
-JOB = re.compile(
-    r"(fetch|prepare)_data: |\.snakemake/scripts/"
-)  # a fork has the name of its rule, a new Python its script
+# A fork has the name of its rule, a new Python that of its script.
+JOB = re.compile(r"(fetch|prepare)_data: |\.snakemake/scripts/")
 ONE_OF_MANY = re.compile(r"_label_noise_\d+")  # ending of a rule that is made in a loop
 SECONDS_TO_STOP = 60.0
 # A job learns of Snakemake's death at once, but it may need a moment to be scheduled on a busy machine.

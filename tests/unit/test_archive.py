@@ -129,6 +129,17 @@ def test_new_victims_are_added_and_counted(tmp_path: Path):
     assert conditions.loc["bucket", ["n_draws", "n_repeats"]].to_numpy().tolist() == [[5, 4], [5, 4]]
 
 
+def test_a_condition_without_victims_yet_is_none_of_the_archive(tmp_path: Path):
+    tables = run(tmp_path / "tables", range(2), range(3))
+    for name in ("victims", "robustness"):
+        table = read_table(tables / f"{name}.parquet")
+        write_table(table[table["condition"] != "clean"], tables / f"{name}.parquet")
+    archive_experiment(tables, tmp_path / "archive", SETTINGS)
+    assert set(read_table(tmp_path / "archive" / "conditions.csv.gz")["condition"]) == {"bucket"}
+    archive_experiment(run(tmp_path / "tables", range(2), range(3)), tmp_path / "archive", SETTINGS)
+    assert set(read_table(tmp_path / "archive" / "conditions.csv.gz")["condition"]) == {"bucket", "clean"}
+
+
 def test_repeated_victims_are_replaced(tmp_path: Path):
     archive = tmp_path / "archive"
     archive_experiment(run(tmp_path / "first", range(2), range(3)), archive, SETTINGS)

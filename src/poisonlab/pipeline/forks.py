@@ -27,8 +27,8 @@ _one_at_a_time = threading.Lock()  # of Snakemake's threads: what starts and col
 def run_scripts_as_forks() -> None:
     """Let this process's Snakemake run the package's scripts as forks of one server, which starts with the first.
 
-    Others are left to Snakemake: other people's scripts, those with an environment or a container of their own, all
-    where forks are not safe (any system but Linux), and those for which the server does not answer.
+    Snakemake starts a new Python, as ever, for other people's scripts, for those with an environment or a container of
+    their own, where the server does not answer, and on any system but Linux, where forks are not safe.
     """
     from snakemake.script import PythonScript
 
