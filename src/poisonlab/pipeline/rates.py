@@ -25,6 +25,7 @@ from poisonlab.pipeline.steps import Step, Work, passes, points_of_source, spelt
 SHIPPED = Path(__file__).with_name("rates.csv")
 BENCHMARKS = Path("results", "benchmarks")
 UNKNOWN = ""  # what a rate is of that stands for all others of its rule
+ANY = "any"  # model
 ALIKE = 2.0  # sizes of jobs within such a factor do not tell their start from their work
 OTHER = "other"  # the rule that stands for all that are not known
 
@@ -34,7 +35,8 @@ class Rate:
     """What steps of one kind took.
 
     Attributes:
-        rule, of: see `steps.Work`; "model shape" on images of one shape alone; `UNKNOWN`: all of the rule.
+        rule, of: see `steps.Work`; "model shape" on images of one shape alone; "any shape": all models on such images;
+            `UNKNOWN`: all of the rule.
         start: seconds before a step does anything.
         per_unit: seconds for a unit of work beyond that.
         jobs: on which it rests.
@@ -122,13 +124,18 @@ def known(plan: Plan) -> tuple[dict[tuple[str, str], Rate], int]:
 
 
 def rate_for(rates: Rates, rule: str, own: Work) -> Rate:
-    """The rate of a step: its own on such images, or on any, that of its rule, or that of steps of which nothing is
-    known.
+    """The rate of a step: its own on such images, or on any, the mean of other models on such images, that of its rule,
+    or that of steps of which nothing is known.
     """
-    for of in (_with_shape(own), own.of, UNKNOWN):
-        if rate := rates.get((rule, of)):
-            return rate
-    return rates[OTHER, UNKNOWN]
+    if rate := rates.get((rule, _with_shape(own))) or rates.get((rule, own.of)):
+        return rate
+    on_such = f" {own.shape or None}"
+    alike = [rate for (other, of), rate in rates.items() if other == rule and of.endswith(on_such)]
+    if alike:
+        start = sum(rate.start for rate in alike) / len(alike)
+        per_unit = sum(rate.per_unit for rate in alike) / len(alike)
+        return Rate(rule, f"{ANY} {own.shape}", start, per_unit, sum(rate.jobs for rate in alike))
+    return rates.get((rule, UNKNOWN)) or rates[OTHER, UNKNOWN]
 
 
 def seconds(rates: Rates, rule: str, own: Work) -> float:

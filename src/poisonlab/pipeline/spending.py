@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from poisonlab import models
 from poisonlab.datasets import sources
 from poisonlab.pipeline.plan import Plan
-from poisonlab.pipeline.rates import Rates, rate_for, seconds
+from poisonlab.pipeline.rates import ANY, Rates, rate_for, seconds
 from poisonlab.pipeline.steps import POINTS, Step, points, shape_of, work
 
 OTHER_BYTES = 50_000  # of what a step leaves beside weights and data: tables, logs, a figure's files
@@ -31,9 +31,12 @@ def spending(plan: Plan, steps: Sequence[Step], rates: Rates) -> Spending:
         victims += own.victims
         spent += seconds(rates, step.rule, own)
         size += OTHER_BYTES
-        if own.of and not rate_for(rates, step.rule, own).of:
+        rate = rate_for(rates, step.rule, own)
+        if rate.of.startswith(f"{ANY} "):
+            notes[f"speed of '{own.of}' in {step.rule}, taken as the mean of the others on such images"] = None
+        elif own.of and not rate.of:
             notes[f"speed of '{own.of}' in {step.rule}, taken as the mean of the others"] = None
-        elif own.shape and own.shape not in rate_for(rates, step.rule, own).of:
+        elif own.shape and own.shape not in rate.of:
             notes[f"speed of '{own.of}' on images of {own.shape} in {step.rule}, taken as on others"] = None
         if step.rule == "train_victims" and plan.config["keep_victims"]:
             key = "/".join(step.name.split("/")[-4:-1])
