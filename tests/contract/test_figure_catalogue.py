@@ -27,8 +27,12 @@ every_figure = pytest.mark.parametrize("kind", figure.entries())
 
 
 @cache
+def drawn_once(kind):
+    return draw(kind, inputs_of(kind))
+
+
 def caption_of(kind):
-    return draw(kind, inputs_of(kind))[1]
+    return drawn_once(kind)[1]
 
 
 def words(text):
@@ -113,8 +117,7 @@ def test_labels_stand_instead_of_names_in_figure_and_caption():
 @every_figure
 def test_drawing_and_saving_twice_gives_the_same_bytes(kind, tmp_path):
     written = []
-    for turn in ("first", "second"):
-        drawn, _ = draw(kind, inputs_of(kind))
+    for turn, (drawn, _) in (("first", drawn_once(kind)), ("second", draw(kind, inputs_of(kind)))):
         paths = tmp_path / f"{turn}.svg", tmp_path / f"{turn}.png"
         save(drawn, *paths)
         written.append([path.read_bytes() for path in paths])
@@ -125,7 +128,7 @@ def test_drawing_and_saving_twice_gives_the_same_bytes(kind, tmp_path):
 
 @every_figure
 def test_a_figure_is_as_wide_as_a_column_or_a_page_and_its_legend_lies_within(kind):
-    drawn, _ = draw(kind, inputs_of(kind))
+    drawn, _ = drawn_once(kind)
     assert drawn.get_figwidth() in (style.COLUMN, style.PAGE)
     with style.paper():
         drawn.draw_without_rendering()
