@@ -6,8 +6,9 @@ Imports no torch.
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from poisonlab import models
 from poisonlab.analyses import Analysis, analysis
@@ -20,6 +21,23 @@ from poisonlab.pipeline.references import class_names
 from poisonlab.poisons.needs import need
 from poisonlab.victims.recipe import modules as recipe_modules
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def remembered(method: Method) -> Method:
+    """A method that works out once what it answers to its arguments: a configuration that is checked does not change,
+    and planning thousands of jobs asks the same for each. Nobody may change an answer.
+    """
+
+    @wraps(method)
+    def remembering(self: Any, *arguments: Any) -> Any:
+        answers = self.__dict__.setdefault(f"_{method.__name__}_remembered", {})
+        if arguments not in answers:
+            answers[arguments] = method(self, *arguments)
+        return answers[arguments]
+
+    return remembering  # type: ignore[return-value]
+
 
 class Artefacts:
     """A checked configuration, and the files of everything that needs no poison."""
@@ -28,6 +46,7 @@ class Artefacts:
         self.root = root
         self.config, self.folders = check(config, root)
 
+    @remembered
     def version(self, script: str, *modules: str) -> str:
         """Version of the code behind an adapter: its file and everything that it imports from the package."""
         return code_version(self.root / "workflow" / "scripts" / f"{script}.py", *modules)

@@ -43,15 +43,16 @@ def _written(node: Any, imported: set[str]) -> str:
     return f"{type(node).__name__}({','.join([_written(value, imported) for _, value in fields])})"
 
 
-def _module_files(name: str) -> list[Path]:
-    """Files that an import of a module executes: its own and those of the packages above it; none for a module of
-    others.
+@cache
+def _module_files(name: str, package: Path) -> tuple[Path, ...]:
+    """Files that an import of a module executes: its own and those of the packages above it; none for a module that is
+    not in this package.
     """
     first, *rest = name.split(".")
-    if first != _PACKAGE.name:
-        return []
-    paths = [_PACKAGE.joinpath(*rest[:depth]) for depth in range(len(rest) + 1)]
-    return [file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+    if first != package.name:
+        return ()
+    paths = [package.joinpath(*rest[:depth]) for depth in range(len(rest) + 1)]
+    return tuple(file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file())
 
 
 def _registered_by(node: ast.stmt) -> str:
@@ -82,7 +83,7 @@ def _read(file: Path, function: str = "") -> tuple[str, tuple[Path, ...]]:
         code = _written(_without_the_others(ast.parse(content), function), imported)
         remembered[key] = [hashlib.sha256(code.encode()).hexdigest(), sorted(imported)]
     code, names = remembered[key]
-    return code, tuple(sorted({path for name in names for path in _module_files(name)}))
+    return code, tuple(sorted({path for name in names for path in _module_files(name, _PACKAGE)}))
 
 
 @cache
@@ -128,7 +129,7 @@ def code_version(*entries: str | Path) -> str:
         attributes += [attribute] if attribute else []
         if isinstance(entry, Path) or entry.endswith(".py"):
             files.append((Path(entry), ""))
-        elif found := _module_files(entry):
+        elif found := _module_files(entry, _PACKAGE):
             files += [(file, attribute) for file in found]
         else:
             spec = importlib.util.find_spec(entry)

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from poisonlab.datasets import sources
-from poisonlab.pipeline.artefacts import Artefacts
+from poisonlab.pipeline.artefacts import Artefacts, remembered
 from poisonlab.pipeline.configuration import Config
 from poisonlab.pipeline.names import swept
 from poisonlab.poisons.strategies import Strategy, strategy
@@ -148,6 +148,7 @@ class Conditions(Artefacts):
     # -------------------------------------------------------------------------------------------------------------
     # conditions
 
+    @remembered
     def conditions(self, study: str, experiment: str) -> dict[str, Config]:
         """Condition → its poison, victim, draws, repeats and further attacks.
 
@@ -182,6 +183,7 @@ class Conditions(Artefacts):
         entries = [self.poison(study, own["poison"]) for own in self.experiment(study, experiment)["poisons"].values()]
         return next((entry["needs"]["buckets"] for entry in entries if "buckets" in entry["needs"]), None)
 
+    @remembered
     def variants(self, study: str, experiment: str) -> dict[str, Variant]:
         """Victims of an experiment, one for each value of a sweep, by the name in their files."""
         found = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from poisonlab import attacks
 from poisonlab.errors import InputError
+from poisonlab.pipeline.artefacts import remembered
 from poisonlab.pipeline.conditions import Conditions, Variant
 from poisonlab.pipeline.configuration import Config
 from poisonlab.victims.recipe import modules as recipe_modules
@@ -55,6 +56,7 @@ class Training(Conditions):
         ]
         return [key for key in chosen if self.jobs(*key)]
 
+    @remembered
     def jobs(self, study: str, experiment: str) -> dict[tuple[str, Chunk], list[str]]:
         """Training jobs of an experiment: (variant, draws × repeats) → the conditions that have them, by name.
 
@@ -151,17 +153,22 @@ class Training(Conditions):
     # ------------------------------------------------------------------------------------------------------------
     # files of jobs
 
+    @remembered
+    def _named_jobs(self, study: str, experiment: str) -> dict[str, tuple[Chunk, list[str]]]:
+        """Jobs by the names in their files, "variant/chunk"."""
+        return {f"{name}/{part.name}": (part, own) for (name, part), own in self.jobs(study, experiment).items()}
+
     def _job(self, study: str, experiment: str, variant: str, chunk: str) -> tuple[Chunk, list[str]]:
         """A job by the names in its files.
 
         Raises:
             InputError: the experiment has no such job.
         """
-        for (name, part), conditions in self.jobs(study, experiment).items():
-            if (name, part.name) == (variant, chunk):
-                return part, conditions
-        known = [f"{name}/{part.name}" for name, part in self.jobs(study, experiment)]
-        raise InputError(f"{study}.experiments.{experiment} has no job '{variant}/{chunk}', it has {known}; choose one")
+        jobs = self._named_jobs(study, experiment)
+        if found := jobs.get(f"{variant}/{chunk}"):
+            return found
+        where = f"{study}.experiments.{experiment}"
+        raise InputError(f"{where} has no job '{variant}/{chunk}', it has {list(jobs)}; choose one")
 
     def job_poisons(self, study: str, experiment: str, variant: str, chunk: str) -> list[str]:
         """Files of the poisons of a job, condition by condition, draw by draw."""
