@@ -20,7 +20,7 @@ SMOKE = ("--configfile", "tests/config/smoke.yaml")
 EXPERIMENT = "label_noise/digits01_0to1"  # the one that the smoke configuration runs
 VICTIMS = "digits01"  # its victims
 # A fork has the name of its rule, a new Python that of its script.
-JOB = re.compile(r"(fetch|prepare)_data: |\.snakemake/scripts/")
+JOB = r"(fetch|prepare)_data: |\.snakemake/scripts/"
 ONE_OF_MANY = re.compile(r"_label_noise_\d+")  # ending of a rule that is made in a loop
 SECONDS_TO_STOP = 60.0
 # A job learns of Snakemake's death at once, but it may need a moment to be scheduled on a busy machine.
@@ -187,11 +187,12 @@ class Checkout:
         assert not left, f"still there {SECONDS_TO_DIE:g} s after the kill: {left}"
 
 
-def wait_for_a_job(run: "subprocess.Popen[str]", checkout: Checkout) -> None:
-    """Return as soon as a job of a run that has nothing yet has started."""
-    while not any(JOB.search(process) for process in checkout.processes().values()):
+def wait_for_a_job(run: "subprocess.Popen[str]", checkout: Checkout, named: str = JOB) -> int:
+    """Return the first process of a run that is named so, as soon as it is there: of one that has nothing yet, a job."""
+    while not (found := [pid for pid, process in checkout.processes().items() if re.search(named, process)]):
         assert run.poll() is None, "the run has ended"
         time.sleep(0.01)
+    return min(found)
 
 
 def _stands_still(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""Scripts run as forks of one server as they would in a new Python each."""
+"""Scripts run as forks of one server as they would in a new Python each, but for the first few."""
 
 import json
 import subprocess
@@ -7,12 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from poisonlab.pipeline.forks import FEW
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are made on Linux only")
 
-SNAKEFILE = """
+FIRST = [f"few{number}" for number in range(FEW)]
+SNAKEFILE = f"""
+rule few:
+    output: "{{name,few.+}}.json"
+    script: "ask.py"
+
 rule ask:
-    output: "{name}.json"
-    benchmark: "{name}.jsonl"
+    input: {[f"{name}.json" for name in FIRST]}
+    output: "{{name}}.json"
+    benchmark: "{{name}}.jsonl"
     script: "ask.py"
 """
 SCRIPT = """
@@ -59,6 +67,7 @@ def test_scripts_begin_with_torch_and_with_nothing_of_each_other(tmp_path: Path)
     assert run.stderr.count("died with <Signals.SIGKILL: 9>") == 1
     assert not (tmp_path / "failed.json").exists()
     assert not (tmp_path / "killed.json").exists()
+    assert not any(json.loads((tmp_path / f"{name}.json").read_text())["torch"] for name in FIRST)
     first, *others = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("first", "second", *QUICK))
     assert len({first["drawn"], *(other.pop("drawn") for other in others)}) == 1 + len(others)
     del first["drawn"]

@@ -105,7 +105,7 @@ def test_a_stale_lock_stays_while_anyone_works_in_the_folder_and_goes_with_the_l
 # ------------------------------------------------------------------------------------------------ killed and stopped
 
 
-@pytest.mark.parametrize("arguments", [(), ("-d", "elsewhere"), ("--directory=elsewhere",)])
+@pytest.mark.parametrize("arguments", [(), ("-d", "elsewhere")])
 def test_the_same_command_works_again_after_a_kill_wherever_it_works(checkout: Checkout, arguments: tuple[str, ...]):
     there = Checkout(checkout.folder / "elsewhere" if arguments else checkout.folder)
     there.folder.mkdir(exist_ok=True)

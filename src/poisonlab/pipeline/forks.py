@@ -2,11 +2,13 @@
 
 Snakemake starts a new Python for each script. To import torch there takes two seconds of a core, more than most jobs of
 a small run work. Here Python's own fork server imports it once, and each job is a fork of that server: it begins with
-nothing of another job, and what it does to its memory stays its own.
+nothing of another job, and what it does to its memory stays its own. A run of a few jobs has no server: most of them
+need no torch, and would wait for it.
 """
 
 import contextlib
 import ctypes
+import itertools
 import multiprocessing
 import os
 import runpy
@@ -21,14 +23,16 @@ from typing import Any
 # In this order: `jobs` sets the number of threads before torch is imported.
 IMPORTED = ["poisonlab.pipeline.jobs", "torch", "poisonlab.results.storage", "poisonlab.victims.chunk", "poisonlab.cli",
             "snakemake.logging", "snakemake.iocontainers"]  # fmt: skip
+FEW = 3  # jobs that start a new Python before the server is worth its start
 _one_at_a_time = threading.Lock()  # of Snakemake's threads: what starts and collects processes is made for one
 
 
 def run_scripts_as_forks() -> None:
     """Let this process's Snakemake run the package's scripts as forks of one server, which starts with the first.
 
-    Snakemake starts a new Python, as ever, for other people's scripts, for those with an environment or a container of
-    their own, where the server does not answer, and on any system but Linux, where forks are not safe.
+    Snakemake starts a new Python, as ever, for the first few jobs, for other people's scripts, for those with an
+    environment or a container of their own, where the server does not answer, and on any system but Linux, where forks
+    are not safe.
     """
     from snakemake.script import PythonScript
 
@@ -38,9 +42,10 @@ def run_scripts_as_forks() -> None:
     server.set_forkserver_preload(IMPORTED)
     os.environ["PYTHONSAFEPATH"] = "1"  # no file of the working directory takes the place of a library in the server
     in_new_python = PythonScript.execute_script
+    number = itertools.count(1)
 
     def execute_script(script: Any, file: str, edit: bool = False) -> None:
-        if not _is_ours(script):
+        if not _is_ours(script) or next(number) <= FEW:
             in_new_python(script, file, edit)
             return
         process = server.Process(target=_run, args=(file, script.rulename, script.resources.get("tmpdir")))
