@@ -41,37 +41,9 @@ IN_THE_CONFIGURATION = {
         {"drawz": 3},
         ["unknown key ['drawz']", "allowed are", "'draws'", "remove or correct it"],
     ),
-    "unknown key of a recipe": (
-        {"recipes": {"digits": {"epoch": 3}}},
-        ["unknown key ['epoch'] in recipes.digits", "'epochs'", "remove or correct it"],
-    ),
-    "budget above the buckets": (
-        poison("bucket", budget=30),
-        [
-            "digits01_0to1_bucket.budget is 30",
-            "may hold 6 points",
-            "lower the budget or raise buckets.digits01_0.minimum",
-        ],
-    ),
-    "subset of a class that does not exist": (
-        {"datasets": {"digits01": {"classes": [0, 17]}}},
-        ["class 17 is not in 'digits01' (0 … 9", "change datasets.digits01.classes"],
-    ),
-    "unknown strategy": (
-        poison("random", strategy="clever"),
-        ["strategy 'clever' does not exist", "choose one of", "path_bucket, random"],
-    ),
     "budget above the class": (
         poison("random", budget=500),
         ["poison budget 500 exceeds the 142 images of class 0 in 'digits01'", "lower", "digits01_0to1_random.budget"],
-    ),
-    "class that is not in the data set": (
-        poison("random", flips={"source": 7}),
-        ["digits01_0to1_random.flips.source: class 7 is not among 0 … 1", "choose one of these"],
-    ),
-    "negative radius": (
-        {"attacks": {"pgd": {"epsilon": [0.1, -0.1]}}},
-        ["attacks.pgd.epsilon", "is -0.1", "at least 0", "change it"],
     ),
     "study that is not there": (
         {"studies": ["nowhere"]},

@@ -162,6 +162,15 @@ REFUSED = {
         experiment("digits_next", poisons={"random": {"poison": "digits_next_random", "drawz": 3}}),
         "unknown key ['drawz'] in label_noise.experiments.digits_next.poisons.random",
     ),
+    "an unknown key of a recipe": ({"recipes": {"digits": {"epoch": 3}}}, "unknown key ['epoch'] in recipes.digits", "'epochs'"),
+    "a strategy that is not there": (poison("digits01_0to1_random", strategy="clever"), "strategy 'clever' does not exist", "path_bucket, random"),
+    "a subset of a class that is not there": ({"datasets": {"digits01": {"classes": [0, 17]}}}, "class 17 is not in 'digits01' (0 … 9", "change datasets.digits01.classes"),
+    "flips of a class that is not there": (
+        poison("digits01_0to1_random", flips={"source": 7}),
+        "digits01_0to1_random.flips.source: class 7 is not among 0 … 1",
+        "choose one of these",
+    ),
+    "a negative radius": ({"attacks": {"pgd": {"epsilon": [0.1, -0.1]}}}, "attacks.pgd.epsilon", "is -0.1", "at least 0", "change it"),
     "an experiment that is missed by a letter": (
         study(run=["digits_nxt"]),
         "label_noise.run names 'digits_nxt', which is not in label_noise.experiments",
