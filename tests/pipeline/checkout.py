@@ -187,12 +187,11 @@ class Checkout:
         assert not left, f"still there {SECONDS_TO_DIE:g} s after the kill: {left}"
 
 
-def wait_for_a_job(run: "subprocess.Popen[str]", checkout: Checkout, named: str = JOB) -> int:
-    """Return the first process of a run that is named so, as soon as it is there: of one that has nothing yet, a job."""
-    while not (found := [pid for pid, process in checkout.processes().items() if re.search(named, process)]):
+def wait_for_a_job(run: "subprocess.Popen[str]", checkout: Checkout, named: str = JOB) -> None:
+    """Return as soon as a process of a run has such a name or command: by default the first job of one that has nothing yet."""
+    while not any(re.search(named, process) for process in checkout.processes().values()):
         assert run.poll() is None, "the run has ended"
         time.sleep(0.01)
-    return min(found)
 
 
 def _stands_still(pid: int) -> bool:

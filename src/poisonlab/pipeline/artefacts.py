@@ -26,7 +26,8 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 def remembered(method: Method) -> Method:
     """A method that works out once what it answers to its arguments: a configuration that is checked does not change,
-    and planning thousands of jobs asks the same for each. Nobody may change an answer.
+    and planning thousands of jobs asks the same for each. What it reads of files is as it was when first asked. Nobody
+    may change an answer.
     """
 
     @wraps(method)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).parents[1]
-# What was read of a file, by a hash of its content: to read all takes a second, a quarter of what planning takes.
+# What was read of a file, by a hash of its content: to read all takes a second.
 _MEMORY = Path(importlib.util.cache_from_source(__file__)).with_suffix(".json")  # of this version of Python
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

@@ -1,9 +1,9 @@
 """Jobs that begin as copies of a process which has imported torch already.
 
 Snakemake starts a new Python for each script. To import torch there takes two seconds of a core, more than most jobs of
-a small run work. Here Python's own fork server imports it once, and each job is a fork of that server: it begins with
-nothing of another job, and what it does to its memory stays its own. A run of a few jobs has no server: most of them
-need no torch, and would wait for it.
+a small run work. Here Python's own fork server imports it once, and jobs are forks of that server: each begins with
+nothing of another job, and what it does to its memory stays its own. The first few jobs of a run start a new Python:
+most of them need no torch, and a run of no more jobs needs no server.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _one_at_a_time = threading.Lock()  # of Snakemake's threads: what starts and col
 
 
 def run_scripts_as_forks() -> None:
-    """Let this process's Snakemake run the package's scripts as forks of one server, which starts with the first.
+    """Let this process's Snakemake run the package's scripts as forks of one server, which starts with the first fork.
 
     Snakemake starts a new Python, as ever, for the first few jobs, for other people's scripts, for those with an
     environment or a container of their own, where the server does not answer, and on any system but Linux, where forks

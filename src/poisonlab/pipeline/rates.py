@@ -8,6 +8,7 @@ are those for which a step holds a processor.
 import contextlib
 import csv
 import json
+import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
@@ -124,16 +125,15 @@ def known(plan: Plan) -> tuple[dict[tuple[str, str], Rate], int]:
 
 
 def rate_for(rates: Rates, rule: str, own: Work) -> Rate:
-    """The rate of a step: its own on such images, or on any, the mean of other models on such images, that of its rule,
-    or that of steps of which nothing is known.
+    """The rate of a step: its own on such images, or on any, the median of other models on such images, that of its
+    rule, or that of steps of which nothing is known.
     """
     if rate := rates.get((rule, _with_shape(own))) or rates.get((rule, own.of)):
         return rate
     on_such = f" {own.shape or None}"
     alike = [rate for (other, of), rate in rates.items() if other == rule and of.endswith(on_such)]
     if alike:
-        start = sum(rate.start for rate in alike) / len(alike)
-        per_unit = sum(rate.per_unit for rate in alike) / len(alike)
+        start, per_unit = (statistics.median(getattr(rate, part) for rate in alike) for part in ("start", "per_unit"))
         return Rate(rule, f"{ANY} {own.shape}", start, per_unit, sum(rate.jobs for rate in alike))
     return rates.get((rule, UNKNOWN)) or rates[OTHER, UNKNOWN]
 

@@ -33,7 +33,7 @@ def spending(plan: Plan, steps: Sequence[Step], rates: Rates) -> Spending:
         size += OTHER_BYTES
         rate = rate_for(rates, step.rule, own)
         if rate.of.startswith(f"{ANY} "):
-            notes[f"speed of '{own.of}' in {step.rule}, taken as the mean of the others on such images"] = None
+            notes[f"speed of '{own.of}' in {step.rule}, taken as that of most others on such images"] = None
         elif own.of and not rate.of:
             notes[f"speed of '{own.of}' in {step.rule}, taken as the mean of the others"] = None
         elif own.shape and own.shape not in rate.of:
