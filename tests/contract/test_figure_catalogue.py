@@ -28,6 +28,7 @@ every_figure = pytest.mark.parametrize("kind", figure.entries())
 
 @cache
 def drawn_once(kind):
+    """Figure and caption. It is saved before it is laid out for its width, in the order of this file."""
     return draw(kind, inputs_of(kind))
 
 
